@@ -1,0 +1,91 @@
+# One word for each thing one does here; `make help` lists them.
+# Debian's own python3 is used, whatever else is on the PATH.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+BIN := .venv/bin
+# Tests that need root, a kernel of our own making or real servers; `make check` leaves them out.
+SLOW := kernel or radius or lab or browser or deploy or bench or soak
+BENCHES := $(notdir $(patsubst %/,%,$(dir $(wildcard bench/*/run.py))))
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z%-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: setup
+setup: ## install what development needs: Debian packages and .venv
+	@scripts/packages.sh demo test
+	@scripts/venv.sh dev
+
+.PHONY: runtime
+runtime:
+	@scripts/packages.sh demo
+	@scripts/venv.sh runtime
+
+.PHONY: venv
+venv:
+	@scripts/venv.sh dev
+
+.PHONY: demo
+demo: runtime ## start the lab hospital and show, line by line, that it works
+	@$(BIN)/python -m netguard.lab.demo
+
+.PHONY: demo-down
+demo-down: ## take the lab hospital down, whatever state it is in
+	@if [ -x $(BIN)/netguard ]; then $(BIN)/netguard lab down; else echo "nothing to take down"; fi
+
+.PHONY: static
+static: venv
+	@echo "== ruff format" && $(BIN)/ruff format --check
+	@echo "== ruff check" && $(BIN)/ruff check
+	@echo "== mypy" && $(BIN)/mypy
+	@echo "== layers" && $(BIN)/lint-imports --cache-dir .cache/import-linter
+
+.PHONY: check
+check: static ## the quick loop: format, lint, types, layers, unit tests (no root)
+	@$(BIN)/pytest -m "not ($(SLOW))"
+
+.PHONY: test
+test: setup static ## install everything, run everything, end with pytest's closing line
+	@$(BIN)/pytest -m "not (bench or soak)" --strict-skips
+
+.PHONY: kernel radius lab
+kernel radius lab: setup ## the tests of one kind only
+	@$(BIN)/pytest -m $@
+
+.PHONY: cover
+cover: setup ## branch coverage; core, rules and render must be complete
+	@$(BIN)/pytest -m "not (bench or soak)" --cov --cov-report= -q
+	@$(BIN)/coverage report --skip-covered
+	@$(BIN)/coverage report --include='netguard/core/*,netguard/rules/*,netguard/render/*' \
+		--show-missing --fail-under=100
+
+.PHONY: bench
+bench: runtime ## run every bench
+	@set -e; for name in $(BENCHES); do echo "== bench $$name"; $(BIN)/python bench/$$name/run.py; done
+
+.PHONY: bench-%
+bench-%: runtime
+	@$(BIN)/python bench/$*/run.py
+
+.PHONY: nightly
+nightly: setup ## every test with hypothesis' deep profile, then the benches
+	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest -m "not bench" --strict-skips --timeout 3600
+	@$(MAKE) --no-print-directory bench
+
+.PHONY: lock
+lock: ## compile requirements/*.txt anew (UPGRADE=1 for newer versions)
+	@scripts/lock.sh
+
+.PHONY: format
+format: venv ## format the code and fix what ruff can fix
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+.PHONY: clean
+clean: ## remove .venv and all caches; the lab is taken down first
+	@if [ -d /run/netguard-lab ] && [ -x $(BIN)/netguard ]; then $(BIN)/netguard lab down; fi
+	@rm -rf .venv .cache dist .hypothesis .pytest_cache .ruff_cache
+	@find netguard tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,1 @@
+"""guard, dns and watch: the only places where everything meets."""

@@ -1,0 +1,1 @@
+"""A hospital in network namespaces for the demo, the tests and the benchmarks."""

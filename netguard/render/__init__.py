@@ -1,0 +1,1 @@
+"""A Plan as the native text of each enforcer: pure, sorted, byte-stable."""

@@ -1,0 +1,88 @@
+#!/bin/sh
+# Installs the Debian packages of the lists scripts/debian/LIST.txt that are missing, and nothing
+# else: no service of the distribution is started or left enabled by it, and services that were
+# on this machine before are not touched.
+#
+# usage: scripts/packages.sh demo [test]
+set -eu
+cd "$(dirname "$0")/.."
+
+policy=/usr/sbin/policy-rc.d
+mark="netguard: no service is started while packages are installed"
+
+for list in "$@"; do
+    [ -f "scripts/debian/$list.txt" ] || { echo "packages: no list '$list'" >&2; exit 2; }
+done
+lists=$(for list in "$@"; do echo "scripts/debian/$list.txt"; done)
+# shellcheck disable=SC2086  # a list of file names without blanks
+wanted=$(sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' $lists | sort -u)
+
+installed() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+missing=""
+for package in $wanted; do
+    installed "$package" || missing="$missing $package"
+done
+missing=${missing# }
+if [ -z "$missing" ]; then
+    echo "packages: all of $* are installed"
+    exit 0
+fi
+
+echo "packages: missing: $missing"
+echo "packages: undo later with: apt-get purge --autoremove $missing"
+if [ "$(id -u)" -ne 0 ]; then
+    echo "packages: this needs root: run the same command as root, or install the packages above" >&2
+    exit 1
+fi
+
+# Units known before: those are somebody's services, ours are only the ones that appear now.
+units() {
+    command -v systemctl >/dev/null 2>&1 || return 0
+    find /lib/systemd/system /usr/lib/systemd/system -name '*.service' 2>/dev/null |
+        sed 's|.*/||' | sort -u
+}
+before=$(mktemp)
+after=$(mktemp)
+units >"$before"
+
+# A policy of the administrator stays as it is; one that we left behind when interrupted is ours.
+ours=no
+if [ ! -e "$policy" ] || grep -qF "$mark" "$policy"; then
+    ours=yes
+    printf '#!/bin/sh\n# %s\nexit 101\n' "$mark" >"$policy"
+    chmod 755 "$policy"
+fi
+tidy() {
+    [ "$ours" = no ] || rm -f "$policy"
+    rm -f "$before" "$after"
+}
+trap tidy EXIT
+trap 'exit 130' INT TERM HUP
+
+export DEBIAN_FRONTEND=noninteractive
+echo "packages: apt-get update"
+apt-get update -qq </dev/null
+echo "packages: apt-get install $missing"
+# shellcheck disable=SC2086  # a list of package names
+apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $missing </dev/null >&2
+
+# The administrator's own policy may allow starts: what came with these packages is stopped and
+# disabled all the same, so that it does not come up at the next boot either.
+units >"$after"
+new=$(comm -13 "$before" "$after" | grep -v '@' || true)
+for unit in $new; do
+    case $unit in
+    freeradius.service | nsd.service | unbound.service | unbound-resolvconf.service | prometheus.service)
+        if [ -d /run/systemd/system ]; then
+            systemctl disable --quiet --now "$unit" </dev/null || true
+        else
+            systemctl disable --quiet "$unit" </dev/null || true
+        fi
+        echo "packages: $unit stays stopped and disabled"
+        ;;
+    esac
+done
+echo "packages: done"
