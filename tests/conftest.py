@@ -1,0 +1,130 @@
+"""What all tests share: kinds by folder, no silent skip, a time budget per kind, hypothesis profiles.
+
+The kind of a test is the first folder under tests/ when that is one of KINDS, otherwise `unit`. The
+marks come from here and from nowhere else, so a test cannot sit in one folder and count as another.
+"""
+
+import os
+from collections import Counter
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+HERE = Path(__file__).parent
+EXPECTED_SKIPS = HERE / "expected-skips.txt"
+
+# Seconds a whole kind may take on a small two-core machine. Going over is shown, not failed: a
+# slow machine is no fault of the code, and no test asserts how long something took.
+BUDGET = {
+    "unit": 120,
+    "architecture": 60,
+    "bad": 60,
+    "radius": 120,
+    "kernel": 300,
+    "lab": 600,
+    "browser": 300,
+    "deploy": 300,
+    "bench": 600,
+    "soak": 3600,
+}
+MARKED = ("kernel", "radius", "lab", "browser", "deploy", "bench", "soak")
+# One generous limit against hanging per kind, where the one of pyproject.toml is too short.
+PATIENCE = {"kernel": 300, "lab": 600, "browser": 300, "deploy": 600, "bench": 900, "soak": 3600}
+
+settings.register_profile(
+    "fast", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "deep", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def kind_of(path: Path) -> str:
+    """Name the kind of the test in this file."""
+    parts = path.relative_to(HERE).parts if path.is_relative_to(HERE) else ()
+    return parts[0] if len(parts) > 1 and parts[0] in BUDGET else "unit"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--strict-skips",
+        action="store_true",
+        help="fail when a test is skipped that tests/expected-skips.txt does not list",
+    )
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Books(config), "netguard-books")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        kind = kind_of(item.path)
+        if kind in MARKED:
+            item.add_marker(getattr(pytest.mark, kind))
+        if kind in PATIENCE and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(PATIENCE[kind]))
+
+
+def expected_skips() -> list[str]:
+    """Read the patterns of tests that may be skipped; each has its reason after a #."""
+    lines = EXPECTED_SKIPS.read_text(encoding="utf-8").splitlines()
+    return [name for line in lines if (name := line.split("#")[0].strip())]
+
+
+class Books:
+    """Keeps the time used per kind and the skips, and closes both at the end."""
+
+    def __init__(self, config):
+        self.strict = config.getoption("--strict-skips")
+        self.used = Counter()
+        self.tests = Counter()
+        self.skipped = {}
+
+    def pytest_runtest_logreport(self, report):
+        kind = kind_of(HERE.parent / report.fspath)
+        self.used[kind] += report.duration
+        self.tests[kind] += report.when == "call"
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.skipped[report.nodeid] = _reason(report)
+
+    def pytest_collectreport(self, report):
+        if report.skipped:
+            self.skipped[report.nodeid] = _reason(report)
+
+    def unexpected(self):
+        patterns = expected_skips()
+        return {
+            name: why
+            for name, why in self.skipped.items()
+            if not any(fnmatchcase(name, pattern) for pattern in patterns)
+        }
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session, exitstatus):
+        if self.strict and exitstatus == 0 and self.unexpected():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self.strict and (unexpected := self.unexpected()):
+            terminalreporter.section("skipped without being expected", red=True)
+            for name, why in sorted(unexpected.items()):
+                terminalreporter.line(f"{name}: {why}")
+            terminalreporter.line(
+                f"failed: {len(unexpected)} skips that tests/expected-skips.txt does not list"
+            )
+        terminalreporter.section("time per kind")
+        terminalreporter.line(f"{'kind':14}{'tests':>8}{'used':>10}{'budget':>10}")
+        for kind, budget in BUDGET.items():
+            if kind in self.used:
+                over = "   over" if self.used[kind] > budget else ""
+                terminalreporter.line(
+                    f"{kind:14}{self.tests[kind]:>8}{self.used[kind]:>8.1f} s{budget:>8} s{over}"
+                )
+
+
+def _reason(report):
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
