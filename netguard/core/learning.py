@@ -1,0 +1,161 @@
+"""What a tablet may resolve, and which of the addresses in an answer may be learned.
+
+Pure: the proxy (daemon/dns.py) asks here before it asks anybody, and again before an address goes
+into the kernel. The address filter unwraps IPv4 that hides in IPv6 first and then denies by list:
+`ipaddress.is_global` calls 2002:a0a:5::1 and 224.0.0.251 global, dnsmasq's rebind protection lets
+both pass.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+from netguard.core.intervals import AddressSet
+from netguard.core.names import Address, Domain, Network, parse_network
+from netguard.core.policy import Learned
+
+# IANA special-purpose registries (RFC 6890 and its updates): never a public service.
+_SPECIAL = AddressSet(
+    parse_network(text)
+    for text in [
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    ]
+)
+_GLOBAL6 = IPv6Network("2000::/3")
+_SPECIAL6 = AddressSet(
+    parse_network(text)
+    for text in [
+        "2001:db8::/32",
+        "2001:2::/48",
+        "2001:10::/28",
+        "2001:20::/28",
+        "3fff::/20",
+        "5f00::/16",
+    ]
+)
+_MAPPED = IPv6Network("::ffff:0:0/96")
+_COMPATIBLE = IPv6Network("::/96")
+_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_SIX_TO_FOUR = IPv6Network("2002::/16")
+_TEREDO = IPv6Network("2001::/32")
+
+CANARIES = {
+    "firefox-doh": ("use-application-dns.net",),
+    "icloud-private-relay": ("mask.icloud.com", "mask-h2.icloud.com"),
+    "ddr": ("_dns.resolver.arpa", "resolver.arpa"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """The names of one node as the proxy needs them, derived from a Plan."""
+
+    domains: dict[str, tuple[Domain, ...]]
+    allow_private: dict[str, AddressSet]
+    group_services: dict[str, tuple[str, ...]]
+    never: tuple[Domain, ...]
+    canaries: frozenset[str]
+    protected: AddressSet
+    own: AddressSet
+
+    def services_for(self, group: str, name: str) -> tuple[str, ...]:
+        """Return the services of a group that list a name: empty means the name is denied.
+
+        Only the name that was asked counts, never the target of a CNAME.
+        """
+        if any(ban.covers(name) for ban in self.never):
+            return ()
+        return tuple(
+            service
+            for service in self.group_services.get(group, ())
+            if any(domain.covers(name) for domain in self.domains.get(service, ()))
+        )
+
+    def is_canary(self, name: str) -> bool:
+        """Say whether a name asks if encrypted DNS may be used (the answer is: no)."""
+        return name in self.canaries
+
+    def refusal(self, services: Iterable[str], address: Address) -> str:
+        """Return why an address must not be learned for these services, or an empty text."""
+        inner = [address, *embedded(address)]
+        for each in inner:
+            if self.protected.covering(each):
+                return "protected"
+            if self.own.covering(each):
+                return "own"
+        if all(self._exempt(service, address) for service in services):
+            return ""
+        return next((reason for each in inner if (reason := special(each))), "")
+
+    def _exempt(self, service: str, address: Address) -> bool:
+        allowed = self.allow_private.get(service)
+        return allowed is not None and allowed.covering(address) is not None
+
+
+def special(address: Address) -> str:
+    """Return why an address is no public unicast address, or an empty text."""
+    if isinstance(address, IPv4Address):
+        return "special" if _SPECIAL.covering(address) else ""
+    if address not in _GLOBAL6 or _SPECIAL6.covering(address):
+        return "special"
+    return ""
+
+
+def embedded(address: Address) -> tuple[IPv4Address, ...]:
+    """Return the IPv4 addresses that an IPv6 address carries, in every form that is in use.
+
+    IPv4-mapped and -compatible (RFC 4291 2.5.5), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056),
+    Teredo (RFC 4380 4: server, and client with its bits inverted).
+    """
+    if not isinstance(address, IPv6Address):
+        return ()
+    value = int(address)
+    low = IPv4Address(value & 0xFFFFFFFF)
+    if address in _MAPPED or address in _COMPATIBLE or any(address in n for n in _NAT64):
+        return (low,)
+    if address in _SIX_TO_FOUR:
+        return (IPv4Address(value >> 80 & 0xFFFFFFFF),)
+    if address in _TEREDO:
+        return IPv4Address(value >> 64 & 0xFFFFFFFF), IPv4Address(~value & 0xFFFFFFFF)
+    return ()
+
+
+def lifetime(learned: Learned, ttl: int) -> timedelta:
+    """Return how long an element lives: the TTL inside its bounds, plus grace.
+
+    Always longer than the answer's own TTL (`reply_ttl`), and never 0: a timeout of 0 is for ever
+    in nftables.
+    """
+    span = max(learned.ttl_floor, min(timedelta(seconds=ttl), learned.ttl_ceiling))
+    return span + max(learned.grace, timedelta(seconds=1))
+
+
+def reply_ttl(learned: Learned, ttl: int) -> int:
+    """Return the TTL that the tablet sees: short enough that it asks again in time."""
+    bounded = min(timedelta(seconds=ttl), learned.reply_ttl_ceiling, learned.ttl_ceiling)
+    return max(0, int(bounded.total_seconds()))
+
+
+def canary_names(canaries: Iterable[str]) -> frozenset[str]:
+    """Return the names of the chosen canaries."""
+    return frozenset(name for canary in canaries for name in CANARIES[canary])
+
+
+def own_addresses(networks: Iterable[Network]) -> AddressSet:
+    """Return the appliance's own networks as a set: a name must not lead a tablet to them."""
+    return AddressSet(networks)

@@ -1,0 +1,280 @@
+"""A Policy compiled for the sites of one node: what every enforcer has to hold, and nothing else.
+
+A Plan has no files and lines and no order of its own: everything in it is sorted, so that moving
+lines or files about gives the same bytes. Renderers turn it into native text; `verdict` and
+`decide` say what it means.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from netguard.core.intervals import AddressSet
+from netguard.core.names import Address, Domain, Mac, Network, Ports
+from netguard.core.policy import Ceiling, Learned, Nas, Policy, Resolver, Service, Site, Tablet
+from netguard.errors import BadValue
+
+
+@dataclass(frozen=True, slots=True)
+class SitePlan:
+    """How one site is cabled and addressed."""
+
+    name: str
+    ssid: str
+    vlan: int
+    interfaces: tuple[str, ...]
+    uplink: str
+    masquerade: bool
+    networks: tuple[Network, ...]
+    gateways: tuple[Address, ...]
+    dhcp: bool
+    nas: tuple[Nas, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """What one service opens for whoever is granted it."""
+
+    name: str
+    domains: tuple[Domain, ...]
+    networks: tuple[Network, ...]
+    ports: tuple[Ports, ...]
+    allow_private: tuple[Network, ...]
+    local: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A group may use a service; `mark` tells its flows apart in the kernel."""
+
+    group: str
+    service: str
+    mark: int
+
+    @property
+    def rule(self) -> str:
+        """Return the id of the rule: GROUP/SERVICE."""
+        return f"{self.group}/{self.service}"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlan:
+    """One group: its grants by service name, and what a tablet sees of a refusal."""
+
+    name: str
+    deny: str
+    services: tuple[str, ...]
+    rate: Ceiling | None
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One tablet at one site: its MAC, its group, and its address where we hand it out."""
+
+    site: str
+    mac: Mac
+    tablet: str
+    group: str
+    address: Address | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the enforcers of one node hold; equal policies give equal plans, byte for byte."""
+
+    sites: tuple[SitePlan, ...]
+    protected: tuple[Network, ...]
+    never_domains: tuple[Domain, ...]
+    services: tuple[ServicePlan, ...]
+    groups: tuple[GroupPlan, ...]
+    grants: tuple[Grant, ...]
+    bindings: tuple[Binding, ...]
+    resolver: Resolver
+    learned: Learned
+    log_rate: str
+    log_burst: int
+    dscp: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the SHA-256 of the plan's canonical text: the plan's name everywhere."""
+        return hashlib.sha256(canonical(self).encode()).hexdigest()
+
+    @cached_property
+    def shield(self) -> AddressSet:
+        """Return the protected networks as a set."""
+        return AddressSet(self.protected)
+
+    @cached_property
+    def service(self) -> dict[str, ServicePlan]:
+        """Return services by name."""
+        return {service.name: service for service in self.services}
+
+    @cached_property
+    def group(self) -> dict[str, GroupPlan]:
+        """Return groups by name."""
+        return {group.name: group for group in self.groups}
+
+    @cached_property
+    def site(self) -> dict[str, SitePlan]:
+        """Return sites by name."""
+        return {site.name: site for site in self.sites}
+
+    @cached_property
+    def site_of_interface(self) -> dict[str, SitePlan]:
+        """Return the site that a tablet interface belongs to."""
+        return {interface: site for site in self.sites for interface in site.interfaces}
+
+    @cached_property
+    def binding(self) -> dict[tuple[str, Mac], Binding]:
+        """Return bindings by site and MAC."""
+        return {(binding.site, binding.mac): binding for binding in self.bindings}
+
+
+def compile_plan(policy: Policy, serves: Iterable[str]) -> Plan:
+    """Compile a policy for the sites a node serves.
+
+    Raises BadValue when a site is unknown or when two grants hash to one mark (rename a group).
+    """
+    sites = tuple(policy.sites[name] for name in sorted(set(serves)) if _served(policy, name))
+    groups = sorted(
+        name for name, group in policy.groups.items() if set(group.sites) & {s.name for s in sites}
+    )
+    used = sorted({service for name in groups for service in policy.groups[name].allow})
+    grants = tuple(
+        Grant(name, service, mark_of(name, service))
+        for name in groups
+        for service in sorted(policy.groups[name].allow)
+    )
+    _refuse_collisions(grants)
+    return Plan(
+        sites=tuple(_site(site) for site in sites),
+        protected=_sorted({n for entry in policy.protected.values() for n in entry.networks}),
+        never_domains=policy.never.domains,
+        services=tuple(_service(policy.services[name]) for name in used),
+        groups=tuple(
+            GroupPlan(
+                name, policy.groups[name].deny, policy.groups[name].allow, policy.groups[name].rate
+            )
+            for name in groups
+        ),
+        grants=grants,
+        bindings=tuple(sorted(_bindings(policy, sites), key=lambda b: (b.site, b.mac))),
+        resolver=policy.resolver,
+        learned=policy.learned,
+        log_rate=str(policy.defaults.log_rate),
+        log_burst=policy.defaults.log_burst,
+        dscp=policy.defaults.dscp,
+    )
+
+
+def mark_of(group: str, service: str) -> int:
+    """Return the conntrack mark of a grant: 31 bits of a hash, never 0.
+
+    A hash and not a number in order: a service added tomorrow must not give its number, and with
+    it its right, to a flow that was opened today.
+    """
+    digest = hashlib.sha256(f"{group}/{service}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1 or 1
+
+
+def canonical(plan: Plan) -> str:
+    """Return a plan as one canonical JSON text."""
+    return json.dumps(_jsonable(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _jsonable(value: object) -> object:
+    fields = getattr(value, "__dataclass_fields__", None)
+    if fields is not None:
+        return {name: _jsonable(getattr(value, name)) for name in fields}
+    if isinstance(value, tuple):
+        return [_jsonable(item) for item in value]
+    return value if isinstance(value, int | bool | None) else str(value)
+
+
+def _served(policy: Policy, name: str) -> bool:
+    if name not in policy.sites:
+        known = ", ".join(sorted(policy.sites))
+        raise BadValue("unknown-ref", f"this node serves site '{name}', the rules know: {known}")
+    return True
+
+
+def _refuse_collisions(grants: tuple[Grant, ...]) -> None:
+    for one, other in pairwise(sorted(grants, key=lambda grant: grant.mark)):
+        if one.mark == other.mark:
+            raise BadValue(
+                "mark-collision",
+                f"{one.rule} and {other.rule} have the same mark, rename one group",
+            )
+
+
+def _site(site: Site) -> SitePlan:
+    return SitePlan(
+        name=site.name,
+        ssid=site.ssid,
+        vlan=site.vlan,
+        interfaces=tuple(sorted(site.interfaces)),
+        uplink=site.uplink,
+        masquerade=site.nat == "masquerade",
+        networks=_sorted(site.networks),
+        gateways=tuple(sorted(site.gateways, key=lambda a: (a.version, int(a)))),
+        dhcp=site.addresses == "netguard",
+        nas=tuple(sorted(site.nas.values(), key=lambda nas: nas.name)),
+    )
+
+
+def _service(service: Service) -> ServicePlan:
+    return ServicePlan(
+        service.name,
+        service.domains,
+        _collapsed(service.networks),
+        _joined(service.ports),
+        service.allow_private,
+        service.local,
+    )
+
+
+def _bindings(policy: Policy, sites: tuple[Site, ...]) -> Iterable[Binding]:
+    for tablet in policy.tablets.values():
+        for site in sites:
+            if site.name in policy.groups[tablet.group].sites:
+                yield _binding(policy, tablet, site)
+
+
+def _binding(policy: Policy, tablet: Tablet, site: Site) -> Binding:
+    address = policy.address_of(tablet, site) if site.addresses == "netguard" else None
+    return Binding(site.name, tablet.mac, tablet.id, tablet.group, address)
+
+
+def _sorted(networks: Iterable[Network]) -> tuple[Network, ...]:
+    return tuple(sorted(networks, key=lambda n: (n.version, int(n.network_address), n.prefixlen)))
+
+
+def _collapsed(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Drop networks that lie in a wider one: the kernel's interval sets refuse overlaps."""
+    kept: list[Network] = []
+    for network in _sorted(networks):
+        last = kept[-1] if kept else None
+        inside = (
+            last is not None
+            and last.version == network.version
+            and int(network.broadcast_address) <= int(last.broadcast_address)
+        )
+        if not inside:
+            kept.append(network)
+    return tuple(kept)
+
+
+def _joined(ports: tuple[Ports, ...]) -> tuple[Ports, ...]:
+    """Join intervals that overlap or touch: the kernel's interval sets refuse overlaps."""
+    joined: list[Ports] = []
+    for each in sorted(ports):
+        last = joined[-1] if joined else None
+        if last is not None and last.protocol == each.protocol and each.first <= last.last + 1:
+            joined[-1] = Ports(last.protocol, last.first, max(last.last, each.last))
+        else:
+            joined.append(each)
+    return tuple(joined)

@@ -1,0 +1,209 @@
+"""The rules, understood: what `rules/` says as frozen values, with the place of each statement.
+
+A Policy is what people wrote; a Plan (plan.py) is what the enforcers do about it. Only the Policy
+knows files and lines: `origins` maps a path such as ("groups", "patients", "allow", "jitsi") to
+the place where it stands, and takes no part in comparisons.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+
+from netguard.core.names import Address, Domain, Frequency, Hours, Mac, Network, Ports, VlanId
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """A place in a rule file; lines and columns count from 1, column 0 means the whole line."""
+
+    file: str
+    line: int
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """Bits per second towards the tablet (`down`) and from it (`up`)."""
+
+    down: int
+    up: int
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds for all groups unless they say otherwise."""
+
+    deny: str = "reject"
+    unknown_mac: str = "reject"
+    log_rate: Frequency = Frequency(5, "s")
+    log_burst: int = 20
+    dscp: str = "cs1"
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Bounds for addresses learned from DNS answers."""
+
+    ttl_floor: timedelta = timedelta(seconds=60)
+    ttl_ceiling: timedelta = timedelta(hours=1)
+    grace: timedelta = timedelta(seconds=60)
+    reply_ttl_ceiling: timedelta = timedelta(seconds=300)
+    addresses_per_name: int = 100
+    addresses_per_service: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Where the proxy asks, and what it answers to what it does not ask."""
+
+    upstream: tuple[Address, ...]
+    intercept_port_53: bool = True
+    denied_answer: str = "refused"
+    canaries: tuple[str, ...] = ("ddr", "firefox-doh", "icloud-private-relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Nas:
+    """One RADIUS client: a controller, or the network of APs that ask by themselves."""
+
+    name: str
+    address: Network
+    vendor: str
+    message_authenticator: str
+    secret_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A named set of APs; `aps` are names or BSSID patterns that end in `*`."""
+
+    name: str
+    label: str
+    aps: tuple[str, ...]
+    edge: bool = False
+    expected_silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One hospital: its tablet VLAN, how the appliance is cabled there, its NASes and areas."""
+
+    name: str
+    label: str
+    time_zone: str
+    ssid: str
+    vlan: VlanId
+    quarantine_vlan: VlanId | None
+    enrolment_vlan: VlanId | None
+    interfaces: tuple[str, ...]
+    uplink: str
+    nat: str
+    networks: tuple[Network, ...]
+    gateways: tuple[Address, ...]
+    addresses: str
+    ipv6: str
+    other_networks: str
+    ceiling: Ceiling | None
+    nas: Mapping[str, Nas]
+    areas: Mapping[str, Area]
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """Clinical or management networks that no tablet reaches, ever."""
+
+    name: str
+    networks: tuple[Network, ...]
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Names that are not resolved, VLANs and MACs that are not given."""
+
+    domains: tuple[Domain, ...] = ()
+    vlans: tuple[int, ...] = ()
+    macs: frozenset[Mac] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What an app needs. `networks` include those of its vendor feed."""
+
+    name: str
+    label: str
+    domains: tuple[Domain, ...]
+    networks: tuple[Network, ...]
+    ports: tuple[Ports, ...]
+    allow_private: tuple[Network, ...]
+    local: str | None
+    p2p: str | None
+    evidence: str
+    unverified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tablets with one policy; `allow` and `sites` are complete (extends is resolved)."""
+
+    name: str
+    sites: tuple[str, ...]
+    allow: tuple[str, ...]
+    deny: str
+    rate: Ceiling | None
+    hours: Hours | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tablet:
+    """One line of the inventory; `home` is (site, area)."""
+
+    id: str
+    mac: Mac
+    group: str
+    home: tuple[str, str]
+    model: str = ""
+    serial: str = ""
+    address: Address | None = None
+    private_address: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything the rules folder says that has a meaning today."""
+
+    organisation: str
+    defaults: Defaults
+    learned: Learned
+    resolver: Resolver
+    sites: Mapping[str, Site]
+    protected: Mapping[str, Protected]
+    never: Never
+    services: Mapping[str, Service]
+    groups: Mapping[str, Group]
+    tablets: Mapping[str, Tablet]
+    allotted: Mapping[tuple[str, str], Address]
+    origins: Mapping[Path, Origin] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )
+
+    def where(self, *path: str) -> Origin | None:
+        """Return where a statement stands, or where the nearest one around it does."""
+        while path:
+            if path in self.origins:
+                return self.origins[path]
+            path = path[:-1]
+        return None
+
+    def address_of(self, tablet: Tablet, site: Site) -> Address | None:
+        """Return the fixed IPv4 address of a tablet at a site: its own one, else the allotted."""
+        own = tablet.address
+        if own is not None and any(own in n for n in site.networks if n.version == own.version):
+            return own
+        return self.allotted.get((site.name, tablet.id))

@@ -1,0 +1,52 @@
+"""The errors netguard raises, as one small tree.
+
+NetguardError
++-- BadValue (also a ValueError)   a text that is not what it should be; carries the finding's id
++-- UsageError                     a missing file, a wrong word, unsafe settings          exit 2
++-- NotReachable                   a daemon of ours does not answer on its socket         exit 4
++-- Refused                        a daemon understood and said no, with its reason       exit 5
++-- EnforcementError               an enforcer (kernel, FreeRADIUS, dnsmasq) did not take the plan
+
+Messages name the thing, the place, the problem and what to write or do instead.
+"""
+
+
+class NetguardError(Exception):
+    """Anything that netguard itself raises; `exit_code` is what the CLI ends with."""
+
+    exit_code = 1
+
+
+class BadValue(NetguardError, ValueError):
+    """A text that is not what it should be.
+
+    `finding` is the id under which `check` lists it (rules/README.md), `text` says what is wrong
+    and what to write instead.
+    """
+
+    def __init__(self, finding: str, text: str) -> None:
+        super().__init__(text)
+        self.finding = finding
+        self.text = text
+
+
+class UsageError(NetguardError):
+    """A wrong word, a missing file or settings that are not safe to run with."""
+
+    exit_code = 2
+
+
+class NotReachable(NetguardError):
+    """A daemon of ours does not answer on its socket."""
+
+    exit_code = 4
+
+
+class Refused(NetguardError):
+    """A daemon of ours understood the request and said no."""
+
+    exit_code = 5
+
+
+class EnforcementError(NetguardError):
+    """An enforcer did not take what it was given; the message is its own, with the place."""

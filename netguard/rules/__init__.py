@@ -1,0 +1,1 @@
+"""Rule files to a Policy, with the place of every fault."""

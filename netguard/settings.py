@@ -1,0 +1,57 @@
+"""The knobs of one node: which sites it serves, where its files lie, who its daemons run as.
+
+Values only; `rules/settings_file.py` reads them from YAML with the same care as the rules.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_FILE = Path("/etc/netguard/settings.yaml")
+ENVIRONMENT = "NETGUARD_SETTINGS"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Folders; see docs/settings.md for who owns and who reads each."""
+
+    rules: Path = Path("/etc/netguard/rules")
+    state: Path = Path("/var/lib/netguard")
+    run: Path = Path("/run/netguard")
+    radius: Path = Path("/var/lib/netguard/radius")
+    radius_log: Path = Path("/var/log/netguard/radius")
+    radius_control: Path | None = None
+    radius_secrets: Path = Path("/etc/netguard/secrets")
+    dhcp: Path = Path("/var/lib/netguard/dhcp")
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The static system users, one per process."""
+
+    guard: str = "netguard-guard"
+    dns: str = "netguard-dns"
+    watch: str = "netguard-watch"
+    radius: str = "netguard-radius"
+    dhcp: str = "netguard-dhcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a daemon needs to know that is not a rule."""
+
+    node: str
+    sites: tuple[str, ...]
+    paths: Paths = field(default_factory=Paths)
+    users: Users = field(default_factory=Users)
+    web_host: str = "127.0.0.1"
+    web_port: int = 9869
+
+    @property
+    def guard_socket(self) -> Path:
+        """Return where guard listens."""
+        return self.paths.run / "guard.sock"
+
+    @property
+    def dns_socket(self) -> Path:
+        """Return where the name proxy listens for us, not for tablets."""
+        return self.paths.run / "dns.sock"
