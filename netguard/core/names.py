@@ -2,14 +2,15 @@
 
 Everything is text until one of these has read it, and nothing else is accepted afterwards. Each
 parser either returns its value or raises `BadValue` with what to write instead. Patterns are ASCII
-and used with `fullmatch`: `\\d` matches other scripts and `$` matches before a final newline.
+and used with `fullmatch`: the class of digits knows other scripts and `$` matches before a final
+newline.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import time, timedelta
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -39,9 +40,10 @@ _MAC = re.compile(
     rf"|{_HEX}{{4}}(?:-{_HEX}{{4}}){{2}}"
     rf"|{_HEX}{{6}}[:-]{_HEX}{{6}}"
 )
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_NAME = re.compile(r"[a-z](?:-?[a-z0-9]){0,30}")
 _INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(kbit|Mbit|Gbit)")
 _FREQUENCY = re.compile(r"([0-9]{1,6})/(s|m|h|d)")
@@ -63,6 +65,16 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """Return `, did you mean 'x'?` when a known word is near, else an empty text."""
     near = get_close_matches(word[:64], list(known), n=1, cutoff=0.6)
     return f", did you mean '{near[0]}'?" if near else ""
+
+
+def suggest_of(word: str, known: Iterable[str], limit: int = 8) -> str:
+    """Return the nearest known word as a question and then the known ones, the nearest first."""
+    names = sorted(known)
+    if not names:
+        return ", none is defined"
+    near = sorted(names, key=lambda name: (-SequenceMatcher(None, word[:64], name).ratio(), name))
+    listed = ", ".join(near[:limit]) + (", ..." if len(near) > limit else "")
+    return f"{suggest(word, near) or ','} known: {listed}"
 
 
 def shown(text: str, limit: int = 64) -> str:
@@ -111,20 +123,31 @@ class Mac:
 def parse_unicast_mac(text: str) -> Mac:
     """Read the MAC of one device: not multicast, not broadcast, not all zero."""
     mac = Mac.parse(text)
-    if mac.is_group or mac.text == "00:00:00:00:00:00":
-        raise BadValue("bad-mac", f"{mac} is no device's own address")
+    kind = "the broadcast address" if mac.text == "ff:ff:ff:ff:ff:ff" else ""
+    kind = kind or ("a multicast address" if mac.is_group else "")
+    kind = kind or ("all zero" if mac.text == "00:00:00:00:00:00" else "")
+    if kind:
+        raise BadValue("bad-mac", f"{shown(text)} is {kind}, write the device's own address")
     return mac
 
 
 def parse_name(text: str) -> str:
-    """Read a name of the rules: `[a-z][a-z0-9-]{0,30}`, so that no name can carry syntax."""
-    if not _NAME.fullmatch(text):
-        raise BadValue(
-            "bad-name",
-            f"{shown(text)} is not a name, write a lower-case letter, then up to 30 letters, "
-            "digits or '-'",
-        )
-    return text
+    """Read a name of the rules: `[a-z][a-z0-9-]{0,30}`, so that no name can carry syntax.
+
+    Each '-' stands alone and inside: kernel names join a group and a service by two underscores,
+    and two different pairs must never give one name.
+    """
+    if len(text) <= 31 and _NAME.fullmatch(text):
+        return text
+    if len(text) <= 31 and re.fullmatch("[a-z][a-z0-9-]*", text):
+        problem = "ends in '-'" if text.endswith("-") else "holds '--'"
+        clean = re.sub("-+", "-", text).rstrip("-")
+        raise BadValue("bad-name", f"{shown(text)} {problem}, write {clean}")
+    raise BadValue(
+        "bad-name",
+        f"{shown(text)} is not a name, write a lower-case letter, then up to 30 letters, "
+        "digits or '-'",
+    )
 
 
 def parse_interface(text: str) -> str:
@@ -165,31 +188,35 @@ def parse_address(text: str) -> Address:
     raise BadValue("bad-cidr", f"{shown(text)} is not an IP address")
 
 
+def parse_ipv4(text: str) -> IPv4Address:
+    """Read one IPv4 address in its usual spelling."""
+    address = parse_address(text)
+    if isinstance(address, IPv6Address):
+        raise BadValue("bad-cidr", f"{shown(text)} is not an IPv4 address")
+    return address
+
+
 def parse_network(text: str) -> Network:
     """Read a prefix such as 10.60.0.0/24; bits of a host right of the prefix are refused."""
     address, slash, length = text.partition("/")
-    if not slash:
-        try:
-            host = parse_address(text)
-        except BadValue:
-            raise BadValue(
-                "bad-cidr", f"{shown(text)} is not a network, write it as 10.60.0.0/24"
-            ) from None
-        raise BadValue(
-            "bad-cidr", f"{text} has no prefix length, write {host}/{host.max_prefixlen}"
-        )
     try:
         base = parse_address(address)
-        if not _DECIMAL.fullmatch(length) or int(length) > base.max_prefixlen:
-            raise BadValue("bad-cidr", "")
-        loose = ip_network(f"{base}/{length}", strict=False)
     except BadValue:
+        raise _no_network(text) from None
+    if not slash:
         raise BadValue(
-            "bad-cidr", f"{shown(text)} is not a network, write it as 10.60.0.0/24"
-        ) from None
+            "bad-cidr", f"{text} has no prefix length, write {base}/{base.max_prefixlen}"
+        )
+    if not _DECIMAL.fullmatch(length) or int(length) > base.max_prefixlen:
+        raise _no_network(text)
+    loose = ip_network(f"{base}/{length}", strict=False)
     if loose.network_address != base:
         raise BadValue("host-bits", f"{text} has host bits, did you mean {loose}?")
     return loose
+
+
+def _no_network(text: str) -> BadValue:
+    return BadValue("bad-cidr", f"{shown(text)} is not a network, write it as 10.60.0.0/24")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -235,13 +262,22 @@ class Domain:
     wildcard: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a host name or `*.` and a host name; IDNA names become their A-label form."""
-        wildcard = text.startswith("*.")
-        bare = text[2:] if wildcard else text
+    def parse(cls, text: str, *, top_level: bool = False) -> Self:
+        """Read a host name or `*.` and a host name; IDNA names become their A-label form.
+
+        `top_level` lets `*.internal` pass: right for what is never resolved, too wide to allow.
+        """
         if text == "*":
             raise BadValue("open-world", "'*' is every name, write the names of the app")
-        return cls(parse_fqdn(bare), wildcard)
+        if not text.startswith("*."):
+            return cls(parse_fqdn(text))
+        name = _fqdn(text[2:], text, labels=1)
+        if "." not in name and not top_level:
+            raise BadValue(
+                "public-suffix",
+                f"{shown(text)} is a public suffix, it opens every site below .{name}",
+            )
+        return cls(name, wildcard=True)
 
     def covers(self, name: str) -> bool:
         """Say whether a queried name (lower case, no trailing dot) is meant."""
@@ -256,18 +292,23 @@ def parse_fqdn(text: str) -> str:
 
     RFC 1123 2.1 for the alphabet, RFC 1035 2.3.4 for the lengths, RFC 5891 for other scripts.
     """
+    return _fqdn(text, text, labels=2)
+
+
+def _fqdn(text: str, whole: str, labels: int) -> str:
+    """Read a host name of at least so many labels; `whole` is how messages call it."""
     problem = _foreign_syntax(text)
     if problem:
-        raise BadValue("bad-domain", f"{shown(text)} {problem}")
+        raise BadValue("bad-domain", f"{shown(whole)} {problem}")
     name = text.removesuffix(".").lower()
     if not name.isascii():
         try:
             name = idna.encode(name, uts46=True).decode("ascii")
         except idna.IDNAError as error:
-            raise BadValue("bad-domain", f"{shown(text)} is not a host name: {error}") from error
-    problem = _label_fault(name)
+            raise BadValue("bad-domain", f"{shown(whole)} is not a host name: {error}") from error
+    problem = _label_fault(name, labels)
     if problem:
-        raise BadValue("bad-domain", f"{shown(text)} {problem}")
+        raise BadValue("bad-domain", f"{shown(whole)} {problem}")
     return name
 
 
@@ -297,23 +338,32 @@ def _host_of(text: str) -> str:
     return f" {host}" if host and len(host) < 80 else ""
 
 
-def _label_fault(name: str) -> str:
+def _label_fault(name: str, least: int) -> str:
     labels = name.split(".")
     if len(name) > 253:
         return "is longer than 253 characters"
-    for label in labels:
-        if not label:
-            return "has an empty label, remove the extra dot"
-        if len(label) > 63:
-            return "has a label of more than 63 characters"
-        if "_" in label:
-            return "has an underscore, host names have letters, digits and '-'"
-        if not _LABEL.fullmatch(label):
-            return "has a label that is not letters, digits and inner '-'"
-    if name == "localhost" or labels[-1] in {"localhost", "local"}:
+    # A resolver reads a name that ends in a number as an IPv4 address (inet_aton), not as a name.
+    if _NUMERIC.fullmatch(labels[-1]):
+        return "ends in a number and is no host name; use networks for addresses"
+    fault = next((fault for fault in map(_one_label, labels) if fault), "")
+    if fault:
+        return fault
+    if labels[-1] in {"localhost", "local"}:
         return "is a name of the machine or the local link, it has no place in the rules"
-    if len(labels) == 1:
+    if len(labels) < least:
         return "is a bare label, write the full name"
+    return ""
+
+
+def _one_label(label: str) -> str:
+    if not label:
+        return "has an empty label, remove the extra dot"
+    if len(label) > 63:
+        return "has a label of more than 63 characters"
+    if "_" in label:
+        return "has an underscore, host names have letters, digits and '-'"
+    if not _LABEL.fullmatch(label):
+        return "has a label that is not letters, digits and inner '-'"
     return ""
 
 
@@ -323,13 +373,10 @@ def parse_duration(text: str) -> timedelta:
     if not match:
         hint = f", write {text}s" if _DECIMAL.fullmatch(text) else ", write 60s, 15m, 1h or 30d"
         raise BadValue("bad-duration", f"{shown(text)} is not a duration{hint}")
-    try:
-        span = int(match[1]) * _UNITS[match[2]]
-    except OverflowError:
-        span = timedelta.max
-    if span > timedelta(days=36500):
+    # Compared by hand: 999999999d is more than timedelta holds.
+    if int(match[1]) > timedelta(days=36500) / _UNITS[match[2]]:
         raise BadValue("bad-duration", f"'{text}' is longer than a hundred years")
-    return span
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def parse_rate(text: str) -> int:

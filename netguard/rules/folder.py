@@ -80,21 +80,24 @@ def _candidates(path: Path, folder: Folder, faults: list[Finding]) -> list[str]:
             found.append(entry.name)
         elif entry.suffix in {".yaml", ".yml"}:
             hint = suggest(entry.name, FIXED) or f", names here: {', '.join(FIXED)}"
-            text = f"is not a rule file and is not read{hint}"
-            faults.append(Finding(folder.shown(entry.name), 0, 0, WARNING, "unknown-file", text))
+            faults.append(_unread(folder.shown(entry.name), f"is not a rule file{hint}"))
     for sub in FOLDERS:
-        if not (path / sub).is_dir():
-            continue
-        for entry in sorted((path / sub).iterdir()):
-            if entry.suffix == ".yaml":
-                found.append(f"{sub}/{entry.name}")
-            elif not entry.is_dir() and entry.suffix in {".yml", ".json", ".csv"}:
-                text = "is not read, rule files end in .yaml"
-                faults.append(
-                    Finding(
-                        folder.shown(f"{sub}/{entry.name}"), 0, 0, WARNING, "unknown-file", text
-                    )
-                )
+        found.extend(_below(path, sub, folder, faults))
     if len(found) > MAX_FILES:
         raise UsageError(f"{path}: more than {MAX_FILES} rule files")
     return found
+
+
+def _below(path: Path, sub: str, folder: Folder, faults: list[Finding]) -> list[str]:
+    found = []
+    for entry in sorted((path / sub).iterdir()) if (path / sub).is_dir() else ():
+        if entry.suffix == ".yaml":
+            found.append(f"{sub}/{entry.name}")
+        elif entry.suffix in {".yml", ".json", ".csv"}:
+            name = folder.shown(f"{sub}/{entry.name}")
+            faults.append(_unread(name, "is not read, rule files end in .yaml"))
+    return found
+
+
+def _unread(name: str, text: str) -> Finding:
+    return Finding(name, 0, 0, WARNING, "unknown-file", text)

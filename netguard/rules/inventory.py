@@ -15,7 +15,7 @@ from typing import TypeVar
 from netguard.core.names import (
     Address,
     Mac,
-    parse_address,
+    parse_ipv4,
     parse_name,
     parse_unicast_mac,
     shown,
@@ -24,8 +24,8 @@ from netguard.core.names import (
 from netguard.core.policy import Origin, Tablet
 from netguard.errors import BadValue
 from netguard.rules.findings import ERROR, WARNING, Finding
-from netguard.rules.schema import tablet_id
 from netguard.rules.source import Unreadable, decode
+from netguard.rules.words import home, tablet_id
 
 MAX_ROWS = 100_000
 MAX_FIELD = 1000
@@ -37,6 +37,16 @@ MAC_COLUMNS = ("mac", "label")
 
 _SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?E\+?[0-9]{1,3}", re.IGNORECASE)
 V = TypeVar("V")
+
+# What a field holds, for the message about an empty one.
+_EXPECTED = {
+    "id": "a tablet id such as T-001",
+    "mac": "12 hexadecimal digits",
+    "group": "a name",
+    "home": "SITE/AREA",
+    "site": "a name",
+    "address": "an IPv4 address",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ class Table:
 
     def fault(self, line: int, id_: str, column: str, value: str, expected: str) -> None:
         """Report one field: column, value, what is expected."""
-        text = f"{column}, {shown(value)}, {expected}"
+        text = f"{column}, {shown(value)}, {expected.removeprefix(shown(value) + ' ')}"
         self.findings.append(Finding(self.name, line, 0, ERROR, id_, text, cell=True))
 
     def field(self, row: Row, column: str, parse: Callable[[str], V]) -> V | None:
@@ -74,36 +84,38 @@ class Table:
         try:
             return parse(value)
         except BadValue as error:
-            expected = error.text
-            if _SPREADSHEET.fullmatch(value):
+            if not value:
+                self.fault(row.line, error.finding, column, value, f"expected {_EXPECTED[column]}")
+            elif _SPREADSHEET.fullmatch(value):
                 self.fault(row.line, "spreadsheet", column, value, "format the column as text")
-                return None
-            if column == "mac" and error.finding == "bad-mac" and "hexadecimal" in error.text:
-                expected = "expected 12 hexadecimal digits"
-            self.fault(row.line, error.finding, column, value, expected)
+            elif "hexadecimal" in error.text:
+                text = "expected 12 hexadecimal digits"
+                self.fault(row.line, error.finding, column, value, text)
+            else:
+                self.fault(row.line, error.finding, column, value, error.text)
             return None
 
     def _read(self, text: str, columns: Sequence[str], required: Sequence[str]) -> None:
-        lines = text.split("\n")
-        header = lines[0].strip("\r") if lines else ""
         if not text.strip():
             self._shape(1, "empty table; the last good inventory stays in force", "row-shape")
             return
+        # Counted before anything is parsed: a million rows are refused at once.
+        if text.count("\n") > MAX_ROWS + 1:
+            self._shape(MAX_ROWS + 2, f"more than {MAX_ROWS} rows, split the fleet by site", "size")
+            return
+        header = text.split("\n", 1)[0].strip("\r")
         delimiter = ";" if header.count(";") > header.count(",") else ","
         names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
         if not self._header(names, columns, required):
             return
         for number, cells in self._cells(text, delimiter):
-            if len(self.rows) >= MAX_ROWS:
-                self._shape(number, f"more than {MAX_ROWS} rows, split the fleet by site", "size")
-                return
-            if cells != [] and self._fits(number, cells, names):
+            if cells and self._fits(number, cells, names):
                 self.rows.append(Row(number, dict(zip(names, cells, strict=True))))
 
     def _header(self, names: list[str], columns: Sequence[str], required: Sequence[str]) -> bool:
         for name in required:
             if name not in names:
-                text = f"column '{name}' is missing{suggest(name, names)} columns: {', '.join(columns)}"
+                text = f"column '{name}' is missing{suggest(name, names) or ','} columns: {', '.join(columns)}"
                 self._shape(1, text, "row-shape")
         if len(set(names)) != len(names):
             self._shape(1, "a column is named twice", "row-shape")
@@ -177,24 +189,16 @@ def _tablet(table: Table, row: Row) -> Tablet | None:
     id_ = table.field(row, "id", tablet_id)
     mac = table.field(row, "mac", parse_unicast_mac)
     group = table.field(row, "group", parse_name)
-    home = table.field(row, "home", _home)
-    address = (
-        table.field(row, "address", parse_address)
-        if row.fields.get("address", "").strip()
-        else None
-    )
+    place = table.field(row, "home", home)
+    own = row.fields.get("address", "").strip()
+    address = table.field(row, "address", parse_ipv4) if own else None
     private = table.field(row, "private-address", _accepted)
-    if len(table.findings) > before or id_ is None or mac is None or group is None or home is None:
+    if id_ is None or mac is None or group is None or place is None:
+        return None
+    if len(table.findings) > before:
         return None
     model, serial = row.fields.get("model", "").strip(), row.fields.get("serial", "").strip()
-    return Tablet(id_, mac, group, home, model, serial, address, private or False)
-
-
-def _home(text: str) -> tuple[str, str]:
-    site, slash, area = text.partition("/")
-    if not slash:
-        raise BadValue("unknown-ref", "expected SITE/AREA")
-    return parse_name(site), parse_name(area)
+    return Tablet(id_, mac, group, place, model, serial, address, bool(private))
 
 
 def _accepted(text: str) -> bool:
@@ -213,7 +217,7 @@ def read_allotted(
     for row in table.rows:
         site = table.field(row, "site", parse_name)
         id_ = table.field(row, "id", tablet_id)
-        address = table.field(row, "address", parse_address)
+        address = table.field(row, "address", parse_ipv4)
         if site is None or id_ is None or address is None:
             continue
         if (site, id_) in allotted:
@@ -237,6 +241,6 @@ def read_macs(name: str, data: bytes) -> tuple[dict[Mac, Origin], list[Finding]]
 
 
 def write_allotted(allotted: Mapping[tuple[str, str], Address]) -> bytes:
-    """Return allotted.csv, sorted, as `allot` writes it."""
-    rows = (f"{site},{id_},{address}" for (site, id_), address in sorted(allotted.items()))
+    """Return allotted.csv, sorted by site and tablet, as `allot` writes it."""
+    rows = (f"{site},{id_},{allotted[site, id_]}" for site, id_ in sorted(allotted))
     return "\n".join((",".join(ALLOTTED_COLUMNS), *rows, "")).encode()

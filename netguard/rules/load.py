@@ -5,22 +5,23 @@ argument: a feed grows stale by the calendar, and a check must give the same ans
 """
 
 import datetime
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from pydantic import BaseModel
-
 from netguard.core.names import Mac
-from netguard.core.policy import Origin, Policy, Tablet
-from netguard.rules import inventory, lint, schema
-from netguard.rules.build import Builder, Documents
+from netguard.core.policy import Policy, Tablet
+from netguard.rules import inventory, lint, schema, schema_watch
+from netguard.rules.build import build
+from netguard.rules.documents import Documents, names_of
 from netguard.rules.findings import ERROR, Finding
 from netguard.rules.folder import Folder
-from netguard.rules.source import parse
+from netguard.rules.review import Review
+from netguard.rules.source import Source, parse
 from netguard.rules.typed import Document, typed
+from netguard.rules.words import Model
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +39,32 @@ def load(
     today: datetime.date,
     allow_empty: bool = False,
     previous: Mapping[str, Mac] | None = None,
+    require_addresses: bool = True,
 ) -> Loaded:
     """Judge a folder and build its Policy.
 
     `allow_empty` lets an inventory without tablets pass; `previous` (tablets by id of what is in
-    force) makes an inventory that shrank by a fifth an error.
+    force) makes an inventory that shrank by a fifth an error; without `require_addresses` nothing
+    is said about allotted addresses, for `allot` is about to write them.
     """
     reader = _Reader(folder)
     documents = reader.read(allow_empty=allow_empty)
-    builder = Builder(documents)
-    policy = builder.build()
-    findings = [*reader.findings, *builder.findings]
-    if any(finding.level == ERROR for finding in findings):
-        policy = None
-    findings.extend(lint.lint(documents, policy, today))
+    review = Review(documents, reader.findings)
+    policy = build(review, require_addresses=require_addresses)
+    findings = [*review.findings, *lint.lint(reader.whole(documents), policy, today)]
     if policy is not None and previous is not None:
         findings.extend(lint.shrink(previous, policy, reader.tablets_name))
-    if any(finding.level == ERROR for finding in findings):
-        policy = None
-    return Loaded(policy, tuple(sorted(set(findings))), len(folder.files))
+    refused = any(finding.level == ERROR for finding in findings)
+    kept = tuple(sorted(set(_without_afterthoughts(findings))))
+    return Loaded(None if refused else policy, kept, len(folder.files))
+
+
+def _without_afterthoughts(findings: list[Finding]) -> Iterator[Finding]:
+    """Leave out a warning about a value that is an error already: it will be another value."""
+    wrong = {(f.file, f.line, f.column) for f in findings if f.level == ERROR and f.column}
+    for finding in findings:
+        if finding.level == ERROR or (finding.file, finding.line, finding.column) not in wrong:
+            yield finding
 
 
 class _Reader:
@@ -66,15 +74,19 @@ class _Reader:
         self.folder = folder
         self.findings: list[Finding] = list(folder.faults)
         self.tablets_name = folder.shown("tablets.csv")
+        self._unreadable = {fault.file for fault in folder.faults if fault.level == ERROR}
+        self._sources: dict[str, Source] = {}
+        self._partial: set[str] = set()
 
     def read(self, *, allow_empty: bool) -> Documents:
+        """Read all files; what is wrong in their shape is in `findings`."""
         documents = Documents(
             netguard=self._yaml("netguard.yaml", schema.NetguardFile),
             sites=self._yaml("sites.yaml", schema.SitesFile),
-            protected=self._protected(),
+            protected=self._yaml("protected.yaml", schema.ProtectedFile),
             groups=self._yaml("groups.yaml", schema.GroupsFile),
-            presence=self._optional("presence.yaml", schema.PresenceFile),
-            alerts=self._optional("alerts.yaml", schema.AlertsFile),
+            presence=self._optional("presence.yaml", schema_watch.PresenceFile),
+            alerts=self._optional("alerts.yaml", schema_watch.AlertsFile),
         )
         for file in sorted(self.folder.files):
             if file.startswith("services/feeds/"):
@@ -89,74 +101,83 @@ class _Reader:
                 cases = self._yaml(file, schema.CasesFile)
                 if cases is not None:
                     documents.cases.append(cases)
-        self._tablets(documents, allow_empty=allow_empty)
+        whole = self._tablets(documents, allow_empty=allow_empty)
         self._allotted(documents)
         self._macs(documents)
+        tablets = frozenset(documents.tablets) if whole else None
+        documents.names = names_of(self._sources, tablets)
         return documents
+
+    def whole(self, documents: Documents) -> Documents:
+        """Return the documents without those of faulty files: no warning follows from an error."""
+        partial = self._partial
+        # Without all cases nobody can say which group has none.
+        groups = any(file == "groups.yaml" or file.startswith("tests/") for file in partial)
+        return replace(
+            documents,
+            sites=None if "sites.yaml" in partial else documents.sites,
+            groups=None if groups else documents.groups,
+            alerts=None if "alerts.yaml" in partial else documents.alerts,
+        )
 
     def _yaml(self, file: str, model: type[M]) -> Document[M] | None:
         shown = self.folder.shown(file)
         if file not in self.folder.files:
-            self._missing(shown, f"file is missing; 'netguard init' shows what '{file}' holds")
+            self._missing(shown, file)
             return None
-        if self._unreadable(shown):
+        if shown in self._unreadable:
+            self._sources[file] = Source(shown, (), None)
+            self._partial.add(file)
             return None
-        document, findings = typed(parse(self.folder.files[file], shown), model)
-        self.findings.extend(findings)
-        # A file with a fault in its shape is not built on: what is left of it may mean something else.
-        return document
+        source = parse(self.folder.files[file], shown)
+        result = typed(source, model)
+        self._sources[file] = source
+        self.findings.extend(result.findings)
+        if not result.whole:
+            self._partial.add(file)
+        return result.document
 
     def _optional(self, file: str, model: type[M]) -> Document[M] | None:
         return self._yaml(file, model) if file in self.folder.files else None
 
-    def _protected(self) -> Document[schema.ProtectedFile] | None:
-        file = "protected.yaml"
-        shown = self.folder.shown(file)
-        if file not in self.folder.files:
+    def _missing(self, shown: str, file: str) -> None:
+        id_, text = "missing-file", f"file is missing; 'netguard init' shows what '{file}' holds"
+        if file == "protected.yaml":
+            id_ = "protected-missing"
             text = "file is missing; it is mandatory and names the clinical networks no tablet may reach"
-            self.findings.append(Finding(shown, 0, 0, ERROR, "protected-missing", text))
-            return None
-        return self._yaml(file, schema.ProtectedFile)
+        self.findings.append(Finding(shown, 0, 0, ERROR, id_, text))
 
-    def _unreadable(self, shown: str) -> bool:
-        return any(fault.file == shown for fault in self.folder.faults)
-
-    def _missing(self, shown: str, text: str) -> None:
-        self.findings.append(Finding(shown, 0, 0, ERROR, "missing-file", text))
-
-    def _tablets(self, documents: Documents, *, allow_empty: bool) -> None:
+    def _tablets(self, documents: Documents, *, allow_empty: bool) -> bool:
+        """Read the inventory; say whether all of it could be read."""
         files = self.folder.files
+        if "tablets.yaml" in files:
+            self.tablets_name = self.folder.shown("tablets.yaml")
         if "tablets.csv" in files and "tablets.yaml" in files:
             text = "both tablets.csv and tablets.yaml are here, keep one"
-            self.findings.append(
-                Finding(self.folder.shown("tablets.yaml"), 0, 0, ERROR, "duplicate-name", text)
-            )
+            self.findings.append(Finding(self.tablets_name, 0, 0, ERROR, "duplicate-name", text))
         elif "tablets.yaml" in files:
-            self.tablets_name = self.folder.shown("tablets.yaml")
             self._tablets_yaml(documents)
-        elif "tablets.csv" in files:
-            if self._unreadable(self.tablets_name):
-                return
+        elif "tablets.csv" not in files:
+            text = "file is missing; write tablets.csv or tablets.yaml"
+            self.findings.append(Finding(self.tablets_name, 0, 0, ERROR, "missing-file", text))
+        elif self.tablets_name not in self._unreadable:
             table = inventory.read_tablets(self.tablets_name, files["tablets.csv"])
             documents.tablets, documents.tablet_lines, findings = table
             self._cells(findings)
-        else:
-            self._missing(self.tablets_name, "file is missing; write tablets.csv or tablets.yaml")
-            return
-        broken = any(f.file == self.tablets_name and f.level == ERROR for f in self.findings)
-        if broken:
+        if any(f.file == self.tablets_name and f.level == ERROR for f in self.findings):
             documents.tablets = {}
-        elif not documents.tablets and not allow_empty:
+            return False
+        if not documents.tablets and not allow_empty:
             text = "0 tablets: nobody would be watched; --allow-empty if that is meant"
             self.findings.append(Finding(self.tablets_name, 1, 0, ERROR, "shrink", text, cell=True))
+        return True
 
     def _tablets_yaml(self, documents: Documents) -> None:
         document = self._yaml("tablets.yaml", schema.TabletsFile)
-        for index, row in enumerate(document.model.tablets if document else ()):
+        if document is None:
+            return
+        for index, row in enumerate(document.model.tablets):
             at = ("tablets", index)
-            if document is None:
-                return
-            line, column = document.origin(*at).line, document.origin(*at).column
             if row.id in documents.tablets:
                 first = documents.tablet_lines[row.id].line
                 text = f"tablet '{row.id}' already listed at line {first}"
@@ -172,13 +193,16 @@ class _Reader:
                 row.address,
                 row.private_address is not None,
             )
-            documents.tablet_lines[row.id] = Origin(document.source.name, line, column)
+            documents.tablet_lines[row.id] = document.origin(*at)
 
     def _allotted(self, documents: Documents) -> None:
-        if "allotted.csv" in self.folder.files:
-            shown = self.folder.shown("allotted.csv")
+        shown = self.folder.shown("allotted.csv")
+        if shown in self._unreadable:
+            documents.allotted_whole = False
+        elif "allotted.csv" in self.folder.files:
             table = inventory.read_allotted(shown, self.folder.files["allotted.csv"])
             documents.allotted, documents.allotted_lines, findings = table
+            documents.allotted_whole = not any(f.level == ERROR for f in findings)
             self._cells(findings)
 
     def _macs(self, documents: Documents) -> None:
@@ -186,13 +210,14 @@ class _Reader:
         file = doc.model.never.macs if doc else None
         if doc is None or file is None:
             return
+        shown = self.folder.shown(file)
         if file not in self.folder.files:
             text = f"no file '{file}' in the rules folder"
             self.findings.append(doc.error("missing-file", text, "never", "macs"))
-            return
-        table = inventory.read_macs(self.folder.shown(file), self.folder.files[file])
-        documents.protected_macs, findings = table
-        self._cells(findings)
+        elif shown not in self._unreadable:
+            table = inventory.read_macs(shown, self.folder.files[file])
+            documents.protected_macs, findings = table
+            self._cells(findings)
 
     def _cells(self, findings: list[Finding]) -> None:
         """Keep the first faults of a table and count the rest: a wrong export has thousands."""

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import yaml
 
@@ -189,12 +189,12 @@ class _Builder:
             return Items(tuple(self._items(events, depth)), line, column)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(events, depth, line, column)
-        assert isinstance(event, yaml.ScalarEvent)  # aliases were refused above
-        return Text(event.value, line, column)
+        # Nothing else starts a value: aliases were refused above.
+        return Text(cast("yaml.ScalarEvent", event).value, line, column)
 
     def _child(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
-        assert isinstance(event, yaml.NodeEvent)  # the parser's grammar: a value starts here
-        return self._node(event, events, depth + 1)
+        # The parser's grammar: inside a list or a mapping only a value can start here.
+        return self._node(cast("yaml.NodeEvent", event), events, depth + 1)
 
     def _items(self, events: Iterator[yaml.Event], depth: int) -> Iterator[Node]:
         for event in events:
@@ -231,7 +231,10 @@ class _Builder:
             isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
             and event.tag is not None
         ):
-            self._stop(event, "syntax", f"tags such as {shown(event.tag)} are not allowed")
+            text = f"tags such as {shown(event.tag)} are not allowed"
+            if event.tag == "!include":
+                text += ", there is no include statement"
+            self._stop(event, "syntax", text)
 
     def _fault(self, node: Node, id_: str, text: str) -> None:
         quoted = self.lines[node.line - 1] if node.line <= len(self.lines) else ""

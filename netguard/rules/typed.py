@@ -5,19 +5,21 @@ the tree again for line and column.
 """
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from netguard.core.names import shown, suggest
 from netguard.core.policy import Origin
-from netguard.errors import BadValue
 from netguard.rules.findings import ERROR, WARNING, Finding
 from netguard.rules.source import Entries, Items, Node, Source, Text
+from netguard.rules.words import Model
 
-M = TypeVar("M", bound=BaseModel)
-Loc = tuple[str | int, ...]
+M = TypeVar("M", bound=Model)
 
 
 class Document(Generic[M]):
@@ -54,29 +56,73 @@ class Document(Generic[M]):
         return self.finding(WARNING, id_, text, *loc, key=key)
 
 
-def typed(source: Source, model: type[M]) -> tuple[Document[M] | None, list[Finding]]:
-    """Type a source by its model; the document is None when anything in it is wrong."""
+@dataclass(frozen=True, slots=True)
+class Typed(Generic[M]):
+    """What a source gave: the document, without its faulty entries, or None; and the faults."""
+
+    document: Document[M] | None
+    findings: tuple[Finding, ...]
+    whole: bool
+
+
+def typed(source: Source, model: type[M]) -> Typed[M]:
+    """Type a source by its model.
+
+    An entry with a fault (one service, one group) is left out and the others are kept, so that
+    their faults show in the same run.
+    """
     findings = list(source.faults)
-    if source.root is None:
-        if not findings:
-            text = "no rules in this file; the last good policy stays in force"
-            findings.append(Finding(source.name, 1, 1, ERROR, "syntax", text))
-        return None, findings
     if not isinstance(source.root, Entries):
-        kind = "a list" if isinstance(source.root, Items) else "one value"
-        keys = ", ".join(sorted(_aliases(model)))
-        text = f"expected keys at the top ({keys}), found {kind}"
-        node = source.root
-        quoted = source.line(node.line)
-        findings.append(Finding(source.name, node.line, node.column, ERROR, "syntax", text, quoted))
-        return None, findings
+        findings.extend(_no_keys(source, model) if not findings else ())
+        return Typed(None, tuple(findings), whole=False)
+    plain = _plain(source.root)
     try:
-        value = model.model_validate(_plain(source.root))
+        value = model.model_validate(plain)
     except ValidationError as error:
-        findings.extend(_fault(source, model, dict(fault)) for fault in error.errors())
-        return None, findings
+        faults = _without_echoes(model, error.errors())
+        findings.extend(_fault(source, model, fault) for fault in faults)
+        kept = _without_faulty(model, plain, faults)
+        return Typed(Document(source, kept) if kept else None, tuple(findings), whole=False)
     # A duplicate key was left out of the tree: the rest is typed, so that all faults show at once.
-    return Document(source, value), findings
+    return Typed(Document(source, value), tuple(findings), whole=not findings)
+
+
+def _no_keys(source: Source, model: type[Model]) -> list[Finding]:
+    node = source.root
+    if node is None:
+        return [Finding(source.name, 1, 1, ERROR, "syntax", model.nothing)]
+    kind = "a list" if isinstance(node, Items) else "one value"
+    text = f"expected keys at the top ({', '.join(sorted(_aliases(model)))}), found {kind}"
+    quoted = source.line(node.line)
+    return [Finding(source.name, node.line, node.column, ERROR, "syntax", text, quoted)]
+
+
+def _without_echoes(model: type[Model], faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out a missing key that is only misspelt: `alow` is one fault, not two."""
+    meant = set()
+    for fault in faults:
+        if fault["type"] == "extra_forbidden":
+            *around, word = fault["loc"]
+            near = get_close_matches(str(word)[:64], _aliases(_model_at(model, around)), n=1)
+            meant |= {(*around, key) for key in near}
+    return [f for f in faults if f["type"] != "missing" or f["loc"] not in meant]
+
+
+def _without_faulty(
+    model: type[M], plain: dict[str, Any], faults: Sequence[ErrorDetails]
+) -> M | None:
+    """Type what is left of a file without its faulty entries, or None when that is nothing."""
+    for fault in faults:
+        top, *rest = fault["loc"]
+        entries = plain.get(str(top))
+        if rest and isinstance(entries, dict):
+            entries.pop(rest[0], None)
+        else:
+            plain.pop(str(top), None)
+    try:
+        return model.model_validate(plain)
+    except ValidationError:
+        return None
 
 
 def place(root: Node | None, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
@@ -95,86 +141,94 @@ def place(root: Node | None, loc: Sequence[str | int], *, key: bool = False) -> 
     return spot
 
 
-def _plain(node: Node) -> object:
+def _plain(node: Entries) -> dict[str, Any]:
+    return {key: _value(value) for key, value in node.values.items()}
+
+
+def _value(node: Node) -> object:
     match node:
         case Text(value):
             return value
         case Items(items):
-            return [_plain(item) for item in items]
-        case Entries(values):
-            return {key: _plain(value) for key, value in values.items()}
+            return [_value(item) for item in items]
+        case Entries():
+            return _plain(node)
 
 
-def _fault(source: Source, model: type[BaseModel], fault: Mapping[str, Any]) -> Finding:
-    loc: Loc = fault["loc"]
-    kind: str = fault["type"]
-    at_key = kind == "extra_forbidden" or (loc and loc[-1] == "[key]")
-    line, column = place(source.root, loc, key=bool(at_key))
-    id_, text = _wording(model, loc, kind, fault)
+def _fault(source: Source, model: type[Model], fault: ErrorDetails) -> Finding:
+    loc = fault["loc"]
+    at_key = fault["type"] == "extra_forbidden" or loc[-1] == "[key]"
+    line, column = place(source.root, loc, key=at_key)
+    id_, text = _wording(model, fault)
     return Finding(source.name, line, column, ERROR, id_, text, source.line(line))
 
 
-def _wording(
-    model: type[BaseModel], loc: Loc, kind: str, fault: Mapping[str, Any]
-) -> tuple[str, str]:
+def _wording(model: type[Model], fault: ErrorDetails) -> tuple[str, str]:
+    loc, given = fault["loc"], fault["input"]
+    *around, last = loc
     name = next((str(part) for part in reversed(loc) if isinstance(part, str)), "")
-    context = fault.get("ctx", {})
-    match kind:
-        case "value_error" if isinstance(context.get("error"), BadValue):
-            return context["error"].finding, context["error"].text
+    here = _model_at(model, around)
+    absent = here.absent.get(str(last)) if here else None
+    if absent is not None and (fault["type"] == "missing" or given == ""):
+        return absent
+    match fault["type"]:
+        case "value_error":
+            error = fault["ctx"]["error"]
+            return error.finding, error.text
         case "extra_forbidden":
-            known = sorted(_aliases(_model_at(model, loc[:-1])))
-            return (
-                "unknown-key",
-                f"unknown key {shown(name)}{suggest(name, known) or ','} keys here: {', '.join(known)}",
-            )
+            return "unknown-key", _unknown_key(name, given, here, top=not around)
         case "missing":
             return "missing-key", f"key '{name}' is missing here"
         case "literal_error":
-            legal = [
-                word.strip("'")
-                for word in str(context["expected"]).replace(" or ", ", ").split(", ")
-            ]
-            got = fault["input"] if isinstance(fault["input"], str) else "a list or mapping"
-            return (
-                "unknown-word",
-                f"{shown(str(got))} is not a word for '{name}'{suggest(str(got), legal) or ','} "
-                f"write one of: {', '.join(legal)}",
-            )
+            return "unknown-word", _unknown_word(name, given, fault["ctx"]["expected"])
         case "list_type":
             return "syntax", f"'{name}' is a list, write [a, b]"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return "syntax", f"'{name}' holds keys and values, found something else"
         case _:
-            return "syntax", f"'{name}': {fault['msg']}"
+            return "syntax", f"'{name}' holds keys and values, found something else"
 
 
-def _aliases(model: type[BaseModel] | None) -> list[str]:
+def _unknown_key(name: str, given: object, here: type[Model] | None, *, top: bool) -> str:
+    if top and name in {"include", "includes", "import"}:
+        path = shown(given) if isinstance(given, str) else "what it names"
+        return f"there is no include statement, each file of the folder is read: leave out {path}"
+    known = sorted(_aliases(here))
+    return f"unknown key {shown(name)}{suggest(name, known) or ','} keys here: {', '.join(known)}"
+
+
+def _unknown_word(name: str, given: object, expected: str) -> str:
+    legal = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+    words = f"write one of: {', '.join(legal)}" if len(legal) > 1 else f"write {legal[0]}"
+    if not isinstance(given, str):
+        return f"'{name}' is one word, {words}"
+    return f"{shown(given)} is not a word for '{name}'{suggest(given, legal) or ','} {words}"
+
+
+def _aliases(model: type[Model] | None) -> list[str]:
     if model is None:
         return []
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _model_at(model: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel] | None:
+def _model_at(model: type[Model], loc: Sequence[str | int]) -> type[Model] | None:
     """Follow a path of keys through the annotations to the model that stands there."""
-    here: Any = model
+    here: object = model
     for part in loc:
-        if isinstance(here, type) and issubclass(here, BaseModel):
+        if isinstance(here, type) and issubclass(here, Model):
             fields = {
                 field.alias or name: field.annotation for name, field in here.model_fields.items()
             }
             here = _bare(fields.get(str(part)))
         elif get_origin(here) in {dict, list}:
             here = _bare(get_args(here)[-1])
-    return here if isinstance(here, type) and issubclass(here, BaseModel) else None
+    return here if isinstance(here, type) and issubclass(here, Model) else None
 
 
-def _bare(annotation: Any) -> Any:
+def _bare(annotation: object) -> object:
     """Strip Annotated and Optional, and of a union keep the model."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
     if get_origin(annotation) in {Union, types.UnionType}:
         parts = [_bare(part) for part in get_args(annotation)]
-        models = [p for p in parts if isinstance(p, type) and issubclass(p, BaseModel)]
+        models = [p for p in parts if isinstance(p, type) and issubclass(p, Model)]
         return models[0] if models else parts[0]
     return annotation

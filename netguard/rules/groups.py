@@ -1,0 +1,147 @@
+"""groups.yaml: who may use what, with `extends` resolved, and profiles that only ever narrow."""
+
+from collections.abc import Mapping
+
+from netguard.core.policy import Group, Service, Site
+from netguard.rules import schema
+from netguard.rules.review import Review
+from netguard.rules.sites import ceiling
+from netguard.rules.typed import Document
+
+GroupsDocument = Document[schema.GroupsFile]
+
+
+def judge_groups(
+    review: Review, sites: Mapping[str, Site], services: Mapping[str, Service]
+) -> Mapping[str, Group]:
+    """Return the groups by name, each with all it allows and all its sites."""
+    doc = review.documents.groups
+    if doc is None:
+        return {}
+    for name, entry in doc.model.groups.items():
+        review.origins["groups", name] = doc.key_origin("groups", name)
+        _allows(review, doc, name, entry, services)
+        for index, site in enumerate(entry.sites or []):
+            at = ("groups", name, "sites", index)
+            review.known("site", site, review.documents.names.sites, doc, *at)
+        if entry.notify is not None:
+            receivers = review.documents.names.receivers
+            review.known("receiver", entry.notify, receivers, doc, "groups", name, "notify")
+    netguard = review.documents.netguard
+    deny = netguard.model.defaults.deny if netguard else "reject"
+    groups = {
+        name: _group(review, doc, name, deny, tuple(sorted(sites))) for name in doc.model.groups
+    }
+    _profiles(review, doc, groups, services)
+    return groups
+
+
+def _allows(
+    review: Review,
+    doc: GroupsDocument,
+    name: str,
+    entry: schema.GroupModel,
+    services: Mapping[str, Service],
+) -> None:
+    for index, service in enumerate(entry.allow):
+        at = ("groups", name, "allow", index)
+        review.origins["groups", name, "allow", service] = doc.origin(*at)
+        review.known("service", service, review.documents.names.services, doc, *at)
+        _verified(review, doc, service, services, *at)
+
+
+def _verified(
+    review: Review,
+    doc: GroupsDocument,
+    service: str,
+    services: Mapping[str, Service],
+    *at: str | int,
+) -> None:
+    if service in services and services[service].unverified:
+        text = f"service '{service}' is unverified, nobody has read its vendor's page yet: "
+        text += f"see {review.origins['services', service]}"
+        review.error(doc, "unverified", text, *at)
+
+
+def _group(
+    review: Review, doc: GroupsDocument, name: str, deny: str, everywhere: tuple[str, ...]
+) -> Group:
+    chain = _chain(review, doc, name)
+    services = set()
+    for ancestor in chain:
+        for service in doc.model.groups[ancestor].allow:
+            services.add(service)
+            origin = review.origins["groups", ancestor, "allow", service]
+            review.origins.setdefault(("groups", name, "allow", service), origin)
+    inherited = [doc.model.groups[ancestor] for ancestor in chain]
+    sites = next((group.sites for group in inherited if group.sites is not None), None)
+    return Group(
+        name=name,
+        sites=tuple(sorted(set(sites))) if sites is not None else everywhere,
+        allow=tuple(sorted(services)),
+        deny=next((group.deny for group in inherited if group.deny), deny),
+        rate=next((ceiling(group.rate) for group in inherited if group.rate), None),
+        hours=next((group.hours for group in inherited if group.hours), None),
+    )
+
+
+def _chain(review: Review, doc: GroupsDocument, name: str) -> list[str]:
+    """Return a group and what it extends, nearest first; a loop or an unknown name is reported."""
+    groups = doc.model.groups
+    chain = [name]
+    while (parent := groups[chain[-1]].extends) is not None:
+        at = ("groups", chain[-1], "extends")
+        # Each group reports its own line only, or a loop of three would be told nine times.
+        if parent in chain:
+            if parent == name:
+                text = f"group '{name}' extends itself: {' -> '.join([*chain, name])}"
+                review.error(doc, "unknown-ref", text, "groups", name, "extends")
+            break
+        if parent not in groups:
+            if chain == [name]:
+                review.known("group", parent, review.documents.names.groups, doc, *at)
+            break
+        chain.append(parent)
+    return chain
+
+
+def _profiles(
+    review: Review,
+    doc: GroupsDocument,
+    groups: Mapping[str, Group],
+    services: Mapping[str, Service],
+) -> None:
+    for profile, entries in doc.model.profiles.items():
+        for name, change in entries.items():
+            at = ("profiles", profile, name)
+            review.known("group", name, review.documents.names.groups, doc, *at, key=True)
+            for index, service in enumerate(change.allow or []):
+                place = (*at, "allow", index)
+                review.known("service", service, review.documents.names.services, doc, *place)
+                _verified(review, doc, service, services, *place)
+            if name in groups:
+                _narrows(review, doc, groups[name], change, services, *at)
+
+
+def _narrows(
+    review: Review,
+    doc: GroupsDocument,
+    group: Group,
+    change: schema.ProfileGroup,
+    services: Mapping[str, Service],
+    *at: str | int,
+) -> None:
+    """Report what a profile would give a group beyond what the group has: it may only take."""
+    for index, service in enumerate(change.allow or []):
+        if service in services and service not in group.allow:
+            text = f"a profile never widens: group '{group.name}' does not allow '{service}'"
+            review.error(doc, "profile-widens", text, *at, "allow", index)
+    if change.rate is None or group.rate is None:
+        return
+    for key, new, own in (
+        ("down", change.rate.down, group.rate.down),
+        ("up", change.rate.up, group.rate.up),
+    ):
+        if new > own:
+            text = f"a profile never widens: the rate of group '{group.name}' is lower"
+            review.error(doc, "profile-widens", text, *at, "rate", key)

@@ -1,0 +1,62 @@
+"""Names in the files whose meaning comes later: presence, alerts and cases."""
+
+from netguard.rules import schema
+from netguard.rules.review import Review
+from netguard.rules.typed import Document
+
+CasesDocument = Document[schema.CasesFile]
+
+
+def judge_references(review: Review) -> None:
+    """Report every name that is written nowhere."""
+    documents, names = review.documents, review.documents.names
+    if documents.presence is not None:
+        presence = documents.presence
+        for site in presence.model.presence.sites:
+            review.known("site", site, names.sites, presence, "presence", "sites", site, key=True)
+    if documents.alerts is not None:
+        for name, alert in documents.alerts.model.alerts.items():
+            for index, receiver in enumerate(alert.to):
+                at = ("alerts", name, "to", index)
+                review.known("receiver", receiver, names.receivers, documents.alerts, *at)
+    for doc in documents.cases:
+        for index, case in enumerate(doc.model.cases):
+            _case(review, doc, case, "cases", index)
+
+
+def _case(review: Review, doc: CasesDocument, case: schema.CaseModel, *at: str | int) -> None:
+    names = review.documents.names
+    for index, service in enumerate(case.services or []):
+        review.known("service", service, names.services, doc, *at, "services", index)
+    if case.from_ is not None:
+        _case_from(review, doc, case.from_, *at, "from")
+    if case.to is not None and case.to.protected not in {None, "*"}:
+        network = str(case.to.protected)
+        review.known("protected network", network, names.protected, doc, *at, "to", "protected")
+    for index, event in enumerate(case.events or []):
+        place = (*at, "events", index)
+        review.known("tablet", event.tablet, names.tablets, doc, *place, "tablet")
+        if event.ap is not None:
+            review.known("AP", event.ap, names.aps, doc, *place, "ap")
+    if isinstance(case.expect, schema.CaseExpect):
+        _case_expect(review, doc, case.expect, *at, "expect")
+
+
+def _case_from(review: Review, doc: CasesDocument, who: schema.CaseFrom, *at: str | int) -> None:
+    names = review.documents.names
+    if who.group is not None and who.group != "*":
+        review.known("group", who.group, names.groups, doc, *at, "group")
+    if who.tablet is not None:
+        review.known("tablet", who.tablet, names.tablets, doc, *at, "tablet")
+    if who.site is not None:
+        review.known("site", who.site, names.sites, doc, *at, "site")
+
+
+def _case_expect(
+    review: Review, doc: CasesDocument, expect: schema.CaseExpect, *at: str | int
+) -> None:
+    names = review.documents.names
+    if expect.alert is not None and expect.alert != "none":
+        review.known("alert", expect.alert, names.alerts, doc, *at, "alert")
+    if expect.to is not None:
+        review.known("receiver", expect.to, names.receivers, doc, *at, "to")

@@ -1,0 +1,185 @@
+"""sites.yaml: what only shows when its entries are seen together, and with protected networks."""
+
+from collections.abc import Mapping
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from netguard.core.names import Address, Network
+from netguard.core.policy import Area, Ceiling, Nas, Origin, Site
+from netguard.rules import schema
+from netguard.rules.review import Review
+from netguard.rules.typed import Document
+
+SitesDocument = Document[schema.SitesFile]
+
+
+def judge_sites(review: Review) -> Mapping[str, Site]:
+    """Return the sites by name."""
+    doc = review.documents.sites
+    if doc is None:
+        return {}
+    if review.documents.names.sites == frozenset():
+        review.error(doc, "missing-key", "no site, name at least one", "sites")
+    used: dict[str, Origin] = {}
+    sites = {}
+    for name, entry in doc.model.sites.items():
+        _origins(review, doc, name, entry)
+        _cabling(review, doc, name, entry, used)
+        _addressing(review, doc, name, entry)
+        _vlans(review, doc, name, entry)
+        sites[name] = _site(name, entry)
+    _nas_apart(review, doc, sites)
+    _networks_apart(review, doc, sites)
+    return sites
+
+
+def ceiling(model: schema.CeilingModel | None) -> Ceiling | None:
+    """Return a pair of rates as the core's value."""
+    return Ceiling(model.down, model.up) if model else None
+
+
+def reserved(address: Address, networks: tuple[Network, ...]) -> str:
+    """Say why no host may have an IPv4 address: it names its network, or is its broadcast."""
+    for network in networks:
+        if network.version == address.version == 4 and network.prefixlen < 31:
+            if address == network.network_address:
+                return f"is the network address of {network}"
+            if address == network.broadcast_address:
+                return f"is the broadcast address of {network}"
+    return ""
+
+
+def _origins(review: Review, doc: SitesDocument, name: str, entry: schema.SiteModel) -> None:
+    at = ("sites", name)
+    review.origins[at] = doc.key_origin(*at)
+    for key in ("ssid", "vlan", "networks", "gateway", "ipv6"):
+        review.origins["sites", name, key] = doc.origin(*at, key)
+    for nas in entry.nas:
+        review.origins["sites", name, "nas", nas] = doc.key_origin(*at, "nas", nas)
+    for area in entry.areas:
+        review.origins["sites", name, "areas", area] = doc.key_origin(*at, "areas", area)
+
+
+def _site(name: str, entry: schema.SiteModel) -> Site:
+    return Site(
+        name=name,
+        label=entry.name or name,
+        time_zone=entry.time_zone,
+        ssid=entry.ssid,
+        vlan=entry.vlan,
+        quarantine_vlan=entry.quarantine_vlan,
+        enrolment_vlan=entry.enrolment_vlan,
+        interfaces=tuple(sorted(entry.interfaces)),
+        uplink=entry.uplink,
+        nat=entry.nat,
+        networks=tuple(entry.networks),
+        gateways=tuple(entry.gateway),
+        addresses=entry.addresses,
+        ipv6=entry.ipv6,
+        other_networks=entry.other_networks,
+        ceiling=ceiling(entry.ceiling),
+        nas={
+            nas: Nas(
+                nas, each.address, str(each.vendor), each.message_authenticator, each.secret_file
+            )
+            for nas, each in entry.nas.items()
+        },
+        areas={
+            area: Area(
+                area, each.name or area, tuple(sorted(each.aps)), each.edge, each.expected_silent
+            )
+            for area, each in entry.areas.items()
+        },
+    )
+
+
+def _cabling(
+    review: Review, doc: SitesDocument, name: str, entry: schema.SiteModel, used: dict[str, Origin]
+) -> None:
+    at = ("sites", name)
+    try:
+        ZoneInfo(entry.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        text = f"unknown time zone '{entry.time_zone}', write an IANA name such as Europe/Paris"
+        review.error(doc, "schedule", text, *at, "time-zone")
+    if not entry.interfaces:
+        text = "no interface, name the interfaces of the tablet VLAN"
+        review.error(doc, "missing-key", text, *at, "interfaces")
+    for index, interface in enumerate(entry.interfaces):
+        if interface in used:
+            text = f"interface '{interface}' is already used at line {used[interface].line}"
+            review.error(doc, "interface-twice", text, *at, "interfaces", index)
+        used.setdefault(interface, doc.origin(*at, "interfaces", index))
+    if entry.uplink in entry.interfaces:
+        text = f"the uplink '{entry.uplink}' is also an interface of the tablets"
+        review.error(doc, "interface-twice", text, *at, "uplink")
+
+
+def _addressing(review: Review, doc: SitesDocument, name: str, entry: schema.SiteModel) -> None:
+    at = ("sites", name)
+    if not any(network.version == 4 for network in entry.networks):
+        text = "no IPv4 network, write the prefix of the tablet VLAN"
+        review.error(doc, "missing-key", text, *at, "networks")
+    for version in sorted({network.version for network in entry.networks}):
+        if not any(gateway.version == version for gateway in entry.gateway):
+            text = f"no IPv{version} gateway for the IPv{version} network"
+            review.error(doc, "missing-key", text, *at, "gateway")
+    for index, gateway in enumerate(entry.gateway):
+        if not any(gateway in n for n in entry.networks if n.version == gateway.version):
+            text = f"gateway {gateway} lies in none of the site's networks"
+            review.error(doc, "bad-cidr", text, *at, "gateway", index)
+        wrong = reserved(gateway, tuple(entry.networks))
+        if wrong:
+            text = f"gateway {gateway} {wrong}, write an address within"
+            review.error(doc, "bad-cidr", text, *at, "gateway", index)
+
+
+def _vlans(review: Review, doc: SitesDocument, name: str, entry: schema.SiteModel) -> None:
+    protected = review.documents.protected
+    never = protected.model.never.vlans if protected else []
+    seen: dict[int, str] = {}
+    for key, vlan in (
+        ("vlan", entry.vlan),
+        ("quarantine-vlan", entry.quarantine_vlan),
+        ("enrolment-vlan", entry.enrolment_vlan),
+    ):
+        if vlan is None:
+            continue
+        if vlan in never:
+            text = f"VLAN {vlan} is one of never.vlans, the clinical ones"
+            review.error(doc, "vlan-clash", text, "sites", name, key)
+        if vlan in seen:
+            text = f"VLAN {vlan} is also this site's {seen[vlan]}"
+            review.error(doc, "vlan-clash", text, "sites", name, key)
+        seen.setdefault(vlan, key)
+
+
+def _nas_apart(review: Review, doc: SitesDocument, sites: Mapping[str, Site]) -> None:
+    names: dict[str, str] = {}
+    addresses: dict[Network, str] = {}
+    for site in sites.values():
+        for nas in site.nas.values():
+            at = ("sites", site.name, "nas", nas.name)
+            if nas.name in names:
+                text = f"NAS '{nas.name}' is already a NAS of site '{names[nas.name]}'"
+                review.error(doc, "duplicate-name", text, *at, key=True)
+            names[nas.name] = site.name
+            if nas.address in addresses:
+                text = f"{nas.address} is already the address of NAS '{addresses[nas.address]}'"
+                review.error(doc, "duplicate-address", text, *at, "address")
+            addresses.setdefault(nas.address, nas.name)
+
+
+def _networks_apart(review: Review, doc: SitesDocument, sites: Mapping[str, Site]) -> None:
+    before: list[tuple[Network, str]] = []
+    for site in sites.values():
+        for index, network in enumerate(site.networks):
+            at = ("sites", site.name, "networks", index)
+            met = review.shield.meeting(network)
+            if met is not None:
+                text = f"{network} meets protected network {review.owner(met)}"
+                review.error(doc, "protected-overlap", text, *at)
+            for other, owner in before:
+                if other.version == network.version and other.overlaps(network):
+                    text = f"{network} meets {other} of site '{owner}'"
+                    review.error(doc, "network-overlap", text, *at)
+            before.append((network, site.name))
