@@ -66,15 +66,19 @@ def decide(policy: Policy, request: Request) -> Admission:
         return answered(REJECT, "unknown-nas", f"no site has a NAS {shown(request.nas)}")
     origin = policy.where("sites", site.name, "nas", request.nas)
     passed("nas", f"{request.nas} is a NAS of site '{site.name}'", origin)
+    if "EAP-Message" in request.attributes:
+        return answered(REJECT, "eap", "EAP is not authentication by MAC")
     mac = mac_of(request.attributes)
     if mac is None:
-        why = "not MAC authentication: no EAP-Message, and User-Name and Calling-Station-Id one MAC"
-        return answered(REJECT, "not-mab", why)
-    passed("mab", f"authentication by MAC, {mac}")
+        why = "User-Name and Calling-Station-Id do not spell one MAC"
+        return answered(REJECT, "not-mac-authentication", why)
+    passed("mac-authentication", f"authentication by MAC, {mac}")
     tablet = next((t for t in policy.tablets.values() if t.mac == mac), None)
     if tablet is None:
-        hint = ", a private (random) address" if mac.is_local else ""
-        return answered(REJECT, "unknown-mac", f"{mac} is not in the inventory{hint}")
+        if mac.is_local:
+            why = f"{mac} is a private (random) address, turn it off on the tablet"
+            return answered(REJECT, "private-mac", why)
+        return answered(REJECT, "unknown-mac", f"{mac} is not in the inventory")
     listed = policy.where("tablets", tablet.id)
     passed("inventory", f"{mac} is {tablet.id}, group '{tablet.group}'", listed)
     group = policy.groups[tablet.group]
@@ -82,6 +86,12 @@ def decide(policy: Policy, request: Request) -> Admission:
         why = f"group '{group.name}' has no access at site '{site.name}'"
         return answered(
             REJECT, f"{group.name}/sites", why, policy.where("groups", group.name, "sites")
+        )
+    ssid = ssid_of(request.attributes)
+    if site.other_networks == "reject" and ssid is not None and ssid != site.ssid:
+        why = f"SSID {shown(ssid)} is not the tablets' network '{site.ssid}'"
+        return answered(
+            REJECT, "other-network", why, policy.where("sites", site.name, "other-networks")
         )
     why = f"{tablet.id} of group '{group.name}' joins the tablet VLAN of '{site.name}'"
     origin = policy.where("sites", site.name, "vlan")
@@ -96,11 +106,9 @@ def site_of_nas(policy: Policy, nas: str) -> Site | None:
 def mac_of(attributes: Attributes) -> Mac | None:
     """Return the MAC that asks to be admitted by its address alone, or None.
 
-    MAC authentication is recognised by content, since vendors disagree on Service-Type: no
-    EAP-Message, and User-Name is the same MAC as Calling-Station-Id, or the latter is absent.
+    MAC authentication is recognised by content, since vendors disagree on Service-Type: User-Name
+    is the same MAC as Calling-Station-Id, or the latter is absent.
     """
-    if "EAP-Message" in attributes:
-        return None
     user = _mac(attributes.get("User-Name", ""))
     if "Calling-Station-Id" not in attributes:
         return user

@@ -186,7 +186,7 @@ def _follow(id_: int, name: str, aliases: _Aliases, found: _Found) -> Answer:
 
 
 def read_name(data: bytes, at: int) -> tuple[str, int]:
-    """Read a possibly compressed name; returns it in lower case and where it ends.
+    r"""Read a possibly compressed name; returns it in lower case and where it ends.
 
     Bytes outside printable ASCII, and dots inside labels, are written as \\DDD (RFC 1035 5.1), so
     that a label can never be mistaken for two.

@@ -31,6 +31,7 @@ class SitePlan:
     networks: tuple[Network, ...]
     gateways: tuple[Address, ...]
     dhcp: bool
+    refuse_other_networks: bool
     nas: tuple[Nas, ...]
 
 
@@ -81,6 +82,15 @@ class Binding:
     address: Address | None
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A tablet of the inventory that a site does not admit, and the rule that says so."""
+
+    site: str
+    mac: Mac
+    rule: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything the enforcers of one node hold; equal policies give equal plans, byte for byte."""
@@ -92,6 +102,7 @@ class Plan:
     groups: tuple[GroupPlan, ...]
     grants: tuple[Grant, ...]
     bindings: tuple[Binding, ...]
+    refusals: tuple[Refusal, ...]
     resolver: Resolver
     learned: Learned
     log_rate: str
@@ -163,6 +174,7 @@ def compile_plan(policy: Policy, serves: Iterable[str]) -> Plan:
         ),
         grants=grants,
         bindings=tuple(sorted(_bindings(policy, sites), key=lambda b: (b.site, b.mac))),
+        refusals=tuple(sorted(_refusals(policy, sites), key=lambda r: (r.site, r.mac))),
         resolver=policy.resolver,
         learned=policy.learned,
         log_rate=str(policy.defaults.log_rate),
@@ -222,6 +234,7 @@ def _site(site: Site) -> SitePlan:
         networks=_sorted(site.networks),
         gateways=tuple(sorted(site.gateways, key=lambda a: (a.version, int(a)))),
         dhcp=site.addresses == "netguard",
+        refuse_other_networks=site.other_networks == "reject",
         nas=tuple(sorted(site.nas.values(), key=lambda nas: nas.name)),
     )
 
@@ -242,6 +255,13 @@ def _bindings(policy: Policy, sites: tuple[Site, ...]) -> Iterable[Binding]:
         for site in sites:
             if site.name in policy.groups[tablet.group].sites:
                 yield _binding(policy, tablet, site)
+
+
+def _refusals(policy: Policy, sites: tuple[Site, ...]) -> Iterable[Refusal]:
+    for tablet in policy.tablets.values():
+        for site in sites:
+            if site.name not in policy.groups[tablet.group].sites:
+                yield Refusal(site.name, tablet.mac, f"{tablet.group}/sites")
 
 
 def _binding(policy: Policy, tablet: Tablet, site: Site) -> Binding:

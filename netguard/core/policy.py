@@ -41,7 +41,7 @@ class Defaults:
 
     deny: str = "reject"
     unknown_mac: str = "reject"
-    log_rate: Frequency = Frequency(5, "s")
+    log_rate: Frequency = field(default_factory=lambda: Frequency(5, "s"))
     log_burst: int = 20
     dscp: str = "cs1"
 

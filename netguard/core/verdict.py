@@ -87,7 +87,7 @@ def _rules(
     yield "anti-spoof", _spoofed(flow, binding), f"{flow.mac} and {flow.source} belong together"
     yield "gateway", _gateway(plan, flow, site, binding), f"{flow.destination} is not the appliance"
     yield "isolation", _isolation(plan, flow), f"{flow.destination} is no tablet network"
-    assert binding is not None  # unknown-mac has decided otherwise
+    assert binding is not None  # noqa: S101  # for the type checker: unknown-mac has decided otherwise
     group = plan.group[binding.group]
     for name in group.services:
         service = plan.service[name]

@@ -92,6 +92,14 @@ def render(plan: Plan, stale: Iterable[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def replacement(plan: Plan) -> str:
+    """Return the transaction that replaces the table, for a change of a set's type or size.
+
+    The kernel switches from the old table to the new one at once; learned addresses are lost.
+    """
+    return f"table {FAMILY} {TABLE} {{\n}}\ndelete table {FAMILY} {TABLE}\n{render(plan)}"
+
+
 def chain_names(plan: Plan) -> tuple[str, ...]:
     """Return the names of all chains, each after the chains it jumps to."""
     pairs = [_grant_chain(grant) for grant in plan.grants if _is_remote(plan, grant)]

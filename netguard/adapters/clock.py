@@ -1,0 +1,19 @@
+"""The only reader of clocks: wall time for people, monotonic time for deadlines."""
+
+import time
+from datetime import UTC, date, datetime
+
+
+def now() -> datetime:
+    """Return this moment, aware, in UTC."""
+    return datetime.now(UTC)  # noqa: TID251  # the one place that reads the clock
+
+
+def today() -> date:
+    """Return today's date in UTC."""
+    return now().date()
+
+
+def monotonic() -> float:
+    """Return seconds on a clock that no one sets."""
+    return time.monotonic()

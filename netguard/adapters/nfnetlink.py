@@ -1,0 +1,244 @@
+"""nf_tables over netlink: timed elements of address sets in one batch, and news of changes.
+
+Our own small encoder for the one thing that happens on the path of a name's answer (0.02 ms an
+element, where the nft program takes 6 ms). Messages: linux/netfilter/nf_tables.h, nfnetlink.h.
+Tests compare with what `nft list` says.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from netguard.core.names import Address
+from netguard.errors import EnforcementError
+
+_NETLINK_NETFILTER = 12
+_SUBSYSTEM = 10 << 8
+_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_NEWSETELEM, _DELSETELEM, _NEWGEN = 12, 14, 15
+_NLMSG_ERROR = 2
+_REQUEST, _ACK, _CREATE = 0x1, 0x4, 0x400
+_NESTED, _BIG_ENDIAN = 0x8000, 0
+_INET = 1
+_SET_ELEM_LIST_TABLE, _SET_ELEM_LIST_SET, _SET_ELEM_LIST_ELEMENTS = 1, 2, 3
+_LIST_ELEM, _ELEM_KEY, _ELEM_TIMEOUT = 1, 1, 4
+_DATA_VALUE = 1
+_GROUP_NFTABLES = 7
+_GEN_PROC_PID, _GEN_PROC_NAME = 2, 3
+_HEADER = struct.Struct("=IHHII")
+_GENERIC = struct.Struct("!BBH")
+
+NAMES = {
+    0: "new table",
+    2: "deleted table",
+    3: "new chain",
+    5: "deleted chain",
+    6: "new rule",
+    8: "deleted rule",
+    9: "new set",
+    11: "deleted set",
+    12: "new element",
+    14: "deleted element",
+    18: "new object",
+    20: "deleted object",
+}
+
+
+class Element(NamedTuple):
+    """An address in a set, and for how many milliseconds."""
+
+    set: str
+    address: Address
+    milliseconds: int
+
+
+class SetFull(EnforcementError):
+    """A learned set has reached its size; the kernel took nothing of the batch."""
+
+
+class Elements:
+    """Adds and renews timed elements of one table; one socket, one batch at a time."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._sequence = 0
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+        )
+        self._socket.bind((0, 0))
+        self._socket.settimeout(5)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def renew(self, elements: Iterable[Element]) -> None:
+        """Put elements into their sets for their full time, also those that are there already.
+
+        Add, delete, add in one transaction: adding an element again leaves its old countdown, and
+        deleting one that is missing fails the batch. Raises SetFull or EnforcementError; then
+        nothing was changed.
+        """
+        messages = []
+        for element in elements:
+            if element.milliseconds <= 0:
+                raise ValueError("a timeout of 0 is for ever in nftables")
+            messages.append(self._message(_NEWSETELEM, element, timed=True))
+            messages.append(self._message(_DELSETELEM, element, timed=False))
+            messages.append(self._message(_NEWSETELEM, element, timed=True))
+        if messages:
+            self._commit(messages)
+
+    def remove(self, elements: Iterable[tuple[str, Address]]) -> None:
+        """Take elements out of their sets, whether they are still there or not."""
+        messages = []
+        for name, address in elements:
+            element = Element(name, address, 1000)
+            messages.append(self._message(_NEWSETELEM, element, timed=True))
+            messages.append(self._message(_DELSETELEM, element, timed=False))
+        if messages:
+            self._commit(messages)
+
+    def _message(self, kind: int, element: Element, *, timed: bool) -> bytes:
+        value = _attribute(_DATA_VALUE, element.address.packed)
+        body = _attribute(_ELEM_KEY | _NESTED, value)
+        if timed:
+            body += _attribute(_ELEM_TIMEOUT, struct.pack("!Q", element.milliseconds))
+        listed = _attribute(_LIST_ELEM | _NESTED, body)
+        payload = (
+            _attribute(_SET_ELEM_LIST_TABLE, self._table.encode() + b"\0")
+            + _attribute(_SET_ELEM_LIST_SET, element.set.encode() + b"\0")
+            + _attribute(_SET_ELEM_LIST_ELEMENTS | _NESTED, listed)
+        )
+        flags = _REQUEST | (_CREATE if kind == _NEWSETELEM else 0)
+        return self._pack(_SUBSYSTEM | kind, flags, _GENERIC.pack(_INET, 0, 0) + payload)
+
+    def _pack(self, kind: int, flags: int, payload: bytes) -> bytes:
+        self._sequence += 1
+        number = self._sequence & 0xFFFFFFFF
+        return _HEADER.pack(_HEADER.size + len(payload), kind, flags, number, 0) + payload
+
+    def _commit(self, messages: list[bytes]) -> None:
+        subsystem = _GENERIC.pack(socket.AF_UNSPEC, 0, 10)
+        begin = self._pack(_BATCH_BEGIN, _REQUEST, subsystem)
+        end = self._pack(_BATCH_END, _REQUEST | _ACK, subsystem)
+        last = self._sequence
+        self._socket.send(begin + b"".join(messages) + end)
+        # Numbers of this batch: its messages, then its begin and its end.
+        self._await(last, last - len(messages) - 1)
+
+    def _await(self, last: int, first: int) -> None:
+        """Wait for the batch's answer: an error of any message, or the acknowledgement of its end."""
+        while True:
+            try:
+                data = self._socket.recv(65536)
+            except TimeoutError as error:
+                raise EnforcementError(
+                    "the kernel did not answer a netlink batch within 5 s"
+                ) from error
+            for _, number, payload in _split(data):
+                # A failed batch may leave more errors behind than the one that was raised.
+                if not first <= number <= last:
+                    continue
+                code = -struct.unpack_from("=i", payload)[0]
+                if code:
+                    raise _failure(code)
+                if number == last:
+                    return
+
+
+def _failure(code: int) -> EnforcementError:
+    if code == errno.ENFILE:
+        return SetFull("a learned set is full")
+    if code == errno.EPERM:
+        return EnforcementError("needs CAP_NET_ADMIN")
+    return EnforcementError(f"netlink: {os.strerror(code)}")
+
+
+def _attribute(kind: int, data: bytes) -> bytes:
+    length = 4 + len(data)
+    return struct.pack("=HH", length, kind) + data + b"\0" * (-length % 4)
+
+
+def _split(data: bytes) -> Iterable[tuple[int, int, bytes]]:
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, _, number, _ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size or at + length > len(data):
+            return
+        yield kind, number, data[at + _HEADER.size : at + length]
+        at += length + (-length % 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Somebody's committed transaction: what kinds of objects it touched, and who did it."""
+
+    kinds: frozenset[str]
+    sets: frozenset[str]
+    pid: int
+    program: str
+
+
+class Monitor:
+    """Reads the kernel's news about nf_tables; `changes` never blocks."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(
+            socket.AF_NETLINK,
+            socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
+            _NETLINK_NETFILTER,
+        )
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+        self.socket.bind((0, 1 << (_GROUP_NFTABLES - 1)))
+        self._kinds: set[str] = set()
+        self._sets: set[str] = set()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+    def changes(self) -> list[Change] | None:
+        """Return the transactions committed since the last call; None when some were lost."""
+        done: list[Change] = []
+        while True:
+            try:
+                data = self.socket.recv(1 << 20)
+            except BlockingIOError:
+                return done
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self._kinds.clear()
+                self._sets.clear()
+                return None
+            for kind, _, payload in _split(data):
+                self._take(kind & 0xFF, payload, done)
+
+    def _take(self, kind: int, payload: bytes, done: list[Change]) -> None:
+        attributes = dict(_attributes(payload[_GENERIC.size :]))
+        if kind == _NEWGEN:
+            pid = struct.unpack("!I", attributes.get(_GEN_PROC_PID, b"\0\0\0\0"))[0]
+            program = attributes.get(_GEN_PROC_NAME, b"?").rstrip(b"\0").decode(errors="replace")
+            done.append(Change(frozenset(self._kinds), frozenset(self._sets), pid, program))
+            self._kinds.clear()
+            self._sets.clear()
+            return
+        self._kinds.add(NAMES.get(kind, f"message {kind}"))
+        if kind in {_NEWSETELEM, _DELSETELEM}:
+            name = attributes.get(_SET_ELEM_LIST_SET, b"").rstrip(b"\0").decode(errors="replace")
+            self._sets.add(name)
+
+
+def _attributes(data: bytes) -> Iterable[tuple[int, bytes]]:
+    at = 0
+    while at + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, at)
+        if length < 4 or at + length > len(data):
+            return
+        yield kind & 0x3FFF, data[at + 4 : at + length]
+        at += length + (-length % 4)

@@ -1,0 +1,123 @@
+"""The nft program: whole rulesets in one transaction, and what the kernel holds, read back.
+
+For loads and audits only; single elements go through nfnetlink.py, 200 times faster. libnftables
+is never loaded into a process of ours.
+"""
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from netguard.errors import EnforcementError
+
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the kernel's table holds: names, counters, and a digest of all that does not move."""
+
+    chains: tuple[str, ...]
+    sets: tuple[tuple[str, str], ...]
+    counters: dict[str, tuple[int, int]]
+    digest: str
+
+
+async def load(script: str) -> int:
+    """Apply a script as one transaction, or nothing of it; returns the pid that did it.
+
+    Raises EnforcementError with nft's words. The kernel names the pid in its news of the change,
+    which is how our own changes are told from those of others.
+    """
+    _, pid = await _nft("-f", "-", script=script)
+    return pid
+
+
+async def check(script: str) -> None:
+    """Let the kernel judge a script without applying it."""
+    await _nft("-c", "-f", "-", script=script)
+
+
+async def read(family: str, table: str, learned: frozenset[str]) -> Held | None:
+    """Read our table back; None when it is not there. `learned` are the sets whose elements move."""
+    names = await _tables()
+    if (family, table) not in names:
+        return None
+    rows = await _list("table", family, table)
+    chains = tuple(row["chain"]["name"] for row in rows if "chain" in row)
+    sets = tuple(
+        (kind, row[kind]["name"]) for row in rows for kind in ("set", "map") if kind in row
+    )
+    counters = {
+        row["counter"]["name"]: (row["counter"]["packets"], row["counter"]["bytes"])
+        for row in rows
+        if "counter" in row
+    }
+    return Held(chains, sets, counters, _digest(rows, learned))
+
+
+async def foreign_tables(family: str, table: str) -> list[str]:
+    """Return the tables that are not ours, as `family name`."""
+    return [f"{f} {t}" for f, t in await _tables() if (f, t) != (family, table)]
+
+
+async def _tables() -> list[tuple[str, str]]:
+    rows = await _list("tables")
+    return [(row["table"]["family"], row["table"]["name"]) for row in rows if "table" in row]
+
+
+async def _list(*what: str) -> list[dict[str, Any]]:
+    text, _ = await _nft("-j", "list", *what)
+    rows: list[dict[str, Any]] = json.loads(text)["nftables"]
+    return rows
+
+
+def _digest(rows: list[dict[str, Any]], learned: frozenset[str]) -> str:
+    """Digest what must not move: no handles, no counts, no learned elements."""
+    still = []
+    for row in rows:
+        for kind, body in row.items():
+            if kind == "metainfo":
+                continue
+            drop = {"handle", "packets", "bytes"}
+            if kind == "set" and body["name"] in learned:
+                drop |= {"elem"}
+            kept = {key: value for key, value in body.items() if key not in drop}
+            if "elem" in kept:
+                kept["elem"] = sorted(kept["elem"], key=json.dumps)
+            still.append(json.dumps({kind: kept}, sort_keys=True))
+    # Order matters between the rules of one chain, not between objects of different kinds.
+    rules = [line for line in still if line.startswith('{"rule"')]
+    others = sorted(line for line in still if not line.startswith('{"rule"'))
+    return hashlib.sha256("\n".join(others + rules).encode()).hexdigest()
+
+
+async def _nft(*arguments: str, script: str | None = None) -> tuple[str, int]:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "nft",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE if script is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+        )
+    except FileNotFoundError as error:
+        raise EnforcementError(
+            "the program nft is missing, install the package nftables"
+        ) from error
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            out, err = await process.communicate(script.encode() if script is not None else None)
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise EnforcementError(f"nft did not end within {TIMEOUT:.0f} s") from error
+    if process.returncode:
+        words = err.decode(errors="replace").strip()
+        if "Operation not permitted" in words:
+            words = "needs CAP_NET_ADMIN: " + words.splitlines()[0]
+        raise EnforcementError(f"nft: {words[:2000]}")
+    return out.decode(), process.pid

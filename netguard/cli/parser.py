@@ -1,0 +1,297 @@
+"""The words of the command line: every command with an example, spelling suggestions, completion.
+
+Imports nothing heavy: `netguard --help` and a typo must answer at once.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from netguard import __version__
+
+Run = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that suggests the nearest word and ends with 2."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401  # handed on to argparse as they are
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**options)
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse; a misspelt flag of a command is answered by that command's own flags."""
+        parsed, rest = self.parse_known_args(arguments)
+        if rest:
+            parser: Parser = getattr(parsed, "parser", self)
+            known = [
+                flag for action in parser._actions for flag in action.option_strings
+            ]  # argparse has no public list
+            parser.error(f"unknown argument '{rest[0]}'{_near(rest[0], known)}")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """Print the problem, the nearest word and where help is; exit 2."""
+        if "invalid choice: " in message:
+            message = self._choice(message)
+        self.exit(2, f"{self.prog}: {message}\n  help: {self.prog} --help\n")
+
+    def _choice(self, message: str) -> str:
+        word = message.partition("invalid choice: ")[2].partition(" (choose")[0].strip("'\"")
+        choices = [
+            str(choice)
+            for action in self._actions
+            for choice in action.choices or ()
+            if word not in (action.choices or ())
+        ]
+        return f"unknown word '{word}'{_near(word, choices) or ', known: ' + ', '.join(choices)}"
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    near = get_close_matches(word[:64], known, n=1, cutoff=0.5)
+    return f", did you mean '{near[0]}'?" if near else ""
+
+
+def _late(module: str, name: str) -> Run:
+    """Return a function that imports its module when it is called."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        function: Run = getattr(importlib.import_module(f"netguard.{module}"), name)
+        return function(arguments)
+
+    return run
+
+
+def build_parser() -> Parser:
+    """Return the whole command line."""
+    parser = Parser(
+        prog="netguard",
+        description="Lent tablets: who joins, what they reach, and why.\n\n"
+        "  netguard check rules/                        is the folder right?\n"
+        "  netguard apply rules/                        put it into force\n"
+        "  netguard explain T-001 zoom.us tcp/443       why does this pass, or not?\n"
+        "  netguard status                              what is in force, since when",
+    )
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help="the node's settings (default: $NETGUARD_SETTINGS, /etc/netguard/settings.yaml)",
+    )
+    parser.add_argument("--version", action="version", version=f"netguard {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _rule_commands(commands)
+    _running_commands(commands)
+    _daemon_commands(commands)
+    _lab_commands(commands)
+    _other_commands(commands)
+    return parser
+
+
+Commands = Any  # argparse's own type is private
+
+
+def _command(commands: Commands, name: str, help_: str, example: str, run: Run) -> Parser:
+    parser: Parser = commands.add_parser(
+        name, help=help_, description=help_, epilog=f"example:\n  {example}"
+    )
+    parser.set_defaults(run=run, parser=parser)
+    return parser
+
+
+def _folder(parser: Parser) -> None:
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        metavar="DIR",
+        help="the rules folder (default: ./rules, else the one of the settings)",
+    )
+
+
+def _today(parser: Parser) -> None:
+    parser.add_argument(
+        "--today", metavar="DATE", help="judge as if today were DATE, so that CI gives one answer"
+    )
+
+
+def _json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
+
+
+def _rule_commands(commands: Commands) -> None:
+    for name, help_, example in (
+        ("check", "check a rules folder: every fault of every file", "netguard check rules/"),
+        ("lint", "the same, and fail on warnings too", "netguard lint rules/ --format github"),
+    ):
+        check = _command(commands, name, help_, example, _late("cli.rule_files", name))
+        _folder(check)
+        check.add_argument("--format", choices=("text", "json", "github"), default="text")
+        check.add_argument("--json", action="store_const", const="json", dest="format")
+        check.add_argument("--allow-empty", action="store_true", help="an empty inventory is meant")
+        check.add_argument(
+            "--against",
+            type=Path,
+            metavar="DIR",
+            help="an inventory that shrank by a fifth against DIR is an error",
+        )
+        _today(check)
+    allot = _command(
+        commands,
+        "allot",
+        "give each tablet its fixed address: writes allotted.csv",
+        "netguard allot rules/ && git diff rules/allotted.csv",
+        _late("cli.rule_files", "allot"),
+    )
+    _folder(allot)
+    allot.add_argument(
+        "--dry-run", action="store_true", help="say what would change, write nothing"
+    )
+    _json(allot)
+    init = _command(
+        commands,
+        "init",
+        "write a small first rules folder, by asking or from flags",
+        "netguard init rules/",
+        _late("cli.first_folder", "init"),
+    )
+    init.add_argument(
+        "folder", type=Path, metavar="DIR", help="a folder that does not exist yet, or is empty"
+    )
+    init.add_argument("--no-input", action="store_true", help="never ask; flags and defaults only")
+    for flag, what in INIT_FLAGS.items():
+        init.add_argument(f"--{flag}", metavar=flag.upper(), help=what, action=_action(flag))
+    explain = _command(
+        commands,
+        "explain",
+        "say what happens to a tablet's packet or to a request, and which rule does it",
+        "netguard explain T-001 zoom.us tcp/443\n"
+        "  netguard explain T-001 10.10.0.5 tcp/104 --json\n"
+        "  netguard explain --radius Calling-Station-Id=3c-28-6d-aa-01-10 --nas wlc-1",
+        _late("cli.explaining", "explain"),
+    )
+    explain.add_argument("tablet", nargs="?", help="a tablet's id, MAC or address")
+    explain.add_argument("destination", nargs="?", help="a name or an address")
+    explain.add_argument("port", nargs="?", help="tcp/443, udp/10000, or icmp")
+    explain.add_argument(
+        "--radius",
+        nargs="+",
+        metavar="ATTRIBUTE=VALUE",
+        help="explain the answer to an Access-Request",
+    )
+    explain.add_argument(
+        "--nas",
+        help="with --radius: the NAS that asks (default: NAS-Identifier, else the only one)",
+    )
+    explain.add_argument("--site", help="the site the tablet is at (default: its home)")
+    explain.add_argument(
+        "--rules", type=Path, metavar="DIR", help="these rules (default: those in force)"
+    )
+    explain.add_argument("--offline", action="store_true", help="do not ask the running daemons")
+    _json(explain)
+
+
+INIT_FLAGS = {
+    "organisation": "short name of the hospital, such as chu-example",
+    "site": "short name of the site",
+    "time-zone": "IANA name, such as Europe/Paris",
+    "ssid": "the tablets' SSID",
+    "vlan": "the tablets' VLAN, 2 to 4094",
+    "network": "the tablets' prefix, such as 10.99.0.0/22",
+    "gateway": "the appliance's address in it, such as 10.99.0.1",
+    "interface": "the appliance's interface in the tablet VLAN",
+    "uplink": "the appliance's interface towards the hospital",
+    "nat": "none or masquerade",
+    "nas": "name of the Wi-Fi controller",
+    "nas-address": "its address",
+    "nas-vendor": "its vendor, such as cisco-9800",
+    "upstream": "a resolver of the hospital; may be given several times",
+    "protected": "a clinical network, NAME=PREFIX; may be given several times",
+    "tablet": "a tablet, ID=MAC; may be given several times",
+}
+REPEATED = ("upstream", "protected", "tablet")
+
+
+def _action(flag: str) -> str:
+    return "append" if flag in REPEATED else "store"
+
+
+def _running_commands(commands: Commands) -> None:
+    apply = _command(
+        commands,
+        "apply",
+        "check a rules folder and put it into force",
+        "netguard apply rules/",
+        _late("cli.running", "apply"),
+    )
+    _folder(apply)
+    apply.add_argument("--by", help="who applies it, for the records (default: the user)")
+    apply.add_argument("--allow-empty", action="store_true", help="an empty inventory is meant")
+    apply.add_argument(
+        "--confirm-shrink", action="store_true", help="an inventory that shrank by a fifth is meant"
+    )
+    _json(apply)
+    status = _command(
+        commands,
+        "status",
+        "say what is in force, since when, from which commit, and what is wrong",
+        "netguard status --json",
+        _late("cli.running", "status"),
+    )
+    _json(status)
+
+
+def _daemon_commands(commands: Commands) -> None:
+    for name, help_ in (
+        ("guard", "keep kernel, FreeRADIUS and dnsmasq at the plan in force (CAP_NET_ADMIN)"),
+        ("dns", "answer tablets' names from the allow-list (CAP_NET_ADMIN, CAP_NET_BIND_SERVICE)"),
+        ("watch", "read events, show metrics and health (no capability)"),
+        ("run", "run guard, dns and watch together, for the lab"),
+    ):
+        example = f"netguard --settings /etc/netguard/settings.yaml {name}"
+        _command(commands, name, help_, example, _late("cli.daemons", name))
+
+
+def _lab_commands(commands: Commands) -> None:
+    from netguard.lab.cli import add_parser  # words only; the lab itself is imported when it runs
+
+    add_parser(commands)
+
+
+def _other_commands(commands: Commands) -> None:
+    completion = _command(
+        commands,
+        "completion",
+        "print a completion script for a shell",
+        "netguard completion bash > /etc/bash_completion.d/netguard",
+        _completion,
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    _command(commands, "version", "print the version", "netguard version", _version)
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    import shtab  # only this command needs it
+
+    sys.stdout.write(shtab.complete(build_parser(), arguments.shell) + "\n")
+    return 0
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    sys.stdout.write(f"netguard {__version__}\n")
+    return 0
+
+
+def settings_file(arguments: argparse.Namespace) -> Path:
+    """Return the settings file that counts: flag, environment, default."""
+    from netguard.settings import DEFAULT_FILE, ENVIRONMENT  # dataclasses cost time at start
+
+    if arguments.settings is not None:
+        return Path(arguments.settings)
+    return Path(os.environ.get(ENVIRONMENT) or DEFAULT_FILE)

@@ -1,0 +1,96 @@
+"""What every daemon of ours does alike: log lines, signals, readiness, an orderly end."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from netguard.adapters import systemd
+from netguard.errors import NetguardError
+
+log = logging.getLogger("netguard")
+
+
+class _OneLine(logging.Formatter):
+    """One event a line, key=value, control characters escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", {})
+        words = [f"{record.levelname.lower()} {record.getMessage()}"]
+        words += [
+            f"{key}={json.dumps(value, ensure_ascii=True, default=str)}"
+            for key, value in fields.items()
+        ]
+        text = " ".join(words)
+        if record.exc_info:
+            text += " " + json.dumps(self.formatException(record.exc_info))
+        return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def say(message: str, level: int = logging.INFO, **fields: object) -> None:
+    """Log one event: what changed, or what an operator must do."""
+    log.log(level, message, extra={"fields": fields})
+
+
+def warn(message: str, **fields: object) -> None:
+    """Log something an operator should look at."""
+    say(message, logging.WARNING, **fields)
+
+
+def run(name: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """Run a daemon until SIGTERM or SIGINT; returns its exit code.
+
+    `main` gets an event that is set when it shall end. The kernel's rules are never touched here:
+    they stay, whatever ends this process.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine())
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        asyncio.run(_until_told(main))
+    except (NetguardError, ExceptionGroup) as raised:
+        error = _first(raised)
+        if not isinstance(error, NetguardError):
+            raise
+        say(f"{name} ends: {error}", logging.ERROR)
+        return error.exit_code
+    say(f"{name} ended")
+    return 0
+
+
+def _first(error: Exception) -> Exception:
+    """Return the first single error of a task group's errors."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _until_told(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await main(stop)
+    systemd.notify("STOPPING=1")
+
+
+async def pulse(stop: asyncio.Event) -> None:
+    """Tell the service manager that this loop works, at half of the span it watches."""
+    interval = systemd.watchdog_interval()
+    while not stop.is_set():
+        if interval is not None:
+            systemd.notify("WATCHDOG=1")
+        await pause(stop, interval or 3600)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait, but not longer than until the end is asked for."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,171 @@
+"""All metric families of netguard, built afresh at each scrape from what the daemons say.
+
+Names and labels follow Prometheus' naming practice: base units, `_total` on counters, labels from
+small closed sets. A MAC, an address or a name never becomes a label. Every series that is known in
+advance starts at 0.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from netguard import __version__
+
+REFUSALS = ("protected", "own", "special")
+ANSWERS = ("accept", "reject")
+
+
+@dataclass(slots=True)
+class View:
+    """What watch knows at one moment; None where a daemon does not answer."""
+
+    guard: Mapping[str, Any] | None = None
+    counters: Mapping[str, list[int]] = field(default_factory=dict)
+    dns: Mapping[str, Any] | None = None
+    admissions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    accounting: Mapping[str, int] = field(default_factory=dict)
+    bad_records: int = 0
+    last_record: float | None = None
+
+
+class NetguardCollector(Collector):
+    """Hands the current view to a registry as metric families."""
+
+    def __init__(self) -> None:
+        self.view = View()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family."""
+        view = self.view
+        build = InfoMetricFamily("netguard_build", "Version of netguard")
+        build.add_metric([], {"version": __version__})
+        yield build
+        up = GaugeMetricFamily("netguard_up", "1 while a daemon answers", labels=["daemon"])
+        up.add_metric(["guard"], float(view.guard is not None))
+        up.add_metric(["dns"], float(view.dns is not None))
+        yield up
+        yield from _guard(view)
+        yield from _packets(view.counters)
+        yield from _names(view)
+        yield from _radius(view)
+
+
+def _guard(view: View) -> Iterator[Metric]:
+    guard = view.guard or {}
+    applied = guard.get("applied") or {}
+    in_force = GaugeMetricFamily(
+        "netguard_plan_in_force", "1 while a plan is in force, 0 while blocked"
+    )
+    in_force.add_metric([], float(guard.get("state") == "guarding"))
+    yield in_force
+    if applied:
+        when = GaugeMetricFamily(
+            "netguard_rules_applied_timestamp_seconds", "When the rules in force were applied"
+        )
+        when.add_metric([], datetime.fromisoformat(applied["at"]).timestamp())
+        yield when
+        rules = InfoMetricFamily("netguard_rules", "The rules in force")
+        rules.add_metric(
+            [],
+            {"number": str(applied["number"]), "rules": applied["rules"], "plan": applied["plan"]},
+        )
+        yield rules
+    tablets = GaugeMetricFamily(
+        "netguard_tablets", "Tablets that may join, by site", labels=["site"]
+    )
+    for site, count in sorted((guard.get("tablets") or {}).items()):
+        tablets.add_metric([site], count)
+    yield tablets
+    drift = CounterMetricFamily(
+        "netguard_nft_drift", "Changes of the ruleset made by somebody else"
+    )
+    drift.add_metric([], guard.get("drifts", 0))
+    yield drift
+    belt = GaugeMetricFamily(
+        "netguard_belt_in_place", "1 while the routing rules of the belt are there"
+    )
+    belt.add_metric([], float(bool(guard.get("belt"))))
+    yield belt
+    problems = GaugeMetricFamily(
+        "netguard_problem", "1 while an enforcer is not at the plan in force", labels=["enforcer"]
+    )
+    for enforcer in ("dns", "radius", "resume"):
+        problems.add_metric([enforcer], float(enforcer in (guard.get("problems") or {})))
+    yield problems
+
+
+def _packets(counters: Mapping[str, list[int]]) -> Iterator[Metric]:
+    packets = CounterMetricFamily(
+        "netguard_policy_packets",
+        "First packets of flows by deciding rule",
+        labels=["rule", "verdict"],
+    )
+    for rule, (count, _) in sorted(counters.items()):
+        group, slash, what = rule.partition("/")
+        allowed = (slash and what != "deny") or rule == "intercepted"
+        packets.add_metric([rule if slash else group, "accept" if allowed else "deny"], count)
+    yield packets
+
+
+def _names(view: View) -> Iterator[Metric]:
+    dns = view.dns or {}
+    queries = CounterMetricFamily(
+        "netguard_dns_queries", "Questions of tablets by result", labels=["result"]
+    )
+    refused = CounterMetricFamily(
+        "netguard_dns_refused_answers", "Answers refused for an address in them", labels=["reason"]
+    )
+    results = dict.fromkeys(
+        ("allowed", "denied", "canary", "no-data", "failed", "refused", "malformed"), 0
+    )
+    refusals = dict.fromkeys(REFUSALS, 0)
+    for kind, reason, count in dns.get("answers", ()):
+        if kind == "refused-address":
+            refusals[reason] = refusals.get(reason, 0) + count
+        elif kind in results:
+            results[kind] += count
+    for result, count in results.items():
+        queries.add_metric([result], count)
+    for reason, count in refusals.items():
+        refused.add_metric([reason], count)
+    yield queries
+    yield refused
+    elements = GaugeMetricFamily(
+        "netguard_nft_set_elements", "Learned addresses that are open now", labels=["set"]
+    )
+    for service, count in sorted((dns.get("elements") or {}).items()):
+        elements.add_metric([service], count)
+    yield elements
+    failures = CounterMetricFamily(
+        "netguard_dns_upstream_failures", "Upstream questions without an answer"
+    )
+    failures.add_metric([], sum((dns.get("upstream_failures") or {}).values()))
+    yield failures
+
+
+def _radius(view: View) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "netguard_radius_admissions", "Answers of FreeRADIUS", labels=["site", "answer", "reason"]
+    )
+    for (site, answer, reason), count in sorted(view.admissions.items()):
+        requests.add_metric([site, answer, reason], count)
+    yield requests
+    records = CounterMetricFamily(
+        "netguard_radius_records", "Lines of the event log", labels=["kind"]
+    )
+    for kind in ("admission", "accounting"):
+        records.add_metric([kind], view.accounting.get(kind, 0))
+    yield records
+    bad = CounterMetricFamily("netguard_radius_record_failures", "Lines of the event log put aside")
+    bad.add_metric([], view.bad_records)
+    yield bad
+    if view.last_record is not None:
+        last = GaugeMetricFamily(
+            "netguard_feed_last_event_timestamp_seconds", "Last event of a feed", labels=["feed"]
+        )
+        last.add_metric(["radius"], view.last_record)
+        yield last

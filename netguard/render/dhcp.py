@@ -1,0 +1,56 @@
+"""A Plan as what dnsmasq serves: its configuration, and one reservation per tablet.
+
+dnsmasq hands out addresses and nothing else (port=0: names are the proxy's); only reserved MACs
+get an answer. `hosts` is re-read by dnsmasq when it changes (dhcp-hostsdir), the configuration
+takes a restart. Format: dnsmasq(8) 2.90.
+"""
+
+from netguard.core.plan import Plan, SitePlan
+
+
+def configuration(plan: Plan, folder: str) -> str:
+    """Return dnsmasq.conf; `folder` holds hosts.d/ and the lease file."""
+    lines = [
+        "# Made by netguard apply.",
+        "port=0",
+        "no-resolv",
+        "no-hosts",
+        "bind-dynamic",
+        "dhcp-authoritative",
+        # A conflict check would delay each answer by 3 s; addresses are fixed, one per tablet.
+        "no-ping",
+        "dhcp-ignore=tag:!known",
+        f"dhcp-hostsdir={folder}/hosts.d",
+        f"dhcp-leasefile={folder}/leases",
+        "log-dhcp",
+        "log-facility=-",
+    ]
+    for site in plan.sites:
+        if site.dhcp:
+            lines += _site(site)
+    return "\n".join(lines) + "\n"
+
+
+def hosts(plan: Plan) -> str:
+    """Return the reservations: MAC,address."""
+    serving = {site.name for site in plan.sites if site.dhcp}
+    return "".join(
+        f"{binding.mac},{binding.address}\n"
+        for binding in plan.bindings
+        if binding.site in serving and binding.address is not None
+    )
+
+
+def _site(site: SitePlan) -> list[str]:
+    lines = [f"interface={interface}" for interface in site.interfaces]
+    for network in site.networks:
+        gateway = next((g for g in site.gateways if g.version == 4 and g in network), None)
+        if network.version != 4 or gateway is None:
+            continue
+        lines += [
+            f"dhcp-range=set:{site.name},{network.network_address},static,{network.netmask},1h",
+            f"dhcp-option=tag:{site.name},option:router,{gateway}",
+            f"dhcp-option=tag:{site.name},option:dns-server,{gateway}",
+            f"dhcp-option=tag:{site.name},option:ntp-server,{gateway}",
+        ]
+    return lines
