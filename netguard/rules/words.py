@@ -76,7 +76,8 @@ def label(text: str) -> str:
     return text
 
 
-def _ssid(text: str) -> str:
+def ssid(text: str) -> str:
+    """Read the name of a Wi-Fi network."""
     # IEEE 802.11: 1 to 32 octets; control characters would break what we generate from it.
     if not 1 <= len(text.encode()) <= 32 or not text.isprintable() or '"' in text or "\\" in text:
         raise BadValue(
@@ -168,7 +169,8 @@ def _ports_word(text: str) -> Ports:
     return Ports.parse(text)
 
 
-def _zone(text: str) -> str:
+def zone(text: str) -> str:
+    """Read the name of a time zone."""
     # Existence is judged in build.py, which may read the time zone data.
     if not text.isascii() or not text.isprintable() or ".." in text or len(text) > 64:
         raise BadValue("schedule", f"{shown(text)} is not a time zone, write Europe/Paris")
@@ -185,7 +187,8 @@ def _secret_file(text: str) -> str:
         ) from None
 
 
-def _nas_address(text: str) -> Network:
+def nas_address(text: str) -> Network:
+    """Read one address or a network, as a network."""
     return (
         parse_network(text)
         if "/" in text
@@ -222,12 +225,12 @@ NightText = Annotated[Hours, read_by(lambda text: Hours.parse(text, over_midnigh
 MacText = Annotated[Mac, read_by(parse_unicast_mac)]
 Home = Annotated[tuple[str, str], read_by(home)]
 Accept = dict[Name, Label]
-Ssid = Annotated[str, read_by(_ssid)]
+Ssid = Annotated[str, read_by(ssid)]
 Ap = Annotated[str, read_by(_ap)]
-Zone = Annotated[str, read_by(_zone)]
+Zone = Annotated[str, read_by(zone)]
 Interface = Annotated[str, read_by(parse_interface)]
 SecretFile = Annotated[str, read_by(_secret_file)]
-NasAddress = Annotated[Network, read_by(_nas_address)]
+NasAddress = Annotated[Network, read_by(nas_address)]
 HostName = Annotated[str, read_by(parse_fqdn)]
 TabletId = Annotated[str, read_by(tablet_id)]
 Share = Annotated[float, read_by(_share)]
