@@ -6,6 +6,7 @@ marks come from here and from nowhere else, so a test cannot sit in one folder a
 
 import os
 from collections import Counter
+from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -40,6 +41,40 @@ settings.register_profile(
     "deep", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.fixture(scope="session")
+def example():
+    """The policy of the example hospital, as `rules/` says today."""
+    from netguard.rules.folder import read_folder
+    from netguard.rules.load import load
+
+    loaded = load(read_folder(HERE.parent / "rules", "rules"), today=date(2026, 11, 22))
+    assert loaded.policy is not None, [finding.render() for finding in loaded.findings]
+    return loaded.policy
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Build the small hospital of tests/bad/base, with some of its files replaced by texts."""
+    from netguard.rules.folder import Folder, read_folder
+    from netguard.rules.load import load
+
+    base = read_folder(HERE / "bad" / "base", "rules")
+
+    def build(**files):
+        changed = {name.replace("__", "/") + suffix_of(name, base): text for name, text in files.items()}
+        contents = {**base.files, **{name: text.encode() for name, text in changed.items()}}
+        loaded = load(Folder("rules", contents), today=date(2026, 11, 22))
+        assert loaded.policy is not None, [finding.render() for finding in loaded.findings]
+        return loaded.policy
+
+    return build
+
+
+def suffix_of(name: str, base) -> str:
+    """Complete `groups` to `groups.yaml` and `tablets` to `tablets.csv`."""
+    return ".csv" if f"{name}.csv" in base.files else ".yaml"
 
 
 def kind_of(path: Path) -> str:

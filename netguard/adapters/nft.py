@@ -76,22 +76,26 @@ async def _list(*what: str) -> list[dict[str, Any]]:
 
 def _digest(rows: list[dict[str, Any]], learned: frozenset[str]) -> str:
     """Digest what must not move: no handles, no counts, no learned elements."""
-    still = []
+    still: list[str] = []
+    rules: dict[str, list[str]] = {}
     for row in rows:
         for kind, body in row.items():
             if kind == "metainfo":
                 continue
-            drop = {"handle", "packets", "bytes"}
-            if kind == "set" and body["name"] in learned:
-                drop |= {"elem"}
-            kept = {key: value for key, value in body.items() if key not in drop}
+            moving = {"handle", "packets", "bytes"} | (
+                {"elem"} if body.get("name") in learned else set()
+            )
+            kept = {key: value for key, value in body.items() if key not in moving}
             if "elem" in kept:
                 kept["elem"] = sorted(kept["elem"], key=json.dumps)
-            still.append(json.dumps({kind: kept}, sort_keys=True))
-    # Order matters between the rules of one chain, not between objects of different kinds.
-    rules = [line for line in still if line.startswith('{"rule"')]
-    others = sorted(line for line in still if not line.startswith('{"rule"'))
-    return hashlib.sha256("\n".join(others + rules).encode()).hexdigest()
+            text = json.dumps({kind: kept}, sort_keys=True)
+            if kind == "rule":
+                # Order matters between the rules of one chain, and nowhere else.
+                rules.setdefault(body["chain"], []).append(text)
+            else:
+                still.append(text)
+    lines = [*sorted(still), *(text for chain in sorted(rules) for text in rules[chain])]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 async def _nft(*arguments: str, script: str | None = None) -> tuple[str, int]:

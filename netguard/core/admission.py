@@ -5,7 +5,6 @@ answers are compared with, and what `explain --radius` prints. No request of a l
 waits for this code.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -124,6 +123,10 @@ def _mac(text: str) -> Mac | None:
 
 
 def ssid_of(attributes: Attributes) -> str | None:
-    """Return the SSID of a Called-Station-Id such as AA-BB-CC-DD-EE-FF:SSID, or None."""
-    match = re.fullmatch(r"([0-9A-Fa-f:.-]{12,17}):(.+)", attributes.get("Called-Station-Id", ""))
-    return match[2] if match and _mac(match[1]) else None
+    """Return the SSID of a Called-Station-Id such as AA-BB-CC-DD-EE-FF:SSID, or None.
+
+    An SSID may hold colons; a MAC with colons is tried before the text after it.
+    """
+    called = attributes.get("Called-Station-Id", "")
+    colons = (at for at, character in enumerate(called[:18]) if character == ":")
+    return next((called[at + 1 :] or None for at in colons if _mac(called[:at])), None)

@@ -37,16 +37,10 @@ _SPECIAL = AddressSet(
     ]
 )
 _GLOBAL6 = IPv6Network("2000::/3")
+# 2001::/23 is for protocols (Teredo among them), 6to4 is retired (RFC 7526).
 _SPECIAL6 = AddressSet(
     parse_network(text)
-    for text in [
-        "2001:db8::/32",
-        "2001:2::/48",
-        "2001:10::/28",
-        "2001:20::/28",
-        "3fff::/20",
-        "5f00::/16",
-    ]
+    for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16")
 )
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _COMPATIBLE = IPv6Network("::/96")

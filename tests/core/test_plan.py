@@ -1,0 +1,99 @@
+"""A plan is a pure, sorted function of the rules."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from netguard.core.plan import Grant, _refuse_collisions, canonical, compile_plan, mark_of
+from netguard.errors import BadValue
+
+
+def test_a_plan_does_not_depend_on_the_order_of_anything(example):
+    shuffled = replace(
+        example,
+        tablets=_shuffled(example.tablets),
+        groups=_shuffled(example.groups),
+        services=_shuffled(example.services),
+        sites=_shuffled(example.sites),
+        protected=_shuffled(example.protected),
+        allotted=_shuffled(example.allotted),
+    )
+    sites = ["pellegrin", "haut-leveque"]
+    one, other = compile_plan(example, sites), compile_plan(shuffled, reversed(sites))
+    assert canonical(one) == canonical(other)
+    assert one.digest == other.digest
+
+
+def _shuffled(mapping):
+    items = list(mapping.items())
+    random.Random(7).shuffle(items)
+    return dict(items)
+
+
+def test_a_plan_changes_its_digest_with_any_right(example):
+    plan = compile_plan(example, ["pellegrin"])
+    group = example.groups["patients"]
+    less = replace(
+        example, groups={**example.groups, "patients": replace(group, allow=group.allow[1:])}
+    )
+    assert compile_plan(less, ["pellegrin"]).digest != plan.digest
+
+
+def test_a_mark_belongs_to_its_pair_whatever_else_is_allowed(example):
+    before = {grant.rule: grant.mark for grant in compile_plan(example, ["pellegrin"]).grants}
+    group = example.groups["patients"]
+    first = replace(example.services["jitsi"], name="aaa")
+    more = replace(
+        example,
+        services={**example.services, "aaa": first},
+        groups={**example.groups, "patients": replace(group, allow=("aaa", *group.allow))},
+    )
+    after = {grant.rule: grant.mark for grant in compile_plan(more, ["pellegrin"]).grants}
+    assert {rule: after[rule] for rule in before} == before
+    assert after["patients/aaa"] not in before.values()
+
+
+def test_a_mark_is_31_bits_and_never_zero():
+    marks = {mark_of(f"g{n}", f"s{n}") for n in range(2000)}
+    assert len(marks) == 2000
+    assert all(0 < mark < 2**31 for mark in marks)
+
+
+def test_two_grants_with_one_mark_are_refused():
+    with pytest.raises(BadValue, match="same mark"):
+        _refuse_collisions((Grant("a", "x", 5), Grant("b", "y", 7), Grant("c", "z", 5)))
+
+
+def test_a_site_that_no_rule_names_is_refused(example):
+    with pytest.raises(BadValue, match=r"serves site 'nowhere'.*pellegrin"):
+        compile_plan(example, ["nowhere"])
+
+
+def test_a_group_of_another_site_has_refusals_and_no_binding(small):
+    plan = compile_plan(small(), ["pellegrin"])
+    assert [binding.tablet for binding in plan.bindings] == [
+        "T-002",
+        "T-003",
+        "T-004",
+        "T-001",
+    ] or {binding.tablet for binding in plan.bindings} == {"T-001", "T-002", "T-003", "T-004"}
+    assert [refusal.rule for refusal in plan.refusals] == ["visitors/sites"]
+
+
+def test_nested_networks_and_touching_ports_become_one(small):
+    policy = small(
+        services__wide="services:\n  wide:\n    networks: [203.0.112.0/24, 203.0.112.128/25, 203.0.111.0/24]\n"
+        "    ports: [tcp/10-20, tcp/21-30, tcp/15, udp/5]\n    evidence: x\n    reviewed: 2026-11-01\n",
+        groups="groups:\n  patients: {sites: [pellegrin], allow: [wide]}\n"
+        "  visitors: {sites: [haut-leveque], allow: [jitsi]}\n",
+    )
+    service = compile_plan(policy, ["pellegrin"]).service["wide"]
+    assert [str(n) for n in service.networks] == ["203.0.111.0/24", "203.0.112.0/24"]
+    assert [str(p) for p in service.ports] == ["tcp/10-30", "udp/5"]
+
+
+def test_no_address_of_ours_where_the_hospital_serves_addresses(example):
+    site = replace(example.sites["pellegrin"], addresses="external")
+    policy = replace(example, sites={**example.sites, "pellegrin": site})
+    assert {b.address for b in compile_plan(policy, ["pellegrin"]).bindings} == {None}

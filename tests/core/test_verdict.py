@@ -1,0 +1,129 @@
+"""May this packet pass: each rule of the order, once for and once against."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netguard.core.names import Mac
+from netguard.core.plan import compile_plan
+from netguard.core.verdict import Flow, verdict
+
+NOTHING: dict = {}
+
+
+@pytest.fixture(scope="module")
+def plan(example):
+    return compile_plan(example, ["pellegrin"])
+
+
+@pytest.fixture
+def flow(plan):
+    binding = next(b for b in plan.bindings if b.tablet == "T-001")
+
+    def build(destination, protocol="tcp", port=443, **changes):
+        base = Flow("tab0", binding.mac, binding.address, ip_address(destination), protocol, port)
+        return replace(base, **changes)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("destination", "protocol", "port", "action", "rule"),
+    [
+        ("10.60.0.40", "udp", 10000, "accept", "patients/jitsi"),
+        ("10.60.0.40", "udp", 10001, "reject", "patients/deny"),
+        ("10.60.0.41", "udp", 10000, "reject", "patients/deny"),
+        ("170.114.1.1", "udp", 8801, "accept", "patients/zoom"),
+        ("10.10.0.5", "tcp", 104, "drop", "protected"),
+        ("10.10.0.5", "udp", 53, "drop", "protected"),
+        ("8.8.8.8", "udp", 53, "accept", "resolver"),
+        ("8.8.8.8", "tcp", 443, "reject", "patients/deny"),
+        ("10.99.0.1", "udp", 53, "accept", "resolver"),
+        ("10.99.0.1", "udp", 123, "accept", "patients/time"),
+        ("10.99.0.1", "udp", 67, "accept", "gateway"),
+        ("10.99.0.1", "icmp", 0, "accept", "gateway"),
+        ("10.99.0.1", "tcp", 22, "drop", "gateway"),
+        ("10.99.0.17", "tcp", 443, "drop", "isolation"),
+        ("224.0.0.251", "udp", 5353, "drop", "noise"),
+        ("10.99.3.255", "udp", 137, "drop", "noise"),
+        ("255.255.255.255", "udp", 67, "accept", "gateway"),
+        ("1.1.1.1", "icmp", 0, "reject", "patients/deny"),
+    ],
+)
+def test_a_known_tablet(plan, flow, destination, protocol, port, action, rule):
+    judged = verdict(plan, flow(destination, protocol, port), NOTHING)
+    assert (judged.action, judged.rule) == (action, rule)
+    assert judged.steps[-1].decided
+    assert not any(step.decided for step in judged.steps[:-1])
+    assert judged.allowed is (action == "accept")
+
+
+def test_a_learned_address_opens_its_service_and_its_ports_only(plan, flow):
+    learned = {"whatsapp": frozenset({ip_address("157.240.0.60")})}
+    assert verdict(plan, flow("157.240.0.60", port=5222), learned).rule == "patients/whatsapp"
+    assert not verdict(plan, flow("157.240.0.60", port=80), learned).allowed
+    assert not verdict(plan, flow("157.240.0.61", port=5222), learned).allowed
+    assert not verdict(plan, flow("157.240.0.60", port=5222), NOTHING).allowed
+
+
+def test_a_protected_address_in_a_learned_set_stays_shut(plan, flow):
+    learned = {name: frozenset({ip_address("10.10.0.5")}) for name in plan.service}
+    assert verdict(plan, flow("10.10.0.5"), learned).rule == "protected"
+
+
+def test_who_sends_matters(plan, flow):
+    assert (
+        verdict(plan, flow("10.60.0.40", source=ip_address("10.99.0.200")), NOTHING).rule
+        == "anti-spoof"
+    )
+    stranger = Mac.parse("64:1b:2f:00:00:99")
+    assert verdict(plan, flow("10.60.0.40", mac=stranger), NOTHING).rule == "unknown-mac"
+
+
+def test_a_tablet_without_an_address_may_ask_for_one(plan, flow):
+    asking = flow("255.255.255.255", "udp", 67, source=ip_address("0.0.0.0"))
+    assert verdict(plan, asking, NOTHING).rule == "dhcp"
+    nosy = flow("255.255.255.255", "udp", 5000, source=ip_address("0.0.0.0"))
+    assert verdict(plan, nosy, NOTHING).rule == "anti-spoof"
+
+
+def test_ipv6_is_dropped_and_says_so(plan, flow):
+    v6 = flow("2001:4860:4860::8888", source=ip_address("fe80::1"))
+    assert verdict(plan, v6, NOTHING).rule == "ipv6"
+    protected = flow("fd00:20::1", source=ip_address("fe80::1"))
+    assert verdict(plan, protected, NOTHING).rule == "protected"
+
+
+def test_without_interception_a_foreign_resolver_is_refused(example, flow):
+    deaf = replace(example, resolver=replace(example.resolver, intercept_port_53=False))
+    judged = verdict(compile_plan(deaf, ["pellegrin"]), flow("8.8.8.8", "udp", 53), NOTHING)
+    assert judged.rule == "patients/deny"
+
+
+def test_no_time_for_a_group_that_is_not_granted_it(plan, flow):
+    patients = replace(plan.group["patients"], services=("jitsi",))
+    others = tuple(g for g in plan.groups if g.name != "patients")
+    untimed = replace(plan, groups=(*others, patients))
+    assert verdict(untimed, flow("10.99.0.1", "udp", 123), NOTHING).rule == "gateway"
+
+
+def test_a_group_may_drop_instead_of_reject(plan, flow):
+    silent = replace(plan, groups=tuple(replace(g, deny="drop") for g in plan.groups))
+    assert verdict(silent, flow("1.1.1.1"), NOTHING).action == "drop"
+
+
+@given(
+    destination=st.ip_addresses(),
+    protocol=st.sampled_from(["tcp", "udp", "icmp"]),
+    port=st.integers(0, 65535),
+    learned=st.sets(st.ip_addresses(v=4), max_size=3),
+)
+def test_no_protected_address_is_ever_accepted(plan, destination, protocol, port, learned):
+    binding = plan.bindings[0]
+    flow = Flow("tab0", binding.mac, binding.address, destination, protocol, port)
+    judged = verdict(plan, flow, dict.fromkeys(plan.service, frozenset({*learned, destination})))
+    if plan.shield.covering(destination) is not None:
+        assert judged.action == "drop"

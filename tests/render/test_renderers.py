@@ -1,0 +1,142 @@
+"""Rendered text: same plan, same bytes; only typed words reach it; golden files are reviewed as code."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from netguard.core.plan import compile_plan
+from netguard.errors import BadValue
+from netguard.render import dhcp, freeradius, names, nftables
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def plan(small):
+    return compile_plan(small(), ["pellegrin", "haut-leveque"])
+
+
+@pytest.mark.parametrize(
+    ("name", "render"),
+    [
+        ("netguard.nft", nftables.render),
+        ("tablets", freeradius.tablets),
+        ("clients.conf", lambda plan: freeradius.clients(plan, "/etc/netguard/secrets")),
+        ("dnsmasq.conf", lambda plan: dhcp.configuration(plan, "/var/lib/netguard/dhcp")),
+        ("hosts", dhcp.hosts),
+        ("dns.json", names.render),
+    ],
+)
+def test_the_small_hospital_renders_as_reviewed(plan, name, render):
+    text = render(plan)
+    if os.environ.get("NETGUARD_WRITE_GOLDEN"):
+        (GOLDEN / name).write_text(text, encoding="utf-8")
+    assert text == (GOLDEN / name).read_text(encoding="utf-8")
+    assert text == render(plan)
+
+
+def test_protected_is_the_first_rule_of_both_chains_that_see_packets(plan):
+    text = nftables.render(plan)
+    for chain in ("from_tablet", "forward"):
+        rules = text.rsplit(f"chain {chain} {{", 1)[1].split("}", 1)[0].strip().splitlines()
+        assert rules[0].strip() == "ip daddr @protected4 counter name c_protected drop"
+        assert rules[1].strip() == "ip6 daddr @protected6 counter name c_protected drop"
+
+
+def test_a_learned_set_is_never_flushed_nor_filled(plan):
+    text = nftables.render(plan)
+    for name in nftables.learned_sets(plan):
+        assert f"set {name} {{" in text
+        assert f"flush set inet netguard {name}" not in text
+        assert f"add element inet netguard {name}" not in text
+
+
+def test_what_an_earlier_plan_had_is_removed_last(plan):
+    lines = nftables.leftovers(
+        plan,
+        ["forward", "g_gone", "gs_gone__x"],
+        [("set", "bind4"), ("set", "s_gone_dns4"), ("map", "old_map")],
+        ["c_protected", "c_gone__x"],
+    )
+    assert lines == [
+        "flush chain inet netguard g_gone",
+        "flush chain inet netguard gs_gone__x",
+        "delete chain inet netguard g_gone",
+        "delete chain inet netguard gs_gone__x",
+        "delete map inet netguard old_map",
+        "delete set inet netguard s_gone_dns4",
+        "delete counter inet netguard c_gone__x",
+    ]
+    assert nftables.render(plan, lines).endswith("\n".join(lines) + "\n")
+    assert nftables.replacement(plan).endswith(nftables.render(plan))
+
+
+def test_every_rule_of_the_plan_has_a_counter(plan):
+    rules = set(nftables.counters(plan).values())
+    assert {grant.rule for grant in plan.grants} <= rules
+    assert {f"{group.name}/deny" for group in plan.groups} <= rules
+
+
+def test_a_blocked_table_lets_nothing_through():
+    assert "policy drop" in nftables.blocked()
+    assert "accept" not in nftables.blocked()
+
+
+def test_options_of_the_plan_change_the_ruleset(plan):
+    deaf = replace(plan, resolver=replace(plan.resolver, intercept_port_53=False))
+    assert "redirect" not in nftables.render(deaf)
+    assert "redirect" in nftables.render(plan)
+    silent = replace(plan, groups=tuple(replace(g, deny="drop") for g in plan.groups))
+    assert "reject" not in nftables.render(silent)
+    routed = replace(plan, sites=tuple(replace(s, masquerade=True) for s in plan.sites))
+    assert "masquerade" in nftables.render(routed)
+    assert "masquerade" not in nftables.render(plan)
+
+
+def test_nested_protected_networks_are_written_once(small):
+    policy = small(
+        protected="protected:\n  a: {networks: [10.10.0.0/16, 10.10.3.0/24, fd00:20::/48], owner: x}\n"
+    )
+    text = nftables.render(compile_plan(policy, ["pellegrin"]))
+    assert "protected4 { 10.10.0.0/16 }" in text
+    assert "protected6 { fd00:20::/48 }" in text
+
+
+def test_no_hostile_word_reaches_freeradius(plan):
+    site = replace(plan.sites[0], ssid='x"\n} client evil {', refuse_other_networks=True)
+    with pytest.raises(BadValue, match="cannot be written"):
+        freeradius.clients(replace(plan, sites=(site,)), "/etc/netguard/secrets")
+
+
+def test_a_site_that_refuses_other_networks_tells_freeradius_its_ssid(plan):
+    sites = tuple(replace(site, refuse_other_networks=True) for site in plan.sites)
+    assert 'netguard_ssid = "CHU-TABLETTES"' in freeradius.clients(replace(plan, sites=sites), "/s")
+
+
+def test_no_accept_is_written_without_its_vlan(plan):
+    entries = freeradius.tablets(plan).split("pellegrin/")[1:]
+    for entry in entries:
+        assert ("Tunnel-Private-Group-Id" in entry) == ("Accept" in entry)
+
+
+def test_a_site_with_the_hospitals_dhcp_gets_none_of_ours(plan):
+    sites = tuple(replace(site, dhcp=False) for site in plan.sites)
+    external = replace(plan, sites=sites)
+    assert "dhcp-range" not in dhcp.configuration(external, "/d")
+    assert dhcp.hosts(external) == ""
+
+
+def test_ipv6_networks_are_not_served_yet(small):
+    both = small().sites["pellegrin"]
+    policy = small()
+    sites = {**policy.sites, "pellegrin": replace(both, networks=(*both.networks, _v6()))}
+    text = dhcp.configuration(compile_plan(replace(policy, sites=sites), ["pellegrin"]), "/d")
+    assert text.count("dhcp-range") == 1
+
+
+def _v6():
+    from ipaddress import ip_network
+
+    return ip_network("fd00:99::/64")
