@@ -1,0 +1,158 @@
+"""What a lab's folder holds before anything starts: settings, secrets, configurations, and who owns what."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from netguard.core.policy import Policy, Site
+from netguard.lab import users, world, zones
+from netguard.lab.layout import Layout, Record
+from netguard.lab.nas import Settings as NasSettings
+
+_NOBODY = 65534
+# busybox' udhcpc calls it with the lease in the environment.
+_DHCP_SCRIPT = """\
+#!/bin/sh
+case $1 in
+deconfig) ip -4 addr flush dev "$interface" ;;
+bound | renew)
+    ip -4 addr flush dev "$interface"
+    ip addr add "$ip/$mask" dev "$interface"
+    for one in $router; do ip route replace default via "$one" dev "$interface"; break; done
+    : > "$NG_LEASE_RESOLV"
+    for one in $dns; do echo "nameserver $one" >> "$NG_LEASE_RESOLV"; done
+    ;;
+esac
+"""
+_WRAPPER = '#!/bin/sh\nexec {python} -m {module} "$@"\n'
+
+
+def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
+    """Write all of it. The folder exists, and lab.json in it."""
+    folder = layout.folder
+    for name in ("code", "venv", "logs", "pids", "bin"):
+        (folder / name).mkdir(mode=0o755)
+    _owned(folder / "sockets", "root", "root", 0o700)
+    _owned(folder / "hosts", "root", "root", 0o755)
+    for host in (*world.TABLETS, world.STRANGER):
+        layout.resolv(host).write_text("")
+    # The daemons' own folders, as an installation has them (docs/settings.md). Set-group-id: what is
+    # made inside belongs to the group that reads it.
+    _owned(folder / "run", "root", "root", 0o1777)
+    _owned(folder / "state", users.GUARD, users.GUARD, 0o755)
+    _owned(folder / "radius", users.GUARD, users.RADIUS, 0o2750)
+    _owned(folder / "radius-log", users.RADIUS, users.WATCH, 0o2750)
+    _owned(folder / "radius-run", users.RADIUS, users.RADIUS, 0o755)
+    _owned(folder / "radius-run" / "control", users.RADIUS, users.GUARD, 0o2750)
+    _owned(folder / "dhcp", users.GUARD, users.DHCP, 0o2775)
+    _owned(folder / "secrets", "root", users.RADIUS, 0o750)
+    _write(layout.settings, settings(layout, record))
+    _secrets(layout, record, site)
+    _names(layout, policy)
+    # FreeRADIUS starts with nobody admitted and no client; `apply` brings both.
+    for name in ("tablets", "clients.conf"):
+        _write(
+            folder / "radius" / name,
+            "# nothing is in force yet\n",
+            users.GUARD,
+            users.RADIUS,
+            0o640,
+        )
+    _write(folder / "dhcp.sh", _DHCP_SCRIPT, mode=0o755)
+    python = folder / "venv" / "bin" / "python"
+    for name, module in (("netguard", "netguard"), ("probe", "netguard.lab.probe")):
+        text = _WRAPPER.format(python=python, module=module)
+        _write(folder / "bin" / name, text, mode=0o755)
+
+
+def settings(layout: Layout, record: Record) -> str:
+    """Return the settings file of the lab's node."""
+    folder = layout.folder
+    return f"""\
+# The node of lab '{layout.name}'. It goes when the lab goes.
+version: 1
+node: {record.node}
+sites: [{record.site}]
+paths:
+  rules: "{record.rules}"
+  state: {folder}/state
+  run: {folder}/run
+  radius: {folder}/radius
+  radius-log: {folder}/radius-log
+  radius-control: {folder}/radius-run/control/netguard.sock
+  radius-secrets: {folder}/secrets
+  dhcp: {folder}/dhcp
+users:
+  guard: {users.GUARD}
+  dns: {users.DNS}
+  watch: {users.WATCH}
+  radius: {users.RADIUS}
+  dhcp: {users.DHCP}
+listen:
+  web: "127.0.0.1:{record.port}"
+"""
+
+
+def _secrets(layout: Layout, record: Record, site: Site) -> None:
+    """Make one secret per NAS, new for each lab; FreeRADIUS reads it, guard never does."""
+    first = next(iter(site.nas.values()))
+    for nas in site.nas.values():
+        secret = secrets.token_hex(16)
+        path = layout.folder / "secrets" / f"{nas.secret_file}.conf"
+        _write(path, f"secret = {secret}\n", "root", users.RADIUS, 0o640)
+        if nas is first:
+            what = NasSettings(
+                name=nas.name,
+                address=str(nas.address.network_address),
+                server=record.nas_gateway,
+                secret=secret,
+                ssid=site.ssid,
+                vendor=nas.vendor,
+                vlans=vlans(site),
+                macs=record.macs,
+                aps=[ap for area in site.areas.values() for ap in area.aps],
+            )
+            plain = {key: getattr(what, key) for key in what.__slots__}
+            _write(layout.folder / "nas.json", json.dumps(plain), mode=0o600)
+
+
+def vlans(site: Site) -> list[int]:
+    """Return the VLANs of a site, the tablets' first."""
+    all_ = (site.vlan, site.quarantine_vlan, site.enrolment_vlan)
+    return [int(vlan) for vlan in all_ if vlan is not None]
+
+
+def _names(layout: Layout, policy: Policy) -> None:
+    names = zones.names_of(policy)
+    folder = layout.folder / "nsd"
+    _owned(folder, _NOBODY, _NOBODY, 0o755)
+    _write(folder / "root.zone", zones.root_zone(names))
+    _write(folder / "nsd.conf", zones.nsd(str(folder)))
+    resolvers = [str(address) for address in policy.resolver.upstream]
+    for name, addresses in (("unbound", resolvers), ("open-resolver", [world.OPEN_RESOLVER])):
+        folder = layout.folder / name
+        _owned(folder, _NOBODY, _NOBODY, 0o755)
+        _write(folder / "unbound.conf", zones.unbound(addresses, str(folder)))
+
+
+def _owned(path: Path, user: str | int, group: str | int, mode: int) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    _give(path, user, group, mode)
+
+
+def _write(
+    path: Path, text: str, user: str | int = "root", group: str | int = "root", mode: int = 0o644
+) -> None:
+    # Made closed and opened up afterwards: a secret is never readable in between.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    _give(path, user, group, mode)
+
+
+def _give(path: Path, user: str | int, group: str | int, mode: int) -> None:
+    uid = user if isinstance(user, int) else users.ids(user)[0]
+    gid = group if isinstance(group, int) else users.ids(group)[1]
+    os.chown(path, uid, gid)
+    path.chmod(mode)

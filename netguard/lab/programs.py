@@ -1,0 +1,98 @@
+"""How each process of the lab is run: on which host, as whom, with which capabilities. Data, as good as."""
+
+from pathlib import Path
+
+from netguard.lab import jail, users
+from netguard.lab.jail import Program
+from netguard.lab.layout import Layout, Record
+
+APPLIANCE = ("guard", "dns", "freeradius", "dnsmasq", "watch")
+AROUND = ("nsd", "unbound", "open-resolver", "servers-pacs", "servers-dmz", "servers-inet", "nas")
+PROCESSES = (*AROUND, *APPLIANCE)
+NEEDED = (
+    "bash", "bridge", "dnsmasq", "freeradius", "ip", "nft", "nsd", "nsenter", "radmin", "setpriv",
+    "sysctl", "udhcpc", "unbound", "unshare", "useradd", "userdel",
+)  # fmt: skip
+
+
+def program(where: Layout, record: Record, process: str, listen: int | None = None) -> Program:
+    """Return how a process is run; `listen` is the socket that watch gets."""
+    match process:
+        case "guard":
+            return _ours(where, process, users.GUARD, "net_admin")
+        case "dns":
+            return _ours(where, process, users.DNS, "net_admin", "net_bind_service")
+        case "watch":
+            return Program(
+                process,
+                "gw",
+                _netguard(where, process),
+                users.WATCH,
+                environment={"LISTEN_FDS": "1"},
+                listen=listen,
+            )
+        case "freeradius":
+            return _freeradius(where, record)
+        case "dnsmasq":
+            return _dnsmasq(where)
+        case "nas":
+            words = ("--settings", f"{where.folder}/nas.json", "--socket", str(where.socket("nas")))
+            return Program(process, "ap", jail.module(where, "netguard.lab.nas", *words))
+        case "nsd":
+            argv: tuple[str, ...] = ("nsd", "-d", "-c", f"{where.folder}/nsd/nsd.conf")
+            return Program(process, "inet", argv, "nobody", "nogroup")
+        case "unbound" | "open-resolver":
+            argv = ("unbound", "-d", "-c", f"{where.folder}/{process}/unbound.conf")
+            host = "core" if process == "unbound" else "inet"
+            return Program(process, host, argv, "nobody", "nogroup")
+        case _:
+            return _servers(where, process)
+
+
+def _netguard(where: Layout, process: str) -> tuple[str, ...]:
+    return jail.module(where, "netguard", "--settings", str(where.settings), process)
+
+
+def _ours(where: Layout, process: str, user: str, *capabilities: str) -> Program:
+    return Program(process, "gw", _netguard(where, process), user, capabilities=capabilities)
+
+
+def _freeradius(where: Layout, record: Record) -> Program:
+    folder = where.folder
+    hooks = str(folder / "code" / "radius_hooks")
+    environment = {
+        "NETGUARD_RADIUS_DATA": str(folder / "radius"),
+        "NETGUARD_RADIUS_LOG": str(folder / "radius-log"),
+        "NETGUARD_RADIUS_RUN": str(folder / "radius-run"),
+        "NETGUARD_RADIUS_ADDRESS": record.nas_gateway,
+        "NETGUARD_RADIUS_AUTH_PORT": "1812",
+        "NETGUARD_RADIUS_ACCT_PORT": "1813",
+    }
+    argv = ("freeradius", "-f", "-d", hooks, "-n", "radiusd")
+    return Program("freeradius", "gw", argv, users.RADIUS, environment=environment)
+
+
+def _dnsmasq(where: Layout) -> Program:
+    argv = (
+        "dnsmasq",
+        "--keep-in-foreground",
+        f"--conf-file={where.folder}/dhcp/dnsmasq.conf",
+        f"--pid-file={where.folder}/dhcp/dnsmasq.pid",
+        f"--user={users.DHCP}",
+    )
+    capabilities = ("net_admin", "net_bind_service", "net_raw")
+    return Program("dnsmasq", "gw", argv, users.DHCP, capabilities=capabilities)
+
+
+def _servers(where: Layout, process: str) -> Program:
+    host = process.removeprefix("servers-")
+    words: tuple[str, ...] = ("--host", host, "--socket", str(where.socket(process)))
+    if host == "inet":
+        words = (*words, "--more", *_pool(where.folder))
+    return Program(process, host, jail.module(where, "netguard.lab.servers", *words))
+
+
+def _pool(folder: Path) -> list[str]:
+    """Return the addresses that were made up for the catalogue's names."""
+    zone = (folder / "nsd" / "root.zone").read_text()
+    return sorted({word for word in zone.split() if word.startswith("151.101.")})
