@@ -166,7 +166,7 @@ def _rule_commands(commands: Commands) -> None:
     )
     init.add_argument("--no-input", action="store_true", help="never ask; flags and defaults only")
     for flag, what in INIT_FLAGS.items():
-        init.add_argument(f"--{flag}", metavar=flag.upper(), help=what, action=_action(flag))
+        init.add_argument(f"--{flag}", metavar="TEXT", help=what)
     explain = _command(
         commands,
         "explain",
@@ -197,29 +197,27 @@ def _rule_commands(commands: Commands) -> None:
     _json(explain)
 
 
+# One flag per question of rules/init.py, whose module is too heavy to import for a help text; a
+# test compares the two.
 INIT_FLAGS = {
-    "organisation": "short name of the hospital, such as chu-example",
-    "site": "short name of the site",
-    "time-zone": "IANA name, such as Europe/Paris",
-    "ssid": "the tablets' SSID",
+    "organisation": "short name of the hospital",
+    "site": "short name of the site (default: main)",
+    "time-zone": "IANA name (default: Europe/Paris)",
+    "ssid": "the tablets' Wi-Fi network",
     "vlan": "the tablets' VLAN, 2 to 4094",
-    "network": "the tablets' prefix, such as 10.99.0.0/22",
-    "gateway": "the appliance's address in it, such as 10.99.0.1",
-    "interface": "the appliance's interface in the tablet VLAN",
-    "uplink": "the appliance's interface towards the hospital",
-    "nat": "none or masquerade",
-    "nas": "name of the Wi-Fi controller",
-    "nas-address": "its address",
-    "nas-vendor": "its vendor, such as cisco-9800",
-    "upstream": "a resolver of the hospital; may be given several times",
-    "protected": "a clinical network, NAME=PREFIX; may be given several times",
-    "tablet": "a tablet, ID=MAC; may be given several times",
+    "network": "IPv4 network of that VLAN, such as 10.99.0.0/22",
+    "gateway": "address of this appliance in it",
+    "interface": "interface of this appliance in that VLAN",
+    "uplink": "interface towards the hospital's core",
+    "nas": "short name of the Wi-Fi controller (default: wlc-1)",
+    "nas-address": "its address, or the network of the APs",
+    "nas-vendor": "its vendor, such as cisco-9800 (default: other)",
+    "upstream": "the hospital's resolvers, with commas",
+    "protected": "networks no tablet ever reaches: pacs=10.10.0.0/16,ehr=10.20.0.0/16",
+    "video-host": "name of the hospital's Jitsi server",
+    "video-network": "network of its video bridge",
+    "tablets": "first tablets: T-001=3c:28:6d:aa:01:10,...",
 }
-REPEATED = ("upstream", "protected", "tablet")
-
-
-def _action(flag: str) -> str:
-    return "append" if flag in REPEATED else "store"
 
 
 def _running_commands(commands: Commands) -> None:

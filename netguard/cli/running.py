@@ -37,7 +37,8 @@ def apply(arguments: argparse.Namespace) -> int:
             node.guard_socket,
             "apply",
             APPLY_TIMEOUT,
-            name=folder.name,
+            # Messages and explain name the file as an engineer knows it, wherever the copy lies.
+            name=path.resolve().name,
             folder=str(path.resolve()),
             files={name: base64.b64encode(data).decode() for name, data in folder.files.items()},
             by=arguments.by or _user(),

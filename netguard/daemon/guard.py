@@ -321,8 +321,8 @@ class Guard:
             self._record(Drift(at, what, by, repaired=False))
             warn("the ruleset could not be repaired; the belt holds", why=str(error))
             return
-        self._record(Drift(at, what, by, repaired=True))
         await self._tell_dns("resync")
+        self._record(Drift(at, what, by, repaired=True))
         say("repaired", at=clock.now().isoformat(timespec="milliseconds"))
 
     def _record(self, drift: Drift) -> None:

@@ -1,6 +1,7 @@
 """Explain gives the deciding rule with its places, and what was looked at before."""
 
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +24,11 @@ def explained(example, plan, destination, protocol, port):
 
 
 def text_at(origin):
-    with open(origin.file, encoding="utf-8") as file:
-        return file.read().splitlines()[origin.line - 1][origin.column - 1 :]
+    return (
+        Path(origin.file)
+        .read_text(encoding="utf-8")
+        .splitlines()[origin.line - 1][origin.column - 1 :]
+    )
 
 
 def test_an_allowed_packet_names_the_allow_the_network_and_the_port(example, plan):

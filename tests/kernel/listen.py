@@ -19,12 +19,8 @@ while True:
         frame = sock.recv(65535)
         # An outgoing ICMP error quotes the packet it is about: only what comes first counts.
         found = re.search(rb"NETGUARD(....)", frame, re.DOTALL)
-        if (
-            (found
-            and frame[12:14] == b"\x08\x00"
-            and frame[23] in (6, 17))
-            or (found
-            and frame[34] == 8)
+        if (found and frame[12:14] == b"\x08\x00" and frame[23] in (6, 17)) or (
+            found and frame[34] == 8
         ):
             print(struct.unpack("!I", found[1])[0], flush=True)
     elif not sys.stdin.readline():

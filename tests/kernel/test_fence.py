@@ -5,6 +5,7 @@ import random
 import sys
 from collections import Counter
 from ipaddress import ip_address
+from itertools import chain
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -38,7 +39,13 @@ def flows(plan, seed, count=FLOWS):
     """Draw flows near every border: networks, ports, senders."""
     dice = random.Random(seed)
     inside = [b for b in plan.bindings if b.site == "pellegrin"]
-    destinations = ["8.8.8.8", "1.1.1.1", "10.99.0.17", "10.60.0.41", *sum(LEARNED.values(), [])]
+    destinations = [
+        "8.8.8.8",
+        "1.1.1.1",
+        "10.99.0.17",
+        "10.60.0.41",
+        *chain.from_iterable(LEARNED.values()),
+    ]
     for network in [*plan.protected, *(n for s in plan.services for n in s.networks)]:
         if network.version == 4:
             first, last = int(network.network_address), int(network.broadcast_address)
