@@ -100,9 +100,10 @@ def read_bytes(root: Path, path: Path, name: str, limit: int = MAX_BYTES) -> byt
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise Unreadable(fault(name, "syntax", f"cannot be read: {error.strerror}")) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Unreadable(fault(name, "syntax", "is not a regular file"))
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Unreadable(fault(name, "syntax", "is not a regular file"))
         data = file.read(limit + 1)
     if len(data) > limit:
         raise Unreadable(fault(name, "size", f"is larger than {limit // 1024} KiB, split it"))
@@ -140,7 +141,7 @@ def parse(data: bytes, name: str) -> Source:
     lines = tuple(re.split("\r\n|\n|\r", text))
     for number, line in enumerate(lines, 1):
         indent = line[: len(line) - len(line.lstrip(" \t"))]
-        if "\t" in indent and line.strip() and not line.lstrip().startswith("#"):
+        if "\t" in indent:
             found = fault(name, "syntax", "tab used as indent, write spaces", number, 1, line)
             return Source(name, lines, None, (found,))
     builder = _Builder(name, lines)
@@ -197,17 +198,13 @@ class _Builder:
         return self._node(cast("yaml.NodeEvent", event), events, depth + 1)
 
     def _items(self, events: Iterator[yaml.Event], depth: int) -> Iterator[Node]:
-        for event in events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                return
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
             yield self._child(event, events, depth)
 
     def _mapping(self, events: Iterator[yaml.Event], depth: int, line: int, column: int) -> Entries:
         values: dict[str, Node] = {}
         keys: dict[str, Text] = {}
-        for event in events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
             key = self._child(event, events, depth)
             value = self._child(next(events), events, depth)
             if not isinstance(key, Text):

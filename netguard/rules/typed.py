@@ -21,6 +21,9 @@ from netguard.rules.words import Model
 
 M = TypeVar("M", bound=Model)
 
+# Where a value may be a word or a mapping, pydantic puts the tag of the chosen one into the path.
+KINDS = ("(word)", "(mapping)")
+
 
 class Document(Generic[M]):
     """A typed file together with the places of its values."""
@@ -146,13 +149,11 @@ def _plain(node: Entries) -> dict[str, Any]:
 
 
 def _value(node: Node) -> object:
-    match node:
-        case Text(value):
-            return value
-        case Items(items):
-            return [_value(item) for item in items]
-        case Entries():
-            return _plain(node)
+    if isinstance(node, Text):
+        return node.value
+    if isinstance(node, Items):
+        return [_value(item) for item in node.items]
+    return _plain(node)
 
 
 def _fault(source: Source, model: type[Model], fault: ErrorDetails) -> Finding:
@@ -164,11 +165,12 @@ def _fault(source: Source, model: type[Model], fault: ErrorDetails) -> Finding:
 
 
 def _wording(model: type[Model], fault: ErrorDetails) -> tuple[str, str]:
-    loc, given = fault["loc"], fault["input"]
+    loc = [part for part in fault["loc"] if part not in KINDS]
     *around, last = loc
+    given = fault["input"]
     name = next((str(part) for part in reversed(loc) if isinstance(part, str)), "")
     here = _model_at(model, around)
-    absent = here.absent.get(str(last)) if here else None
+    absent = here.absent.get(str(last))
     if absent is not None and (fault["type"] == "missing" or given == ""):
         return absent
     match fault["type"]:
@@ -187,7 +189,7 @@ def _wording(model: type[Model], fault: ErrorDetails) -> tuple[str, str]:
             return "syntax", f"'{name}' holds keys and values, found something else"
 
 
-def _unknown_key(name: str, given: object, here: type[Model] | None, *, top: bool) -> str:
+def _unknown_key(name: str, given: object, here: type[Model], *, top: bool) -> str:
     if top and name in {"include", "includes", "import"}:
         path = shown(given) if isinstance(given, str) else "what it names"
         return f"there is no include statement, each file of the folder is read: leave out {path}"
@@ -203,24 +205,23 @@ def _unknown_word(name: str, given: object, expected: str) -> str:
     return f"{shown(given)} is not a word for '{name}'{suggest(given, legal) or ','} {words}"
 
 
-def _aliases(model: type[Model] | None) -> list[str]:
-    if model is None:
-        return []
+def _aliases(model: type[Model]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _model_at(model: type[Model], loc: Sequence[str | int]) -> type[Model] | None:
-    """Follow a path of keys through the annotations to the model that stands there."""
+def _model_at(model: type[Model], loc: Sequence[str | int]) -> type[Model]:
+    """Follow a path of keys through the annotations to the model that stands there, if any."""
     here: object = model
-    for part in loc:
+    for part in (part for part in loc if part not in KINDS):
         if isinstance(here, type) and issubclass(here, Model):
             fields = {
                 field.alias or name: field.annotation for name, field in here.model_fields.items()
             }
             here = _bare(fields.get(str(part)))
-        elif get_origin(here) in {dict, list}:
-            here = _bare(get_args(here)[-1])
-    return here if isinstance(here, type) and issubclass(here, Model) else None
+        else:  # a list or a mapping of entries
+            inner = get_args(here)
+            here = _bare(inner[-1]) if inner else None
+    return here if isinstance(here, type) and issubclass(here, Model) else Model
 
 
 def _bare(annotation: object) -> object:

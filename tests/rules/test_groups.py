@@ -1,0 +1,100 @@
+"""Groups add and never remove, and a profile only takes."""
+
+import pytest
+
+
+def test_a_group_inherits_services_and_what_it_does_not_say_itself(rules):
+    rules.add("groups.yaml", "  demo: {extends: patients, allow: []}\n")
+    rules.change(
+        "groups.yaml", "hours:", "rate: {down: 4Mbit, up: 2Mbit}\n    deny: drop\n    hours:"
+    )
+    demo = rules.policy.groups["demo"]
+    assert demo.allow == ("jitsi", "time")
+    assert demo.sites == ("pellegrin",)
+    assert (demo.rate.down, demo.deny, str(demo.hours)) == (4_000_000, "drop", "07:00-22:00")
+    assert str(rules.policy.where("groups", "demo", "allow", "time")) == "groups.yaml:4:20"
+
+
+def test_a_group_without_sites_is_admitted_everywhere(rules):
+    rules.add("groups.yaml", "  all: {allow: []}\n")
+    assert rules.policy.groups["all"].sites == ("haut-leveque", "pellegrin")
+    assert rules.policy.groups["all"].deny == "reject"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("  a: {extends: a, allow: []}\n", ["extends itself: a -> a"]),
+        ("  a: {extends: patient, allow: []}\n", ["unknown group 'patient', did you mean 'patients'?"]),
+        (
+            "  a: {extends: b, allow: []}\n  b: {extends: nobody, allow: []}\n",
+            ["groups.yaml:10:16", "unknown group 'nobody'"],
+        ),
+        ("  a: {sites: [mars], allow: []}\n", ["unknown site 'mars', known:"]),
+        ("  a: {allow: [zoom]}\n", ["unknown service 'zoom', known:"]),
+        (
+            "  a: {allow: []}\nprofiles: {crisis: {b: {allow: []}}}\n",
+            ["unknown-ref", "unknown group 'b', known: a,"],
+        ),
+        ("  a: {allow: []}\nprofiles: {crisis: {a: {allow: [zoom]}}}\n", ["unknown service 'zoom'"]),
+    ],
+)  # fmt: skip
+def test_a_group_that_names_what_is_not_there_is_one_error(rules, text, parts):
+    rules.add("groups.yaml", text)
+    rules.change(
+        "tests/cases.yaml", "cases:", "cases:\n  - {name: x, from: {group: '*'}, expect: deny}"
+    )
+    errors = [line for line in rules.said if line.startswith("error")]
+    assert len(errors) == 1
+    assert all(part in errors[0] for part in parts)
+
+
+def test_a_loop_is_told_on_each_of_its_lines_and_nowhere_else(rules):
+    rules.add(
+        "groups.yaml",
+        "  a: {extends: b, allow: []}\n  b: {extends: c, allow: []}\n  c: {extends: b, allow: []}\n",
+    )
+    lines = [line for line in rules.said if "extends itself" in line]
+    assert [line.split()[2] for line in lines] == ["groups.yaml:10:16", "groups.yaml:11:16"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "parts"),
+    [
+        ("{allow: [hidden]}", ["error unverified", "services/unverified/hidden.yaml:1:"]),
+        ("{allow: [jitsi]}", ["error profile-widens", "'quiet' does not allow 'jitsi'"]),
+        ("{rate: {down: 9Mbit, up: 1Mbit}}", ["profile-widens", "the rate of group 'quiet' is lower"]),
+        ("{rate: {down: 1Mbit, up: 9Mbit}}", ["profile-widens", "the rate of group 'quiet' is lower"]),
+    ],
+)  # fmt: skip
+def test_a_profile_never_widens(rules, profile, parts):
+    hidden = "services: {hidden: {domains: [a.example], ports: [tcp/443], label: Hidden}}\n"
+    rules.write("services/unverified/hidden.yaml", hidden)
+    rules.add("groups.yaml", "  quiet: {allow: [], rate: {down: 2Mbit, up: 2Mbit}}\n")
+    rules.add("groups.yaml", f"profiles: {{crisis: {{quiet: {profile}}}}}\n")
+    rules.add(
+        "tests/cases.yaml", "  - {name: q, from: {group: quiet}, expect: only, services: []}\n"
+    )
+    found = [line for line in rules.said if "profile-widens" in line or "unverified" in line]
+    assert any(all(part in line for part in parts) for line in found)
+    rules.files["groups.yaml"] = rules.files["groups.yaml"].replace(profile.encode(), b"{}")
+    assert rules.said == []
+
+
+def test_a_profile_may_set_a_rate_where_the_group_has_none(rules):
+    rules.add("groups.yaml", "profiles: {crisis: {patients: {rate: {down: 1Mbit, up: 1Mbit}}}}\n")
+    assert rules.said == []
+
+
+def test_a_group_may_not_allow_what_nobody_has_verified(rules):
+    hidden = "services: {hidden: {domains: [a.example], ports: [tcp/443], label: Hidden}}\n"
+    rules.write("services/unverified/hidden.yaml", hidden)
+    rules.change("groups.yaml", "[jitsi, time]", "[jitsi, time, hidden]")
+    rules.says("error unverified", "groups.yaml:4:26", "see services/unverified/hidden.yaml:1:")
+
+
+def test_who_is_told_must_exist_where_receivers_are_written(rules):
+    rules.change("groups.yaml", "    hours:", "    notify: desk\n    hours:")
+    assert rules.said == []
+    rules.write("alerts.yaml", "alerts: {}\nreceivers: {desc: {mail: a@chu.example}}\n")
+    assert "unknown receiver 'desk', did you mean 'desc'?" in rules.said[1]
