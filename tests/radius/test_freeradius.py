@@ -111,7 +111,7 @@ def test_what_is_no_mac_is_no_tablet(server, text, where):
     calling = text if where in ("calling", "both") else "3C-28-6D-AA-01-10"
     reply, event = server.event_of(server.ask, user, calling)
     assert reply.code == Code.ACCESS_REJECT
-    assert event["rule"] == "not-mab"
+    assert event["rule"] == "not-mac-authentication"
     assert text not in (event["user"], event["calling"])
 
 
@@ -130,15 +130,23 @@ def test_the_first_calling_station_id_that_is_a_mac_counts(server):
 def test_another_mac_in_user_name_is_not_mac_authentication(server):
     reply, event = server.event_of(server.ask, "3c286daa0111", "3C-28-6D-AA-01-10")
     assert reply.code == Code.ACCESS_REJECT
-    assert event["rule"] == "not-mab"
+    assert event["rule"] == "not-mac-authentication"
 
 
-@pytest.mark.parametrize("mac", ["3c286daaffff", "3e286daaffff", "ffffffffffff", "000000000000"])
-def test_a_mac_outside_the_inventory_is_rejected_and_the_reject_is_signed(server, mac):
+@pytest.mark.parametrize(
+    ("mac", "rule"),
+    [
+        ("3c286daaffff", "unknown-mac"),
+        ("3e286daaffff", "private-mac"),
+        ("ffffffffffff", "private-mac"),
+        ("000000000000", "unknown-mac"),
+    ],
+)
+def test_a_mac_outside_the_inventory_is_rejected_and_the_reject_is_signed(server, mac, rule):
     reply, event = server.event_of(server.ask, mac, mac)
     assert reply.code == Code.ACCESS_REJECT
     assert [kind for kind, _ in reply.attributes] == [Type.MESSAGE_AUTHENTICATOR]
-    assert (event["answer"], event["rule"], event["vlan"]) == ("reject", "unknown-mac", "")
+    assert (event["answer"], event["rule"], event["vlan"]) == ("reject", rule, "")
 
 
 def test_an_eap_request_is_not_mac_authentication_even_for_a_tablet(server):
@@ -148,7 +156,7 @@ def test_an_eap_request_is_not_mac_authentication_even_for_a_tablet(server):
         server.ask, "3c286daa0110", "3C-28-6D-AA-01-10", eap, password=None
     )
     assert reply.code == Code.ACCESS_REJECT
-    assert event["rule"] == "not-mab"
+    assert event["rule"] == "eap"
 
 
 @pytest.mark.parametrize("mac", ["3c286daa0111", "3c286daa0112"])
@@ -181,6 +189,9 @@ def test_a_request_without_message_authenticator_is_dropped_where_it_is_required
         ("ap-chir-3:Tablettes", Code.ACCESS_ACCEPT),
         ("70-3A-0E-00-00-01", Code.ACCESS_ACCEPT),
         ("70:3A:0E:00:00:01", Code.ACCESS_ACCEPT),
+        ("bat:3:Tablettes", Code.ACCESS_ACCEPT),
+        ('703a0e000001:a " quote', Code.ACCESS_REJECT),
+        ("70-3A-0E-00-00-01:" + "x" * 200, Code.ACCESS_REJECT),
     ],
 )
 def test_a_nas_that_names_its_tablet_ssid_admits_on_no_other(server, text, code):
