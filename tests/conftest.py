@@ -63,7 +63,9 @@ def small():
     base = read_folder(HERE / "bad" / "base", "rules")
 
     def build(**files):
-        changed = {name.replace("__", "/") + suffix_of(name, base): text for name, text in files.items()}
+        changed = {
+            name.replace("__", "/") + suffix_of(name, base): text for name, text in files.items()
+        }
         contents = {**base.files, **{name: text.encode() for name, text in changed.items()}}
         loaded = load(Folder("rules", contents), today=date(2026, 11, 22))
         assert loaded.policy is not None, [finding.render() for finding in loaded.findings]
