@@ -93,8 +93,9 @@ def allot(arguments: argparse.Namespace) -> int:
         raise NetguardError("nothing allotted: the folder has errors, 'netguard check' lists them")
     before = dict(loaded.policy.allotted)
     after = allotment(loaded.policy)
-    added = {key: str(after[key]) for key in sorted(after.keys() - before.keys())}
-    gone = {key: str(before[key]) for key in sorted(before.keys() - after.keys())}
+    # A row that no longer fits (a renumbered network) is gone and added again.
+    added = {key: str(after[key]) for key in sorted(after) if before.get(key) != after[key]}
+    gone = {key: str(before[key]) for key in sorted(before) if after.get(key) != before[key]}
     if not arguments.dry_run and after != before:
         files.write(path / "allotted.csv", inventory.write_allotted(after))
     if arguments.json:

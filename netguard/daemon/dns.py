@@ -5,10 +5,11 @@ address filter decides. Stopped or killed, nothing new opens and established cal
 """
 
 import asyncio
+import os
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from netguard.adapters import clock, control, dns, files, nfnetlink, systemd
@@ -31,16 +32,23 @@ RECENT = 200
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """An address in a set: from which name, and until when (monotonic seconds)."""
+    """An address in a set: from which name, until when (monotonic seconds), and since which purge.
+
+    An element of an earlier purge may be gone from the kernel: it is put there again before it
+    counts.
+    """
 
     name: str
     until: float
+    purge: int
 
 
 class Memory:
     """What the kernel's learned sets hold, so that the kernel is called only when it must be."""
 
     def __init__(self) -> None:
+        # Counts how often somebody else has removed sets or elements of ours.
+        self.purge = 0
         self.services: dict[str, dict[Address, Learned]] = {}
         self.names: dict[tuple[str, str], tuple[Address, ...]] = {}
 
@@ -74,6 +82,7 @@ class Proxy:
         self.path: Path = settings.paths.state / "dns.json"
         self.names: Names | None = None
         self.memory = Memory()
+        self.resynced = 0
         self.counts: Counter[tuple[str, str]] = Counter()
         self.recent: list[Refused] = []
         self.upstream_failures: Counter[str] = Counter()
@@ -84,6 +93,9 @@ class Proxy:
         """Answer until told to end."""
         with files.lock(self.settings.paths.run / "dns.lock", "dns"):
             self.elements = nfnetlink.Elements(TABLE)
+            monitor = nfnetlink.Monitor()
+            loop = asyncio.get_running_loop()
+            loop.add_reader(monitor.socket, self._kernel_news, monitor)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     self.tasks = tasks
@@ -99,6 +111,8 @@ class Proxy:
                     for close in self.listening.values():
                         close()
             finally:
+                loop.remove_reader(monitor.socket)
+                monitor.close()
                 self.elements.close()
                 self.settings.dns_socket.unlink(missing_ok=True)
 
@@ -229,7 +243,7 @@ class Proxy:
         wanted: list[tuple[str, Address]] = []
         for service in asked.services:
             held = self.memory.of(service)
-            new = [a for a in addresses if a not in held or held[a].until < enough]
+            new = [a for a in addresses if not self._is_there(held.get(a), enough)]
             self._make_room(names, service, len(new), now)
             wanted += [(service, address) for address in new]
         # The kernel's countdown starts after ours: ours never promises more than it keeps.
@@ -238,9 +252,21 @@ class Proxy:
             for service, address in wanted
         )
         for service, address in wanted:
-            self.memory.of(service)[address] = Learned(asked.question.name, now + span)
+            entry = Learned(asked.question.name, now + span, self.memory.purge)
+            self.memory.of(service)[address] = entry
         for service in asked.services:
             self.memory.note(asked.question.name, service, addresses)
+
+    def _is_there(self, entry: Learned | None, enough: float) -> bool:
+        return entry is not None and entry.until >= enough and entry.purge == self.memory.purge
+
+    def _kernel_news(self, monitor: nfnetlink.Monitor) -> None:
+        """Stop trusting the memory when somebody else removes what it remembers."""
+        changes = monitor.changes()
+        removed = frozenset({"deleted table", "deleted set", "deleted element"})
+        own = os.getpid()
+        if changes is None or any(c.pid != own and c.kinds & removed for c in changes):
+            self.memory.purge += 1
 
     def _make_room(self, names: Names, service: str, count: int, now: float) -> None:
         """Forget what has ended, and evict what ends first where a set would overflow."""
@@ -345,6 +371,10 @@ class Proxy:
         ]
         for start in range(0, len(alive), 500):
             self.elements.renew(alive[start : start + 500])
+        for held in self.memory.services.values():
+            for address, entry in held.items():
+                held[address] = replace(entry, purge=self.memory.purge)
+        self.resynced = self.memory.purge
         return len(alive)
 
     def _note(self, tablet: str, name: str, why: str) -> None:
@@ -367,6 +397,9 @@ class Proxy:
         self, caller: control.Caller, message: control.Message
     ) -> control.Message:
         await self._load()
+        # A new plan may have replaced the whole table, learned sets included.
+        if self.memory.purge != self.resynced:
+            self._resync()
         return {"plan": self.names.plan if self.names else ""}
 
     async def _verb_resync(
