@@ -9,6 +9,7 @@ refused and, where the claim is "nothing arrives", with a control that something
 
 import argparse
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +44,8 @@ class Demo:
         """Print one line: whether the claim held, and what was seen."""
         try:
             result, evidence = "ok", show()
-        except (Failed, NetguardError) as error:
-            result, evidence = "FAIL", str(error)
+        except (Failed, NetguardError, OSError, subprocess.TimeoutExpired) as error:
+            result, evidence = "FAIL", str(error) or repr(error)
             self.failed += 1
         sys.stdout.write(f"{result:<5} {words:<58} {evidence}\n")
         sys.stdout.flush()

@@ -314,7 +314,8 @@ the hospital is up: {self.web}/metrics  {self.web}/readyz
 
     def _web_socket(self) -> int:
         """Listen for watch, here in the root namespace where a browser is; returns the port."""
-        wanted = (self.record.port,) if self.record.port else (_WEB_PORT, 0)
+        # While watch is down, somebody else may take its port: then it gets another one.
+        wanted = (self.record.port or _WEB_PORT, 0)
         for port in wanted:
             one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -338,7 +339,8 @@ the hospital is up: {self.web}/metrics  {self.web}/readyz
         listen = None
         if process == "watch":
             if not self.sockets:
-                self._web_socket()
+                self.record.port = self._web_socket()
+                self.layout.write(self.record)
             listen = self.sockets[0].fileno()
         program = programs.program(self.layout, self.record, process, listen)
         jail.spawn(self.layout, self.record.token, program)
