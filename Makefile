@@ -86,6 +86,6 @@ format: venv ## format the code and fix what ruff can fix
 
 .PHONY: clean
 clean: ## remove .venv and all caches; the lab is taken down first
-	@if [ -d /run/netguard-lab ] && [ -x $(BIN)/netguard ]; then $(BIN)/netguard lab down; fi
+	@if [ -d /run/netguard-lab ] && [ -x $(BIN)/netguard ]; then $(BIN)/netguard lab down --all; fi
 	@rm -rf .venv .cache dist .hypothesis .pytest_cache .ruff_cache
 	@find netguard tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

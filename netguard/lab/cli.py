@@ -31,7 +31,9 @@ def add_parser(commands: Any) -> None:  # noqa: ANN401  # argparse's own type is
 
     up = word("up", "build the hospital, start everything, apply the rules")
     up.add_argument("--rules", metavar="DIR", help="rules folder (default: the example hospital)")
-    word("down", "end everything and remove every trace")
+    word("down", "end everything and remove every trace").add_argument(
+        "--all", action="store_true", help="every lab of this machine"
+    )
     word("status", "say what runs").add_argument("--json", action="store_true")
     join = word("join", "let a tablet join the Wi-Fi and ask for its address")
     join.add_argument("tablet", help="t1, t2, t3, stranger, or a tablet's id")
@@ -76,9 +78,11 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _down(arguments: argparse.Namespace) -> int:
+    from netguard.lab import layout
     from netguard.lab.hospital import down
 
-    down(arguments.name)
+    for name in layout.names() if arguments.all else [arguments.name]:
+        down(name)
     return 0
 
 

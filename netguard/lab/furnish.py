@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import subprocess
 from pathlib import Path
 
 from netguard.core.policy import Policy, Site
@@ -128,12 +129,19 @@ def _names(layout: Layout, policy: Policy) -> None:
     folder = layout.folder / "nsd"
     _owned(folder, _NOBODY, _NOBODY, 0o755)
     _write(folder / "root.zone", zones.root_zone(names))
-    _write(folder / "nsd.conf", zones.nsd(str(folder)))
+    _write(folder / "nsd.conf", zones.nsd(str(folder), database=True))
+    if not _nsd_takes(folder / "nsd.conf"):
+        _write(folder / "nsd.conf", zones.nsd(str(folder), database=False))
     resolvers = [str(address) for address in policy.resolver.upstream]
     for name, addresses in (("unbound", resolvers), ("open-resolver", [world.OPEN_RESOLVER])):
         folder = layout.folder / name
         _owned(folder, _NOBODY, _NOBODY, 0o755)
         _write(folder / "unbound.conf", zones.unbound(addresses, str(folder)))
+
+
+def _nsd_takes(path: Path) -> bool:
+    words = ["nsd-checkconf", str(path)]
+    return subprocess.run(words, capture_output=True, timeout=20, check=False).returncode == 0
 
 
 def _owned(path: Path, user: str | int, group: str | int, mode: int) -> None:

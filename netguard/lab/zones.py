@@ -47,19 +47,18 @@ def root_zone(names: dict[str, tuple[str, ...]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def nsd(folder: str) -> str:
-    """Return nsd.conf."""
+def nsd(folder: str, *, database: bool) -> str:
+    """Return nsd.conf; nsd before 4.8 keeps a database on disk unless it is told not to."""
+    without = '    database: ""\n' if database else ""
     return f"""\
 server:
     ip-address: {world.NAMESERVER}
     username: ""
     zonesdir: "{folder}"
     pidfile: ""
-    database: ""
-    xfrdfile: "{folder}/xfrd.state"
+{without}    xfrdfile: "{folder}/xfrd.state"
     zonelistfile: "{folder}/zone.list"
     xfrdir: "{folder}"
-    logfile: ""
     server-count: 1
     hide-version: yes
 remote-control:
