@@ -114,20 +114,23 @@ class Demo:
         self.claim("why? explain names the line", self.explains)
         deny = "patients/deny"
         self.claim(
-            "the same host on another port",
+            "refused: the same host on another port",
             lambda: self.refused(deny, "t1", "tcp", world.VIDEO, "22"),
         )
-        self.claim("a raw address", lambda: self.refused(deny, "t1", "tcp", world.UNLISTED, "443"))
-        self.claim("a site that no service lists is not even resolved", self.unlisted)
         self.claim(
-            "DNS over HTTPS, by address", lambda: self.refused(deny, "t1", "tcp", "8.8.8.8", "443")
+            "refused: a raw address", lambda: self.refused(deny, "t1", "tcp", world.UNLISTED, "443")
         )
-        self.claim("8.8.8.8 as resolver: our own answers instead", self.foreign_resolver)
-        self.claim("the PACS", self.pacs)
-        self.claim("another tablet: the AP keeps them apart", self.isolated)
+        self.claim("refused: an unlisted site is not even resolved", self.unlisted)
+        self.claim(
+            "refused: DNS over HTTPS at 8.8.8.8",
+            lambda: self.refused(deny, "t1", "tcp", "8.8.8.8", "443"),
+        )
+        self.claim("refused: 8.8.8.8 as resolver, ours answers instead", self.foreign_resolver)
+        self.claim("refused: the PACS, and nothing arrives there", self.pacs)
+        self.claim("refused: another tablet, the AP keeps them apart", self.isolated)
         self.claim("... and where a frame comes to us all the same", self.hairpin)
-        self.claim("answers with private or protected addresses", self.rebinding)
-        self.claim("a MAC outside the inventory is rejected", self.stranger)
+        self.claim("refused: answers with private or protected addresses", self.rebinding)
+        self.claim("refused: a MAC outside the inventory", self.stranger)
         self.claim("netguard killed (-9): the fence holds", self.killed)
         self.claim("... FreeRADIUS goes on answering", self.admits_alone)
         self.claim("... and it resumes", self.resumes)

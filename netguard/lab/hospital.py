@@ -289,13 +289,17 @@ class Hospital:
 
     def guide(self) -> str:
         """Return what to open and what to type next."""
+        # As it can be typed here: the command is on nobody's PATH in a fresh clone.
+        command = "netguard" if shutil.which("netguard") else ".venv/bin/netguard"
         name = "" if self.record.name == "demo" else f" --name {self.record.name}"
         return f"""\
-the hospital is up: {self.web}/metrics  {self.web}/readyz
-  netguard lab join{name} t1                                {self.record.tablets["t1"]} joins
-  netguard lab exec{name} t1 probe tcp zoom.us 443          what it can reach
-  netguard --settings {self.settings} status
-  netguard lab down{name}
+open {self.web}/metrics  {self.web}/readyz
+next, for example:
+  {command} lab exec{name} t1 probe tcp zoom.us 443
+  {command} lab exec{name} gw netguard explain T-001 zoom.us tcp/443
+  {command} lab exec{name} gw netguard status
+  {command} lab join{name} t2
+  {command} lab down{name}
 """
 
     def _nas(self, verb: str, **words: str) -> dict[str, Any]:
