@@ -40,7 +40,6 @@ fi
 
 # Units known before: those are somebody's services, ours are only the ones that appear now.
 units() {
-    command -v systemctl >/dev/null 2>&1 || return 0
     find /lib/systemd/system /usr/lib/systemd/system -name '*.service' 2>/dev/null |
         sed 's|.*/||' | sort -u
 }
@@ -75,14 +74,18 @@ units >"$after"
 new=$(comm -13 "$before" "$after" | grep -v '@' || true)
 for unit in $new; do
     case $unit in
-    freeradius.service | nsd.service | unbound.service | unbound-resolvconf.service | prometheus.service)
-        if [ -d /run/systemd/system ]; then
-            systemctl disable --quiet --now "$unit" </dev/null || true
-        else
-            systemctl disable --quiet "$unit" </dev/null || true
-        fi
-        echo "packages: $unit stays stopped and disabled"
-        ;;
+    freeradius.service | nsd.service | unbound.service | unbound-resolvconf.service | prometheus.service) ;;
+    *) continue ;;
     esac
+    if [ -d /run/systemd/system ]; then
+        systemctl disable --quiet --now "$unit" </dev/null || true
+    else
+        deb-systemd-helper disable "$unit" </dev/null >/dev/null 2>&1 || true
+    fi
+    # The same for machines that boot without systemd.
+    if [ -e "/etc/init.d/${unit%.service}" ] && [ ! -d /run/systemd/system ]; then
+        update-rc.d "${unit%.service}" disable </dev/null >/dev/null 2>&1 || true
+    fi
+    echo "packages: $unit stays stopped and disabled"
 done
 echo "packages: done"

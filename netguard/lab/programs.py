@@ -10,7 +10,7 @@ APPLIANCE = ("guard", "dns", "freeradius", "dnsmasq", "watch")
 AROUND = ("nsd", "unbound", "open-resolver", "servers-pacs", "servers-dmz", "servers-inet", "nas")
 PROCESSES = (*AROUND, *APPLIANCE)
 NEEDED = (
-    "bash", "bridge", "dnsmasq", "freeradius", "ip", "nft", "nsd", "nsd-checkconf", "nsenter", "radmin", "setpriv",
+    "bash", "bridge", "dnsmasq", "freeradius", "ip", "mount", "nft", "nsd", "nsd-checkconf", "nsenter", "radmin", "setpriv",
     "sysctl", "udhcpc", "unbound", "unshare", "useradd", "userdel",
 )  # fmt: skip
 
