@@ -189,17 +189,28 @@ def send(token: str, pid: int, number: int) -> bool:
         os.close(descriptor)
 
 
+_EMPTY_LOOKS = 5
+
+
 def end_all(token: str) -> None:
     """End every process of a lab: asked first, then killed."""
     for number, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, PATIENCE)):
         end = monotonic() + patience
         for pid in list(belonging(token)):
             send(token, pid, number)
-        while any(start_of(pid) is not None for pid in belonging(token)):
+        empty = 0
+        # A process in the middle of an exec has no environment for a moment: nobody is left only
+        # when nobody was seen several times in a row.
+        while empty < _EMPTY_LOOKS:
             if monotonic() > end:
                 break
             sleep(0.02)
             _reap()
+            left = any(start_of(pid) is not None for pid in belonging(token))
+            empty = 0 if left else empty + 1
+            if left:
+                for pid in list(belonging(token)):
+                    send(token, pid, number)
         else:
             return
     raise NetguardError("processes of the lab cannot be ended, not even by SIGKILL")

@@ -54,7 +54,17 @@ class Folder:
 
 
 def read_folder(path: Path, name: str | None = None) -> Folder:
-    """Read every rule file below a folder; what cannot be read becomes a finding."""
+    """Read every rule file below a folder; what cannot be read becomes a finding.
+
+    Raises UsageError when the folder itself is missing or may not be read.
+    """
+    try:
+        return _read_folder(path, name)
+    except PermissionError as error:
+        raise UsageError(f"{error.filename}: may not be read by this user") from error
+
+
+def _read_folder(path: Path, name: str | None) -> Folder:
     if not path.exists():
         raise UsageError(f"{path}: no such folder; 'netguard init {path}' writes a first one")
     if not path.is_dir():

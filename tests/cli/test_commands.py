@@ -108,6 +108,16 @@ def test_a_wrong_word_ends_with_2_and_says_what_to_write(capsys, words, said):
     assert "Traceback" not in err
 
 
+def test_a_folder_that_may_not_be_read_is_named(capsys, monkeypatch):
+    def refused(path, name):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("netguard.rules.folder._read_folder", refused)
+    code, _, err = run(capsys, "check", RULES)
+    assert code == 2
+    assert f"{RULES}: may not be read by this user" in err
+
+
 def test_explain_says_which_line_allows(capsys):
     code, out, _ = run(capsys, "explain", "T-001", "10.60.0.40", "udp/10000", "--rules", RULES)
     assert code == 0

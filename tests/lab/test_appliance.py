@@ -294,7 +294,7 @@ def test_a_second_guard_is_told_that_one_runs(hospital):
     assert f"pid {hospital.pid('guard')}" in done.stderr
 
 
-def test_only_root_and_guard_may_apply(hospital):
+def test_only_root_and_guard_may_apply(hospital, rules):
     words = [
         "setpriv",
         "--reuid",
@@ -304,7 +304,7 @@ def test_only_root_and_guard_may_apply(hospital):
         "--clear-groups",
         "--",
     ]
-    done = hospital.exec("gw", [*words, "netguard", "apply", hospital.record.rules], timeout=60)
+    done = hospital.exec("gw", [*words, "netguard", "apply", str(rules)], timeout=60)
     assert done.returncode == 5
     assert "user 'netguard-watch' may not call 'apply'" in done.stderr
 
