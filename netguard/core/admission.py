@@ -7,8 +7,10 @@ waits for this code.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
+from netguard.core.loans import REFUSED, Loans, rule_of, why_of
 from netguard.core.names import Mac, shown
 from netguard.core.policy import Origin, Policy, Site
 from netguard.errors import BadValue
@@ -16,6 +18,7 @@ from netguard.errors import BadValue
 ACCEPT, REJECT = "accept", "reject"
 # Attribute names are spelled as FreeRADIUS' dictionaries spell them.
 Attributes = Mapping[str, str]
+_NO_LOANS: Loans = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,8 @@ class Admission:
     steps: tuple[Step, ...]
 
 
-def decide(policy: Policy, request: Request) -> Admission:
-    """Decide one request; the same request is always decided the same way."""
+def decide(policy: Policy, request: Request, loans: Loans = _NO_LOANS) -> Admission:
+    """Decide one request; the same request and loans are always decided the same way."""
     steps: list[Step] = []
 
     def passed(rule: str, why: str, origin: Origin | None = None) -> None:
@@ -80,6 +83,10 @@ def decide(policy: Policy, request: Request) -> Admission:
         return answered(REJECT, "unknown-mac", f"{mac} is not in the inventory")
     listed = policy.where("tablets", tablet.id)
     passed("inventory", f"{mac} is {tablet.id}, group '{tablet.group}'", listed)
+    state = loans.get(tablet.id, "")
+    if state in REFUSED:
+        # Before anything its group may do: a stolen tablet is refused at every site alike.
+        return answered(REJECT, rule_of(state), why_of(tablet.id, state), listed)
     group = policy.groups[tablet.group]
     if site.name not in group.sites:
         why = f"group '{group.name}' has no access at site '{site.name}'"

@@ -11,11 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from types import MappingProxyType
 
 from netguard.core.intervals import AddressSet
+from netguard.core.loans import REFUSED, Loans, rule_of
 from netguard.core.names import Address, Domain, Mac, Network, Ports
 from netguard.core.policy import Ceiling, Learned, Nas, Policy, Resolver, Service, Site, Tablet
 from netguard.errors import BadValue
+
+_NO_LOANS: Loans = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ class Plan:
     grants: tuple[Grant, ...]
     bindings: tuple[Binding, ...]
     refusals: tuple[Refusal, ...]
+    # Tablets of the inventory that people have reported lost, stolen or retired: (id, state).
+    loans: tuple[tuple[str, str], ...]
     resolver: Resolver
     learned: Learned
     log_rate: str
@@ -144,9 +150,24 @@ class Plan:
         """Return bindings by site and MAC."""
         return {(binding.site, binding.mac): binding for binding in self.bindings}
 
+    @cached_property
+    def loan(self) -> dict[str, str]:
+        """Return the states of the refused tablets by id."""
+        return dict(self.loans)
 
-def compile_plan(policy: Policy, serves: Iterable[str]) -> Plan:
-    """Compile a policy for the sites a node serves.
+    @cached_property
+    def lost(self) -> tuple[Binding, ...]:
+        """Return the bindings of the tablets that are refused for their loan state."""
+        return tuple(binding for binding in self.bindings if binding.tablet in self.loan)
+
+    @cached_property
+    def lost_by_mac(self) -> dict[Mac, str]:
+        """Return the ids of those tablets by MAC."""
+        return {binding.mac: binding.tablet for binding in self.lost}
+
+
+def compile_plan(policy: Policy, serves: Iterable[str], loans: Loans = _NO_LOANS) -> Plan:
+    """Compile a policy for the sites a node serves, with what people say of its tablets.
 
     Raises BadValue when a site is unknown or when two grants hash to one mark (rename a group).
     """
@@ -161,6 +182,7 @@ def compile_plan(policy: Policy, serves: Iterable[str]) -> Plan:
         for service in sorted(policy.groups[name].allow)
     )
     _refuse_collisions(grants)
+    lost = {id_: state for id_, state in loans.items() if state in REFUSED and id_ in policy.tablets}
     return Plan(
         sites=tuple(_site(site) for site in sites),
         protected=_sorted({n for entry in policy.protected.values() for n in entry.networks}),
@@ -174,7 +196,8 @@ def compile_plan(policy: Policy, serves: Iterable[str]) -> Plan:
         ),
         grants=grants,
         bindings=tuple(sorted(_bindings(policy, sites), key=lambda b: (b.site, b.mac))),
-        refusals=tuple(sorted(_refusals(policy, sites), key=lambda r: (r.site, r.mac))),
+        refusals=tuple(sorted(_refusals(policy, sites, lost), key=lambda r: (r.site, r.mac))),
+        loans=tuple(sorted(lost.items())),
         resolver=policy.resolver,
         learned=policy.learned,
         log_rate=str(policy.defaults.log_rate),
@@ -257,10 +280,12 @@ def _bindings(policy: Policy, sites: tuple[Site, ...]) -> Iterable[Binding]:
                 yield _binding(policy, tablet, site)
 
 
-def _refusals(policy: Policy, sites: tuple[Site, ...]) -> Iterable[Refusal]:
+def _refusals(policy: Policy, sites: tuple[Site, ...], lost: Loans) -> Iterable[Refusal]:
     for tablet in policy.tablets.values():
         for site in sites:
-            if site.name not in policy.groups[tablet.group].sites:
+            if tablet.id in lost:
+                yield Refusal(site.name, tablet.mac, rule_of(lost[tablet.id]))
+            elif site.name not in policy.groups[tablet.group].sites:
                 yield Refusal(site.name, tablet.mac, f"{tablet.group}/sites")
 
 

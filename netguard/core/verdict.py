@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from netguard.core.loans import why_of
 from netguard.core.names import Address, Mac
 from netguard.core.plan import Binding, GroupPlan, Plan, ServicePlan, SitePlan
 
@@ -80,6 +81,7 @@ def _rules(
     """Yield the rules in the kernel's order: (id, what it decided or None, what it saw)."""
     yield "protected", _protected(plan, flow), f"{flow.destination} is in no protected network"
     site = plan.site_of_interface[flow.interface]
+    yield "loan", _loan(plan, flow), "not reported lost, stolen or retired"
     yield "dhcp", _dhcp(flow), "not a DHCP request"
     yield "ipv6", _ipv6(flow), "IPv4"
     binding = plan.binding.get((site.name, flow.mac))
@@ -102,6 +104,12 @@ def _protected(plan: Plan, flow: Flow) -> Found | None:
     if network is None:
         return None
     return DROP, "protected", f"{flow.destination} lies in the protected network {network}"
+
+
+def _loan(plan: Plan, flow: Flow) -> Found | None:
+    # By its MAC alone: whichever address it claims, and at every site of this node.
+    tablet = plan.lost_by_mac.get(flow.mac)
+    return None if tablet is None else (DROP, "loan", why_of(tablet, plan.loan[tablet]))
 
 
 def _dhcp(flow: Flow) -> Found | None:

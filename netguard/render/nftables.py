@@ -3,8 +3,8 @@
 The only place that builds nft text. Every word that reaches it is typed: networks, numbers, MACs,
 names of the rules with a prefix and '_' for '-' (`list`, `vlan` or `8x8` alone are syntax errors
 in nft). Same plan, same bytes. Learned sets are declared and never flushed: a reload keeps what
-tablets are using. Order: protected first, stateless, both ways; then who sends; then established
-flows by their mark; then the group's services; then refusal.
+tablets are using. Order: protected first, stateless, both ways; then lost tablets, both ways; then
+who sends; then established flows by their mark; then the group's services; then refusal.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,6 +22,7 @@ DEFAULT_TIMEOUT = "2h"
 BUILT_IN = (
     "protected",
     "protected_reply",
+    "loan",
     "unknown_mac",
     "anti_spoof",
     "ipv6",
@@ -199,6 +200,13 @@ def _static_sets(plan: Plan) -> dict[str, tuple[str, str, list[str]]]:
                 for i in plan.site[b.site].interfaces
             ],
         ),
+        # By MAC for what such a tablet sends, by address for what others send to it.
+        "lost_mac": ("set", "type ether_addr", sorted({str(b.mac) for b in plan.lost})),
+        "lost4": (
+            "set",
+            "type ipv4_addr",
+            sorted({str(b.address) for b in plan.lost if b.address is not None}),
+        ),
         "ntp_allowed": ("set", "type ether_addr", _ntp_macs(plan)),
         "grants": (
             "set",
@@ -347,6 +355,8 @@ def _log(what: str, plan: Plan) -> str:
 def _from_tablet() -> Iterator[str]:
     yield "ip daddr @protected4 counter name c_protected drop"
     yield "ip6 daddr @protected6 counter name c_protected drop"
+    # Before everything that answers or accepts: it gets no address, no name and no time either.
+    yield "ether saddr @lost_mac counter name c_loan drop"
     # RFC 2131 4.1: a client without an address asks from 0.0.0.0.
     yield "ip saddr 0.0.0.0 udp dport 67 accept"
     yield "meta nfproto ipv6 counter name c_ipv6 drop"
@@ -385,6 +395,8 @@ def _forward(plan: Plan) -> Iterator[str]:
     yield "ip saddr @protected4 counter name c_protected_reply drop"
     yield "ip6 saddr @protected6 counter name c_protected_reply drop"
     yield "iifname @tablet_if ip daddr @tablet_net4 counter name c_isolation drop"
+    # Before what is established: calls of a lost tablet end, also those that others keep open.
+    yield "ip daddr @lost4 counter name c_loan drop"
     yield f"iifname @tablet_if ip dscp set {plan.dscp}"
     # Established flows pass only while their grant is in force: withdrawing a service ends them.
     yield "ct state established,related ct mark @grants accept"
