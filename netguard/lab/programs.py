@@ -68,7 +68,7 @@ def _freeradius(where: Layout, record: Record) -> Program:
         "NETGUARD_RADIUS_AUTH_PORT": "1812",
         "NETGUARD_RADIUS_ACCT_PORT": "1813",
     }
-    argv = ("freeradius", "-f", "-d", hooks, "-n", "radiusd")
+    argv = ("freeradius", "-f", "-l", "stdout", "-d", hooks, "-n", "radiusd")
     return Program("freeradius", "gw", argv, users.RADIUS, environment=environment)
 
 

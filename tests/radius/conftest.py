@@ -116,7 +116,9 @@ class Server:
     def start(self) -> None:
         with (self.folder / "stdout").open("wb") as output:
             self.process = subprocess.Popen(
-                self.command("freeradius", "-f", "-d", str(self.hooks), "-n", "radiusd"),
+                self.command(
+                    "freeradius", "-f", "-l", "stdout", "-d", str(self.hooks), "-n", "radiusd"
+                ),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
