@@ -83,3 +83,23 @@ def test_the_ssid_is_read_after_a_mac_only(called, ssid):
 
 def test_no_mac_at_all_is_nobody():
     assert mac_of({}) is None
+
+
+@pytest.mark.parametrize("state", ["lost", "stolen", "retired"])
+def test_a_lost_tablet_is_rejected_at_every_site(policy, state):
+    loans = {"T-001": state, "T-005": state}
+    attributes = {"User-Name": KNOWN, "Called-Station-Id": "AA-BB-CC-DD-EE-FF:STAFF"}
+    answer = decide(policy, Request("wlc-1", attributes), loans)
+    assert (answer.answer, answer.vlan, answer.rule) == ("reject", None, f"loan/{state}")
+    assert "netguard tablet T-001 found" in answer.reason
+    assert str(answer.origin).startswith("rules/tablets.csv:")
+    # Its group has no access here either; that it is gone is what an engineer has to know.
+    elsewhere = next(t for t in policy.tablets.values() if t.group == "visitors")
+    asked = Request("wlc-1", {"User-Name": str(elsewhere.mac)})
+    assert decide(policy, asked, {elsewhere.id: state}).rule == f"loan/{state}"
+
+
+@pytest.mark.parametrize("state", ["stock", "lent"])
+def test_a_tablet_that_is_lent_or_in_stock_joins(policy, state):
+    asked = Request("wlc-1", {"User-Name": KNOWN})
+    assert decide(policy, asked, {"T-001": state, "T-002": "lost"}).answer == "accept"

@@ -97,3 +97,30 @@ def test_no_address_of_ours_where_the_hospital_serves_addresses(example):
     site = replace(example.sites["pellegrin"], addresses="external")
     policy = replace(example, sites={**example.sites, "pellegrin": site})
     assert {b.address for b in compile_plan(policy, ["pellegrin"]).bindings} == {None}
+
+
+def test_only_refused_tablets_of_the_inventory_are_in_a_plan(example):
+    loans = {"T-001": "stolen", "T-002": "lent", "T-003": "stock", "T-999": "lost"}
+    plan = compile_plan(example, ["pellegrin"], loans)
+    assert plan.loans == (("T-001", "stolen"),)
+    assert [binding.tablet for binding in plan.lost] == ["T-001"]
+    assert plan.lost_by_mac == {plan.lost[0].mac: "T-001"}
+    assert compile_plan(example, ["pellegrin"]).lost == ()
+
+
+def test_a_loan_state_changes_the_plans_name_and_back(example):
+    plain = compile_plan(example, ["pellegrin"]).digest
+    lent = compile_plan(example, ["pellegrin"], {"T-001": "lent"})
+    lost = compile_plan(example, ["pellegrin"], {"T-001": "lost"})
+    stolen = compile_plan(example, ["pellegrin"], {"T-001": "stolen"})
+    assert lent.digest == plain
+    assert len({plain, lost.digest, stolen.digest}) == 3
+    assert '"loans":[["T-001","lost"]]' in canonical(lost)
+
+
+def test_a_lost_tablet_is_refused_at_every_site_also_where_its_group_may_not_be(small):
+    everybody = dict.fromkeys(small().tablets, "retired")
+    plan = compile_plan(small(), ["pellegrin", "haut-leveque"], everybody)
+    rules = {(refusal.site, str(refusal.mac)): refusal.rule for refusal in plan.refusals}
+    assert set(rules.values()) == {"loan/retired"}
+    assert len(rules) == 2 * len(everybody)

@@ -127,3 +127,26 @@ def test_no_protected_address_is_ever_accepted(plan, destination, protocol, port
     judged = verdict(plan, flow, dict.fromkeys(plan.service, frozenset({*learned, destination})))
     if plan.shield.covering(destination) is not None:
         assert judged.action == "drop"
+
+
+@pytest.mark.parametrize("state", ["lost", "stolen", "retired"])
+def test_nothing_of_a_lost_tablet_passes_whatever_it_claims(example, flow, state):
+    plan = compile_plan(example, ["pellegrin"], {"T-001": state})
+    zero = ip_address("0.0.0.0")
+    for tried in (
+        flow("10.60.0.40", "udp", 10000),
+        flow("10.99.0.1", "udp", 53),
+        flow("255.255.255.255", "udp", 67, source=zero),
+        flow("10.60.0.40", "udp", 10000, source=plan.bindings[-1].address),
+        flow("2001:4860:4860::8888", source=ip_address("fe80::1")),
+    ):
+        judged = verdict(plan, tried, NOTHING)
+        assert (judged.action, judged.rule) == ("drop", "loan")
+        assert f"T-001 is {state}" in judged.reason
+    assert verdict(plan, flow("10.10.0.5"), NOTHING).rule == "protected"
+
+
+@pytest.mark.parametrize("state", ["stock", "lent"])
+def test_a_tablet_that_is_lent_or_in_stock_works(example, flow, state):
+    plan = compile_plan(example, ["pellegrin"], {"T-001": state, "T-002": "lost"})
+    assert verdict(plan, flow("10.60.0.40", "udp", 10000), NOTHING).allowed

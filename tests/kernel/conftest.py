@@ -74,13 +74,16 @@ class Bench:
             ip("netns", "del", name, check=False)
 
 
-def observe(bench, frames):
-    """Send frames from the tablets' side; return the numbers that arrive outside."""
+def observe(bench, frames, *, inwards=False):
+    """Send frames from the tablets' side; return the numbers that arrive outside, or inwards."""
+    sender, receiver = bench.tablet, bench.outside
+    if inwards:
+        sender, receiver = receiver, sender
     command = [
         "ip",
         "netns",
         "exec",
-        bench.outside,
+        receiver,
         sys.executable,
         str(HERE / "listen.py"),
         "eth0",
@@ -89,7 +92,7 @@ def observe(bench, frames):
     try:
         assert listener.stdout.readline() == "ready\n"
         text = "\n".join(frame.hex() for frame in frames) + "\n"
-        bench.run(bench.tablet, sys.executable, str(HERE / "send.py"), "eth0", stdin=text)
+        bench.run(sender, sys.executable, str(HERE / "send.py"), "eth0", stdin=text)
         out, _ = listener.communicate("", timeout=60)
     finally:
         listener.kill()
@@ -111,4 +114,4 @@ def bench():
 @pytest.fixture
 def arrivals(bench):
     """Return a function that sends frames and says which of them arrive outside."""
-    return lambda frames: observe(bench, frames)
+    return lambda frames, **way: observe(bench, frames, **way)

@@ -4,8 +4,9 @@ import json
 import random
 import sys
 from collections import Counter
+from dataclasses import replace
 from ipaddress import ip_address
-from itertools import chain
+from itertools import chain, count, cycle
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -19,17 +20,27 @@ from netguard.render import nftables
 
 LEARNED = {"whatsapp": ["157.240.0.60"], "zoom": ["52.84.1.1"], "plumbing-push": ["157.240.0.60"]}
 FLOWS = 1200
+# A media server of an allowed service.
+SERVER = ip_address("170.114.10.7")
+PORTS = count(40001)
 
 
 @pytest.fixture(scope="module")
 def plan(example):
-    return compile_plan(example, ["pellegrin"])
+    # Every seventh tablet is gone, one state after the other.
+    gone = sorted(example.tablets)[::7]
+    states = dict(zip(gone, cycle(["lost", "stolen", "retired"]), strict=False))
+    return compile_plan(example, ["pellegrin"], states)
 
 
 def load(bench, plan, change=lambda text: text):
     bench.run(bench.gw, "nft", "flush", "ruleset")
     text = nftables.render(plan)
     bench.nft(change(text))
+    learn(bench)
+
+
+def learn(bench):
     for service, addresses in LEARNED.items():
         name = nftables.learned_set(service, 4)
         bench.nft(f"add element inet netguard {name} {{ {', '.join(addresses)} }}")
@@ -74,8 +85,12 @@ def flows(plan, seed, count=FLOWS):
         yield Flow("tab0", mac, source, ip_address(dice.choice(destinations)), protocol, port)
 
 
+def marked(number):
+    return b"NETGUARD" + number.to_bytes(4, "big")
+
+
 def frame(number, flow, gateway):
-    mark = b"NETGUARD" + number.to_bytes(4, "big")
+    mark = marked(number)
     head = Ether(src=str(flow.mac), dst=gateway) / IP(
         src=str(flow.source), dst=str(flow.destination)
     )
@@ -142,6 +157,7 @@ def test_the_kernel_agrees_with_the_judge_on_every_packet(bench, arrivals, plan)
 @pytest.mark.parametrize(
     ("fault", "old", "new"),
     [
+        ("lost tablets may send", "ether saddr @lost_mac counter name c_loan drop", ""),
         ("protected is not looked at", "ip daddr @protected4 counter name c_protected drop", ""),
         (
             "nobody checks who sends",
@@ -180,8 +196,6 @@ def test_a_reload_keeps_learned_addresses_and_counters(bench, arrivals, plan):
 
 
 def test_a_change_of_groups_and_services_goes_forward_and_back(bench, example, plan):
-    from dataclasses import replace
-
     load(bench, plan)
     group = example.groups["patients"]
     smaller = compile_plan(
@@ -209,3 +223,88 @@ def test_a_change_of_groups_and_services_goes_forward_and_back(bench, example, p
         bench.nft(nftables.render(wanted, stale=[]))
         assert digest(quiet)[0] == again[0], "applied twice, something moved"
     assert digest(quiet)[0] == first[0], "forward and back is not where it started"
+
+
+def neighbours(bench):
+    """Write the neighbours down, so that no ARP stands between a packet and its way."""
+    mac = {}
+    for name, host, device in (
+        ("tablet", bench.tablet, "eth0"),
+        ("tab0", bench.gw, "tab0"),
+        ("up0", bench.gw, "up0"),
+        ("outside", bench.outside, "eth0"),
+    ):
+        mac[name] = bench.run(host, "cat", f"/sys/class/net/{device}/address").stdout.strip()
+    return mac
+
+
+def reachable(bench, address, mac, device):
+    words = ("ip", "neigh", "replace", address, "lladdr", mac, "dev", device, "nud", "permanent")
+    bench.run(bench.gw, *words)
+
+
+@pytest.mark.parametrize("masquerade", [False, True])
+@pytest.mark.parametrize("state", ["lost", "stolen", "retired"])
+def test_a_running_call_of_a_lost_tablet_ends_in_both_directions(
+    bench, arrivals, example, state, masquerade
+):
+    site = replace(example.sites["pellegrin"], nat="masquerade" if masquerade else "none")
+    policy = replace(example, sites={**example.sites, "pellegrin": site})
+    plain = compile_plan(policy, ["pellegrin"])
+    lost = compile_plan(policy, ["pellegrin"], {"T-001": state})
+    ours, other = (next(b for b in plain.bindings if b.tablet == t) for t in ("T-001", "T-002"))
+    # Flows of their own: the kernel remembers how it translated an earlier test's.
+    port_of = {"T-001": next(PORTS), "T-002": next(PORTS)}
+    mac = neighbours(bench)
+    reachable(bench, "10.255.0.1", mac["outside"], "up0")
+    for binding in (ours, other):
+        reachable(bench, str(binding.address), mac["tablet"], "tab0")
+
+    def outwards(number, binding):
+        flow = Flow("tab0", binding.mac, binding.address, SERVER, "udp", 8801)
+        head = Ether(src=str(flow.mac), dst=mac["tab0"])
+        head /= IP(src=str(flow.source), dst=str(flow.destination))
+        port = port_of[binding.tablet]
+        return bytes(head / UDP(sport=port, dport=8801) / Raw(marked(number)))
+
+    def inwards(number, binding):
+        target = "10.255.0.2" if masquerade else str(binding.address)
+        head = Ether(src=mac["outside"], dst=mac["up0"]) / IP(src=str(SERVER), dst=target)
+        port = port_of[binding.tablet]
+        return bytes(head / UDP(sport=8801, dport=port) / Raw(marked(number)))
+
+    def works(binding):
+        out = arrivals([outwards(1, binding)])
+        back = arrivals([inwards(2, binding)], inwards=True)
+        return out == {1}, back == {2}
+
+    load(bench, plain)
+    assert works(ours) == works(other) == (True, True)
+    bench.nft(nftables.render(lost))
+    assert works(ours) == (False, False)
+    assert works(other) == (True, True), "another tablet must not notice"
+    assert counted(bench, lost)["loan"] == 2
+    # From outside first: nothing of its own has opened the way again.
+    assert arrivals([inwards(3, ours)], inwards=True) == set()
+    bench.nft(nftables.render(plain))
+    assert works(ours) == (True, True)
+
+
+def test_a_packet_from_outside_to_a_lost_tablet_never_passes(bench, arrivals, plan):
+    """Also with a fault planted before it: its own rule holds, not the one for inbound flows."""
+    mac = neighbours(bench)
+    gone = plan.lost[0]
+    reachable(bench, str(gone.address), mac["tablet"], "tab0")
+
+    def open_inbound(text):
+        changed = text.replace("counter name c_inbound drop", "accept")
+        assert changed != text
+        return changed
+
+    head = Ether(src=mac["outside"], dst=mac["up0"]) / IP(src=str(SERVER), dst=str(gone.address))
+    frames = [bytes(head / UDP(sport=8801, dport=4000) / Raw(marked(1)))]
+    load(bench, plan, open_inbound)
+    assert arrivals(frames, inwards=True) == set()
+    bare = "ip daddr @lost4 counter name c_loan drop"
+    load(bench, plan, lambda text: open_inbound(text).replace(bare, ""))
+    assert arrivals(frames, inwards=True) == {1}, "the packet never came: this shows nothing"

@@ -121,6 +121,21 @@ def test_no_accept_is_written_without_its_vlan(plan):
         assert ("Tunnel-Private-Group-Id" in entry) == ("Accept" in entry)
 
 
+def test_a_lost_tablet_is_in_both_of_the_kernels_sets_and_rejected_with_its_state(small):
+    policy = small()
+    plan = compile_plan(policy, ["pellegrin", "haut-leveque"], {"T-001": "stolen"})
+    mac = policy.tablets["T-001"].mac
+    address = policy.address_of(policy.tablets["T-001"], policy.sites["pellegrin"])
+    script = nftables.render(plan)
+    assert f"add element inet netguard lost_mac {{ {mac} }}" in script
+    assert f"add element inet netguard lost4 {{ {address}" in script
+    text = freeradius.tablets(plan)
+    for site in ("pellegrin", "haut-leveque"):
+        assert f'{site}/{mac} Auth-Type := Reject, Netguard-Rule := "loan/stolen"\n' in text
+    assert text.count(str(mac)) == 2
+    assert "loan" not in freeradius.tablets(compile_plan(policy, ["pellegrin", "haut-leveque"]))
+
+
 def test_a_site_with_the_hospitals_dhcp_gets_none_of_ours(plan):
     sites = tuple(replace(site, dhcp=False) for site in plan.sites)
     external = replace(plan, sites=sites)
