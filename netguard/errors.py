@@ -6,6 +6,9 @@ NetguardError
 +-- NotReachable                   a daemon of ours does not answer on its socket         exit 4
 +-- Refused                        a daemon understood and said no, with its reason       exit 5
 +-- EnforcementError               an enforcer (kernel, FreeRADIUS, dnsmasq) did not take the plan
++-- StoreError                     a database could not be read or written; it is as it was before
+    +-- DamagedStore               its file is not (any more) what we wrote
+    +-- NewerStore                 a newer netguard has written it                       exit 3
 
 Messages name the thing, the place, the problem and what to write or do instead.
 """
@@ -50,3 +53,17 @@ class Refused(NetguardError):
 
 class EnforcementError(NetguardError):
     """An enforcer did not take what it was given; the message is its own, with the place."""
+
+
+class StoreError(NetguardError):
+    """A database of ours could not be read or written; nothing in it has changed."""
+
+
+class DamagedStore(StoreError):
+    """The file of a database is empty, cut, garbled or another one."""
+
+
+class NewerStore(StoreError):
+    """A newer netguard has written this database; the message names the version to install."""
+
+    exit_code = 3
