@@ -6,18 +6,22 @@ waits for this code.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
+from netguard.core.areas import area_of, enrolment_vlan, split_called_station
 from netguard.core.loans import REFUSED, Loans, rule_of, why_of
-from netguard.core.names import Mac, shown
-from netguard.core.policy import Origin, Policy, Site
+from netguard.core.names import Hours, Mac, shown
+from netguard.core.policy import Group, Origin, Policy, Site, Tablet
 from netguard.errors import BadValue
 
 ACCEPT, REJECT = "accept", "reject"
 # Attribute names are spelled as FreeRADIUS' dictionaries spell them.
 Attributes = Mapping[str, str]
+SSID_ATTRIBUTES = ("Aruba-Essid-Name", "Ruckus-SSID", "Fortinet-SSID")
 _NO_LOANS: Loans = MappingProxyType({})
 
 
@@ -48,65 +52,131 @@ class Admission:
     reason: str
     origin: Origin | None
     steps: tuple[Step, ...]
+    session_timeout: int | None = None
+    interim: int | None = None
 
 
-def decide(policy: Policy, request: Request, loans: Loans = _NO_LOANS) -> Admission:
-    """Decide one request; the same request and loans are always decided the same way."""
-    steps: list[Step] = []
+def decide(
+    policy: Policy, request: Request, loans: Loans = _NO_LOANS, at: datetime | None = None
+) -> Admission:
+    """Decide one request; the same request, loans and moment are always decided the same way.
 
-    def passed(rule: str, why: str, origin: Origin | None = None) -> None:
-        steps.append(Step(rule, decided=False, why=why, origin=origin))
+    Without a moment the hours of a group are not judged.
+    """
+    return _Case(policy, request, loans, at).of_which_nas()
 
-    def answered(
-        answer: str, rule: str, why: str, origin: Origin | None = None, vlan: int | None = None
-    ) -> Admission:
-        steps.append(Step(rule, decided=True, why=why, origin=origin))
-        return Admission(answer, vlan, rule, why, origin, tuple(steps))
 
-    site = site_of_nas(policy, request.nas)
-    if site is None:
-        return answered(REJECT, "unknown-nas", f"no site has a NAS {shown(request.nas)}")
-    origin = policy.where("sites", site.name, "nas", request.nas)
-    passed("nas", f"{request.nas} is a NAS of site '{site.name}'", origin)
-    if "EAP-Message" in request.attributes:
-        return answered(REJECT, "eap", "EAP is not authentication by MAC")
-    mac = mac_of(request.attributes)
-    if mac is None:
-        why = "User-Name and Calling-Station-Id do not spell one MAC"
-        return answered(REJECT, "not-mac-authentication", why)
-    passed("mac-authentication", f"authentication by MAC, {mac}")
-    tablet = next((t for t in policy.tablets.values() if t.mac == mac), None)
-    if tablet is None:
+class _Case:
+    """One request on its way; each question either answers it or hands it to the next."""
+
+    def __init__(self, policy: Policy, request: Request, loans: Loans, at: datetime | None) -> None:
+        self.policy = policy
+        self.request = request
+        self.loans = loans
+        self.at = at
+        self.steps: list[Step] = []
+
+    def passed(self, rule: str, why: str, *path: str) -> None:
+        origin = self.policy.where(*path) if path else None
+        self.steps.append(Step(rule, decided=False, why=why, origin=origin))
+
+    def answered(self, answer: str, rule: str, why: str, *path: str) -> Admission:
+        origin = self.policy.where(*path) if path else None
+        self.steps.append(Step(rule, decided=True, why=why, origin=origin))
+        return Admission(answer, None, rule, why, origin, tuple(self.steps))
+
+    def of_which_nas(self) -> Admission:
+        nas = self.request.nas
+        site = site_of_nas(self.policy, nas)
+        if site is None:
+            return self.answered(REJECT, "unknown-nas", f"no site has a NAS {shown(nas)}")
+        self.passed("nas", f"{nas} is a NAS of site '{site.name}'", "sites", site.name, "nas", nas)
+        return self.by_mac(site)
+
+    def by_mac(self, site: Site) -> Admission:
+        if "EAP-Message" in self.request.attributes:
+            return self.answered(REJECT, "eap", "EAP is not authentication by MAC")
+        mac = mac_of(self.request.attributes)
+        if mac is None:
+            why = "User-Name and Calling-Station-Id do not spell one MAC"
+            return self.answered(REJECT, "not-mac-authentication", why)
+        self.passed("mac-authentication", f"authentication by MAC, {mac}")
+        tablet = next((t for t in self.policy.tablets.values() if t.mac == mac), None)
+        return self.of_tablet(site, tablet) if tablet is not None else self.of_stranger(site, mac)
+
+    def of_stranger(self, site: Site, mac: Mac) -> Admission:
         if mac.is_local:
             why = f"{mac} is a private (random) address, turn it off on the tablet"
-            return answered(REJECT, "private-mac", why)
-        return answered(REJECT, "unknown-mac", f"{mac} is not in the inventory")
-    listed = policy.where("tablets", tablet.id)
-    passed("inventory", f"{mac} is {tablet.id}, group '{tablet.group}'", listed)
-    state = loans.get(tablet.id, "")
-    if state in REFUSED:
-        # Before anything its group may do: a stolen tablet is refused at every site alike.
-        return answered(REJECT, rule_of(state), why_of(tablet.id, state), listed)
-    group = policy.groups[tablet.group]
-    if site.name not in group.sites:
-        why = f"group '{group.name}' has no access at site '{site.name}'"
-        return answered(
-            REJECT, f"{group.name}/sites", why, policy.where("groups", group.name, "sites")
+            return self.answered(REJECT, "private-mac", why)
+        why = f"{mac} is not in the inventory"
+        vlan = enrolment_vlan(self.policy, site)
+        if vlan is None:
+            return self.answered(REJECT, "unknown-mac", why)
+        path = ("sites", site.name, "enrolment-vlan")
+        return replace(
+            self.answered(ACCEPT, "unknown-mac", f"{why}, it may enrol", *path), vlan=vlan
         )
-    ssid = ssid_of(request.attributes)
-    if site.other_networks == "reject" and ssid is not None and ssid != site.ssid:
-        why = f"SSID {shown(ssid)} is not the tablets' network '{site.ssid}'"
-        return answered(
-            REJECT, "other-network", why, policy.where("sites", site.name, "other-networks")
+
+    def of_tablet(self, site: Site, tablet: Tablet) -> Admission:
+        group = self.policy.groups[tablet.group]
+        why = f"{tablet.mac} is {tablet.id}, group '{group.name}'"
+        self.passed("inventory", why, "tablets", tablet.id)
+        state = self.loans.get(tablet.id, "")
+        if state in REFUSED:
+            # Before anything its group may do: a stolen tablet is refused at every site alike.
+            why = why_of(tablet.id, state)
+            return self.answered(REJECT, rule_of(state), why, "tablets", tablet.id)
+        if site.name not in group.sites:
+            why = f"group '{group.name}' has no access at site '{site.name}'"
+            return self.answered(REJECT, f"{group.name}/sites", why, "groups", group.name, "sites")
+        return self.on_which_network(site, tablet, group)
+
+    def on_which_network(self, site: Site, tablet: Tablet, group: Group) -> Admission:
+        ssid = ssid_of(self.request.attributes)
+        if site.other_networks == "reject" and ssid is not None and ssid != site.ssid:
+            why = f"SSID {shown(ssid)} is not the tablets' network '{site.ssid}'"
+            return self.answered(REJECT, "other-network", why, "sites", site.name, "other-networks")
+        area = area_of(site, self.request.attributes)
+        place = ("sites", site.name, "areas", area.name) if area is not None else ()
+        if area is not None and group.name in area.closed_to:
+            why = f"area '{area.name}' is closed to group '{group.name}'"
+            return self.answered(
+                REJECT, f"{group.name}/areas", why, *place, "closed-to", group.name
+            )
+        self.passed("area", f"area '{area.name}'" if area else "an AP that no area names", *place)
+        return self.at_what_time(site, tablet, group)
+
+    def at_what_time(self, site: Site, tablet: Tablet, group: Group) -> Admission:
+        left = seconds_left(group.hours, self.at, site.time_zone)
+        if left == 0:
+            why = f"outside the hours {group.hours}"
+            return self.answered(REJECT, f"{group.name}/hours", why, "groups", group.name, "hours")
+        why = f"{tablet.id} of group '{group.name}' joins the tablet VLAN of '{site.name}'"
+        spans = [left] if left is not None else []
+        if group.session_timeout is not None:
+            spans.append(int(group.session_timeout.total_seconds()))
+        return replace(
+            self.answered(ACCEPT, f"{group.name}/admit", why, "sites", site.name, "vlan"),
+            vlan=site.vlan,
+            session_timeout=min(spans, default=None),
+            interim=int(site.interim.total_seconds()),
         )
-    why = f"{tablet.id} of group '{group.name}' joins the tablet VLAN of '{site.name}'"
-    origin = policy.where("sites", site.name, "vlan")
-    return answered(ACCEPT, f"{group.name}/admit", why, origin, site.vlan)
 
 
 def site_of_nas(policy: Policy, nas: str) -> Site | None:
     """Return the site a NAS belongs to."""
     return next((site for site in policy.sites.values() if nas in site.nas), None)
+
+
+def seconds_left(hours: Hours | None, at: datetime | None, zone: str) -> int | None:
+    """Return the seconds until a group's hours end, 0 outside them, None where none are judged."""
+    if hours is None or at is None:
+        return None
+    local = at.astimezone(ZoneInfo(zone))
+    if not hours.start <= local.time() < hours.end:
+        return 0
+    end = local.replace(hour=hours.end.hour, minute=hours.end.minute, second=0, microsecond=0)
+    return max(1, int((end - local).total_seconds()))
 
 
 def mac_of(attributes: Attributes) -> Mac | None:
@@ -130,10 +200,8 @@ def _mac(text: str) -> Mac | None:
 
 
 def ssid_of(attributes: Attributes) -> str | None:
-    """Return the SSID of a Called-Station-Id such as AA-BB-CC-DD-EE-FF:SSID, or None.
-
-    An SSID may hold colons; a MAC with colons is tried before the text after it.
-    """
-    called = attributes.get("Called-Station-Id", "")
-    colons = (at for at, character in enumerate(called[:18]) if character == ":")
-    return next((called[at + 1 :] or None for at in colons if _mac(called[:at])), None)
+    """Return the SSID: of Called-Station-Id, else of the vendor's own attribute, or None."""
+    ssid = split_called_station(attributes.get("Called-Station-Id", ""))[1]
+    if ssid is not None:
+        return ssid
+    return next((attributes[name] for name in SSID_ATTRIBUTES if attributes.get(name)), None)

@@ -13,13 +13,33 @@ from functools import cached_property
 from itertools import pairwise
 from types import MappingProxyType
 
+from netguard.core.areas import canonical_ap, enrolment_vlan
 from netguard.core.intervals import AddressSet
 from netguard.core.loans import REFUSED, Loans, rule_of
-from netguard.core.names import Address, Domain, Mac, Network, Ports
-from netguard.core.policy import Ceiling, Learned, Nas, Policy, Resolver, Service, Site, Tablet
+from netguard.core.names import Address, Domain, Hours, Mac, Network, Ports
+from netguard.core.policy import (
+    Ceiling,
+    Group,
+    Learned,
+    Nas,
+    Policy,
+    Resolver,
+    Service,
+    Site,
+    Tablet,
+)
 from netguard.errors import BadValue
 
 _NO_LOANS: Loans = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class AreaPlan:
+    """One area: its APs (canonical names and BSSID patterns), and the groups it is closed to."""
+
+    name: str
+    aps: tuple[str, ...]
+    closed_to: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +56,10 @@ class SitePlan:
     gateways: tuple[Address, ...]
     dhcp: bool
     refuse_other_networks: bool
+    enrolment_vlan: int | None
+    time_zone: str
+    interim: int
+    areas: tuple[AreaPlan, ...]
     nas: tuple[Nas, ...]
 
 
@@ -73,6 +97,8 @@ class GroupPlan:
     deny: str
     services: tuple[str, ...]
     rate: Ceiling | None
+    hours: Hours | None
+    session_timeout: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +208,16 @@ def compile_plan(policy: Policy, serves: Iterable[str], loans: Loans = _NO_LOANS
         for service in sorted(policy.groups[name].allow)
     )
     _refuse_collisions(grants)
-    lost = {id_: state for id_, state in loans.items() if state in REFUSED and id_ in policy.tablets}
+    _one_time_zone(policy, sites, groups)
+    lost = {
+        id_: state for id_, state in loans.items() if state in REFUSED and id_ in policy.tablets
+    }
     return Plan(
-        sites=tuple(_site(site) for site in sites),
+        sites=tuple(_site(policy, site) for site in sites),
         protected=_sorted({n for entry in policy.protected.values() for n in entry.networks}),
         never_domains=policy.never.domains,
         services=tuple(_service(policy.services[name]) for name in used),
-        groups=tuple(
-            GroupPlan(
-                name, policy.groups[name].deny, policy.groups[name].allow, policy.groups[name].rate
-            )
-            for name in groups
-        ),
+        groups=tuple(_group(policy.groups[name]) for name in groups),
         grants=grants,
         bindings=tuple(sorted(_bindings(policy, sites), key=lambda b: (b.site, b.mac))),
         refusals=tuple(sorted(_refusals(policy, sites, lost), key=lambda r: (r.site, r.mac))),
@@ -246,7 +270,31 @@ def _refuse_collisions(grants: tuple[Grant, ...]) -> None:
             )
 
 
-def _site(site: Site) -> SitePlan:
+def _one_time_zone(policy: Policy, sites: tuple[Site, ...], groups: list[str]) -> None:
+    """Refuse hours on a node whose sites have several clocks: FreeRADIUS reads one (TZ)."""
+    zones = sorted({site.time_zone for site in sites})
+    timed = [name for name in groups if policy.groups[name].hours is not None]
+    if timed and len(zones) > 1:
+        raise BadValue(
+            "schedule",
+            f"group '{timed[0]}' has hours and this node serves time zones {', '.join(zones)}: "
+            "one node, one time zone",
+        )
+
+
+def _group(group: Group) -> GroupPlan:
+    timeout = group.session_timeout
+    return GroupPlan(
+        group.name,
+        group.deny,
+        group.allow,
+        group.rate,
+        group.hours,
+        int(timeout.total_seconds()) if timeout is not None else None,
+    )
+
+
+def _site(policy: Policy, site: Site) -> SitePlan:
     return SitePlan(
         name=site.name,
         ssid=site.ssid,
@@ -258,6 +306,15 @@ def _site(site: Site) -> SitePlan:
         gateways=tuple(sorted(site.gateways, key=lambda a: (a.version, int(a)))),
         dhcp=site.addresses == "netguard",
         refuse_other_networks=site.other_networks == "reject",
+        enrolment_vlan=enrolment_vlan(policy, site),
+        time_zone=site.time_zone,
+        interim=int(site.interim.total_seconds()),
+        areas=tuple(
+            AreaPlan(
+                area.name, tuple(sorted({canonical_ap(ap) for ap in area.aps})), area.closed_to
+            )
+            for area in sorted(site.areas.values(), key=lambda area: area.name)
+        ),
         nas=tuple(sorted(site.nas.values(), key=lambda nas: nas.name)),
     )
 

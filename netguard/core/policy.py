@@ -44,6 +44,7 @@ class Defaults:
     log_rate: Frequency = field(default_factory=lambda: Frequency(5, "s"))
     log_burst: int = 20
     dscp: str = "cs1"
+    session_timeout: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Area:
     aps: tuple[str, ...]
     edge: bool = False
     expected_silent: bool = False
+    closed_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Site:
     ceiling: Ceiling | None
     nas: Mapping[str, Nas]
     areas: Mapping[str, Area]
+    interim: timedelta = timedelta(seconds=300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ class Group:
     deny: str
     rate: Ceiling | None
     hours: Hours | None
+    session_timeout: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,6 +252,7 @@ class Guard:
         clients = freeradius.clients(plan, str(self.settings.paths.radius_secrets))
         if await asyncio.to_thread(files.write, folder / "clients.conf", clients, 0o640):
             say("clients.conf changed: restart netguard-radius for it to count")
+        await asyncio.to_thread(files.write, folder / "areas", freeradius.areas(plan), 0o640)
         changed = await asyncio.to_thread(
             files.write, folder / "tablets", freeradius.tablets(plan), 0o640
         )

@@ -52,7 +52,7 @@ def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
     _secrets(layout, record, site)
     _names(layout, policy)
     # FreeRADIUS starts with nobody admitted and no client; `apply` brings both.
-    for name in ("tablets", "clients.conf"):
+    for name in ("tablets", "areas", "clients.conf"):
         _write(
             folder / "radius" / name,
             "# nothing is in force yet\n",

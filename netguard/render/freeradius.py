@@ -1,4 +1,4 @@
-"""A Plan as the data FreeRADIUS answers from: `tablets` (rlm_files) and `clients.conf`.
+"""A Plan as the data FreeRADIUS answers from: `tablets` and `areas` (rlm_files), `clients.conf`.
 
 Every word is typed before it is written, so that no SSID or name can carry unlang or an expansion
 into FreeRADIUS. The secrets are not here: each client includes a snippet that netguard never reads.
@@ -7,10 +7,12 @@ Formats: FreeRADIUS 3.2, users(5) and raddb/clients.conf.
 
 from collections.abc import Iterator
 
-from netguard.core.plan import Plan, SitePlan
+from netguard.core.plan import Binding, Plan, SitePlan
 from netguard.core.policy import Nas
 from netguard.errors import BadValue
 
+# What FreeRADIUS' %{urlquote:} leaves as it is (RFC 3986 2.3).
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _FORBIDDEN = frozenset('"\\$%`\n\r')
 
 
@@ -21,19 +23,64 @@ def tablets(plan: Plan) -> str:
     """
     entries: dict[tuple[str, str], str] = {}
     for binding in plan.bindings:
-        site = plan.site[binding.site]
-        entries[site.name, str(binding.mac)] = (
-            f'Auth-Type := Accept, Netguard-Rule := "{binding.group}/admit"\n'
-            "\tTunnel-Type = VLAN,\n"
-            "\tTunnel-Medium-Type = IEEE-802,\n"
-            f'\tTunnel-Private-Group-Id = "{site.vlan}"\n'
-        )
+        entries[binding.site, str(binding.mac)] = _entry(plan, binding)
     for refusal in plan.refusals:
         entries[refusal.site, str(refusal.mac)] = (
             f'Auth-Type := Reject, Netguard-Rule := "{refusal.rule}"\n'
         )
     head = "# Made by netguard apply. Who is admitted, and into which VLAN.\n"
     return head + "".join(f"{site}/{mac} {entry}" for (site, mac), entry in sorted(entries.items()))
+
+
+def _entry(plan: Plan, binding: Binding) -> str:
+    site, group = plan.site[binding.site], plan.group[binding.group]
+    check = [
+        "Auth-Type := Accept",
+        f'Netguard-Rule := "{group.name}/admit"',
+        f'Netguard-Group := "{group.name}"',
+    ]
+    if group.hours is not None:
+        # rlm_logintime rejects outside, and shortens Session-Timeout to what is left of the day.
+        check.append(f'Login-Time := "Al{group.hours.start:%H%M}-{group.hours.end:%H%M}"')
+    reply = [
+        "Tunnel-Type = VLAN",
+        "Tunnel-Medium-Type = IEEE-802",
+        f'Tunnel-Private-Group-Id = "{site.vlan}"',
+        f"Acct-Interim-Interval = {site.interim}",
+    ]
+    if group.session_timeout is not None:
+        reply.append(f"Session-Timeout = {group.session_timeout}")
+    return ", ".join(check) + "\n" + ",\n".join(f"\t{item}" for item in reply) + "\n"
+
+
+def areas(plan: Plan) -> str:
+    """Return the `areas` file: which area an AP is in, and which groups an area is closed to.
+
+    Keys: SITE/AP with the AP percent-encoded (a BSSID pattern keeps its star), and SITE/AREA/GROUP
+    for a closed area.
+    """
+    lines = ["# Made by netguard apply. Which area an AP is in; which group an area is closed to."]
+    for site in plan.sites:
+        known: dict[str, str] = {}
+        for area in site.areas:
+            for ap in area.aps:
+                known.setdefault(ap, area.name)
+            lines += [
+                f'{site.name}/{area.name}/{group} Netguard-Closed := "yes"'
+                for group in area.closed_to
+            ]
+        lines += [
+            f'{site.name}/{_ap_key(ap)} Netguard-Area := "{area}"'
+            for ap, area in sorted(known.items())
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _ap_key(ap: str) -> str:
+    """Percent-encode an AP as the policy does before it looks it up; a pattern keeps its star."""
+    star = "*" if ap.endswith("*") else ""
+    encoded = (chr(b) if b in _UNRESERVED else f"%{b:02X}" for b in ap.removesuffix("*").encode())
+    return "".join(encoded) + star
 
 
 def clients(plan: Plan, secrets: str) -> str:
@@ -55,6 +102,10 @@ def _items(site: SitePlan, nas: Nas, secrets: str) -> Iterator[str]:
     required = "yes" if nas.message_authenticator == "required" else "no"
     yield f"\trequire_message_authenticator = {required}"
     yield f"\tnetguard_site = {site.name}"
+    if any(ap.endswith("*") for area in site.areas for ap in area.aps):
+        yield "\tnetguard_patterns = yes"
+    if site.enrolment_vlan is not None:
+        yield f"\tnetguard_enrolment = {site.enrolment_vlan}"
     if site.refuse_other_networks:
         yield f'\tnetguard_ssid = "{_plain(site.ssid)}"'
     yield f"\t$INCLUDE {_plain(secrets)}/{nas.secret_file}.conf"

@@ -12,7 +12,7 @@ from netguard.core.names import Network
 from netguard.core.policy import Defaults, Learned, Never, Policy, Protected, Resolver
 from netguard.rules import schema
 from netguard.rules.findings import ERROR
-from netguard.rules.groups import judge_groups
+from netguard.rules.groups import SHORTEST_SESSION, TOO_SHORT, judge_groups
 from netguard.rules.references import judge_references
 from netguard.rules.review import Review
 from netguard.rules.services import judge_services
@@ -27,7 +27,7 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
     """Judge all documents; return the Policy, or None when any finding is an error."""
     documents = review.documents
     review.protect(_protected(review))
-    _learned_bounds(review)
+    _bounds(review)
     sites = judge_sites(review)
     services = judge_services(review)
     groups = judge_groups(review, sites, services)
@@ -83,10 +83,13 @@ def _sorted(networks: list[Network]) -> tuple[Network, ...]:
     return tuple(sorted(networks, key=lambda n: (n.version, int(n.network_address), n.prefixlen)))
 
 
-def _learned_bounds(review: Review) -> None:
+def _bounds(review: Review) -> None:
     doc = review.documents.netguard
     if doc is None:
         return
+    timeout = doc.model.defaults.session_timeout
+    if timeout is not None and timeout < SHORTEST_SESSION:
+        review.error(doc, "bad-duration", TOO_SHORT, "defaults", "session-timeout")
     given = doc.model.learned
     if given.ttl_floor < timedelta(seconds=1):
         text = "ttl-floor is below a second, DNS counts lifetimes in seconds: write 60s"
@@ -106,6 +109,7 @@ def _defaults(given: schema.DefaultsModel) -> Defaults:
         given.log_denied.rate,
         given.log_denied.burst,
         str(given.dscp),
+        given.session_timeout,
     )
 
 

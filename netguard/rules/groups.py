@@ -1,6 +1,7 @@
 """groups.yaml: who may use what, with `extends` resolved, and profiles that only ever narrow."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from netguard.core.policy import Group, Service, Site
 from netguard.rules import schema
@@ -9,6 +10,9 @@ from netguard.rules.sites import ceiling
 from netguard.rules.typed import Document
 
 GroupsDocument = Document[schema.GroupsFile]
+# A shorter one would keep a whole ward asking all day.
+SHORTEST_SESSION = timedelta(minutes=5)
+TOO_SHORT = "session-timeout is below 5m, every tablet would ask again all the time"
 
 
 def judge_groups(
@@ -20,17 +24,21 @@ def judge_groups(
         return {}
     for name, entry in doc.model.groups.items():
         review.origins["groups", name] = doc.key_origin("groups", name)
+        for key in ("sites", "hours"):
+            review.origins["groups", name, key] = doc.origin("groups", name, key)
         _allows(review, doc, name, entry, services)
         for index, site in enumerate(entry.sites or []):
             at = ("groups", name, "sites", index)
             review.known("site", site, review.documents.names.sites, doc, *at)
+        if entry.session_timeout is not None and entry.session_timeout < SHORTEST_SESSION:
+            review.error(doc, "bad-duration", TOO_SHORT, "groups", name, "session-timeout")
         if entry.notify is not None:
             receivers = review.documents.names.receivers
             review.known("receiver", entry.notify, receivers, doc, "groups", name, "notify")
     netguard = review.documents.netguard
-    deny = netguard.model.defaults.deny if netguard else "reject"
+    defaults = netguard.model.defaults if netguard else schema.DefaultsModel()
     groups = {
-        name: _group(review, doc, name, deny, tuple(sorted(sites))) for name in doc.model.groups
+        name: _group(review, doc, name, defaults, tuple(sorted(sites))) for name in doc.model.groups
     }
     _profiles(review, doc, groups, services)
     return groups
@@ -64,8 +72,13 @@ def _verified(
 
 
 def _group(
-    review: Review, doc: GroupsDocument, name: str, deny: str, everywhere: tuple[str, ...]
+    review: Review,
+    doc: GroupsDocument,
+    name: str,
+    defaults: schema.DefaultsModel,
+    everywhere: tuple[str, ...],
 ) -> Group:
+    deny, timeout = defaults.deny, defaults.session_timeout
     chain = _chain(review, doc, name)
     services = set()
     for ancestor in chain:
@@ -82,6 +95,9 @@ def _group(
         deny=next((group.deny for group in inherited if group.deny), deny),
         rate=next((ceiling(group.rate) for group in inherited if group.rate), None),
         hours=next((group.hours for group in inherited if group.hours), None),
+        session_timeout=next(
+            (group.session_timeout for group in inherited if group.session_timeout), timeout
+        ),
     )
 
 

@@ -1,6 +1,8 @@
 """Names in the files whose meaning comes later: presence, alerts and cases."""
 
-from netguard.rules import schema
+from datetime import timedelta
+
+from netguard.rules import schema, schema_watch
 from netguard.rules.review import Review
 from netguard.rules.typed import Document
 
@@ -12,8 +14,11 @@ def judge_references(review: Review) -> None:
     documents, names = review.documents, review.documents.names
     if documents.presence is not None:
         presence = documents.presence
-        for site in presence.model.presence.sites:
+        _interim(review, presence, presence.model.presence, "presence")
+        for site, own in presence.model.presence.sites.items():
             review.known("site", site, names.sites, presence, "presence", "sites", site, key=True)
+            _interim(review, presence, own, "presence", "sites", site)
+    _closed_areas(review)
     if documents.alerts is not None:
         for name, alert in documents.alerts.model.alerts.items():
             for index, receiver in enumerate(alert.to):
@@ -22,6 +27,29 @@ def judge_references(review: Review) -> None:
     for doc in documents.cases:
         for index, case in enumerate(doc.model.cases):
             _case(review, doc, case, "cases", index)
+
+
+def _closed_areas(review: Review) -> None:
+    doc = review.documents.sites
+    if doc is None:
+        return
+    for site, entry in doc.model.sites.items():
+        for area, each in entry.areas.items():
+            for index, group in enumerate(each.closed_to):
+                at = ("sites", site, "areas", area, "closed-to", index)
+                review.known("group", group, review.documents.names.groups, doc, *at)
+
+
+def _interim(
+    review: Review,
+    doc: Document[schema_watch.PresenceFile],
+    given: schema_watch.PresenceSite,
+    *at: str,
+) -> None:
+    # hostapd ignores an Acct-Interim-Interval below 60 s, RFC 2869 5.16 forbids it.
+    if given.heartbeat is not None and given.heartbeat.interim < timedelta(seconds=60):
+        text = "interim is below 60s, which access points ignore"
+        review.error(doc, "bad-duration", text, *at, "heartbeat", "interim")
 
 
 def _case(review: Review, doc: CasesDocument, case: schema.CaseModel, *at: str | int) -> None:

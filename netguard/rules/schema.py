@@ -69,7 +69,8 @@ class LogDenied(Model):
 
 class DefaultsModel(Model):
     deny: Literal["reject", "drop"] = "reject"
-    unknown_mac: Literal["reject"] = "reject"
+    unknown_mac: Literal["reject", "enrol"] = "reject"
+    session_timeout: Span | None = None
     log_denied: LogDenied = LogDenied()
     dscp: Literal[DSCP] = "cs1"  # type: ignore[valid-type]  # the tuple is also used in messages
 
@@ -126,6 +127,7 @@ class AreaModel(Model):
     aps: list[Ap]
     edge: Boolean = False
     expected_silent: Boolean = False
+    closed_to: list[Name] = []
     accept: Accept = {}
 
 
@@ -215,6 +217,7 @@ class GroupModel(Model):
     extends: Name | None = None
     rate: CeilingModel | None = None
     hours: HoursText | None = None
+    session_timeout: Span | None = None
     deny: Literal["reject", "drop"] | None = None
     notify: Name | None = None
     accept: Accept = {}

@@ -1,11 +1,13 @@
 """sites.yaml: what only shows when its entries are seen together, and with protected networks."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from netguard.core.names import Address, Network
 from netguard.core.policy import Area, Ceiling, Nas, Origin, Site
-from netguard.rules import schema
+from netguard.rules import schema, schema_watch
 from netguard.rules.review import Review
 from netguard.rules.typed import Document
 
@@ -26,7 +28,7 @@ def judge_sites(review: Review) -> Mapping[str, Site]:
         _cabling(review, doc, name, entry, used)
         _addressing(review, doc, name, entry)
         _vlans(review, doc, name, entry)
-        sites[name] = _site(name, entry)
+        sites[name] = replace(_site(name, entry), interim=_interim(review, name))
     _nas_apart(review, doc, sites)
     _networks_apart(review, doc, sites)
     return sites
@@ -51,12 +53,25 @@ def reserved(address: Address, networks: tuple[Network, ...]) -> str:
 def _origins(review: Review, doc: SitesDocument, name: str, entry: schema.SiteModel) -> None:
     at = ("sites", name)
     review.origins[at] = doc.key_origin(*at)
-    for key in ("ssid", "vlan", "networks", "gateway", "ipv6"):
+    for key in ("ssid", "vlan", "enrolment-vlan", "networks", "gateway", "ipv6", "other-networks"):
         review.origins["sites", name, key] = doc.origin(*at, key)
     for nas in entry.nas:
         review.origins["sites", name, "nas", nas] = doc.key_origin(*at, "nas", nas)
-    for area in entry.areas:
+    for area, each in entry.areas.items():
         review.origins["sites", name, "areas", area] = doc.key_origin(*at, "areas", area)
+        for index, group in enumerate(each.closed_to):
+            place = ("areas", area, "closed-to")
+            review.origins["sites", name, *place, group] = doc.origin(*at, *place, index)
+
+
+def _interim(review: Review, site: str) -> timedelta:
+    """Return how often a NAS shall report a session: the site's own span, else the common one."""
+    doc = review.documents.presence
+    if doc is None:
+        return schema_watch.Heartbeat().interim
+    own = doc.model.presence.sites.get(site)
+    given = (own.heartbeat if own else None) or doc.model.presence.heartbeat
+    return (given or schema_watch.Heartbeat()).interim
 
 
 def _site(name: str, entry: schema.SiteModel) -> Site:
@@ -85,7 +100,12 @@ def _site(name: str, entry: schema.SiteModel) -> Site:
         },
         areas={
             area: Area(
-                area, each.name or area, tuple(sorted(each.aps)), each.edge, each.expected_silent
+                area,
+                each.name or area,
+                tuple(sorted(each.aps)),
+                each.edge,
+                each.expected_silent,
+                tuple(sorted(set(each.closed_to))),
             )
             for area, each in entry.areas.items()
         },

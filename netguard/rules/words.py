@@ -4,6 +4,7 @@ Which key takes which word is schema.py's; a word here knows neither file nor pl
 """
 
 import datetime
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar, TypeVar
@@ -86,11 +87,19 @@ def ssid(text: str) -> str:
     return text
 
 
+_AP_PATTERN = re.compile(r"(?:[0-9A-Fa-f]{2}:){1,5}\*|\*")
+
+
 def _ap(text: str) -> str:
-    if not 1 <= len(text) <= 64 or not text.isprintable() or "*" in text[:-1]:
-        raise BadValue(
-            "bad-text", f"{shown(text)} is not an AP name, or a BSSID pattern such as 70:3a:0e:*"
-        )
+    if "*" in text:
+        # A pattern ends at the border of an octet, so that FreeRADIUS can look it up.
+        if not _AP_PATTERN.fullmatch(text):
+            raise BadValue(
+                "bad-text", f"{shown(text)} is not a BSSID pattern, write 70:3a:0e:* or * for all"
+            )
+        return text.lower()
+    if not 1 <= len(text) <= 64 or not text.isprintable():
+        raise BadValue("bad-text", f"{shown(text)} is not an AP name of 1 to 64 characters")
     return text
 
 

@@ -24,7 +24,8 @@ def test_a_lent_tablet_joins_its_sites_vlan(policy):
     answer = ask(policy, User_Name=KNOWN, Calling_Station_Id="64-1B-2F-00-00-01")
     assert (answer.answer, answer.vlan, answer.rule) == ("accept", 640, "patients/admit")
     assert str(answer.origin).startswith("rules/sites.yaml:")
-    assert [step.decided for step in answer.steps] == [False, False, False, True]
+    assert [step.decided for step in answer.steps] == [False, False, False, False, True]
+    assert (answer.session_timeout, answer.interim) == (None, 300)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +73,15 @@ def test_another_ssid_is_refused_only_where_the_site_says_so(policy):
         ("AA-BB-CC-DD-EE-FF:Guest", "Guest"),
         ("aabb.ccdd.eeff:a:b", "a:b"),
         ("AA-BB-CC-DD-EE-FF", None),
-        ("AP-12:Guest", None),
-        ("zz-bb-cc-dd-ee-ff:Guest", None),
+        ("AP-12:Guest", "Guest"),
+        ("AP-12", None),
+        ("AA:BB:CC:DD:EE:FF", None),
+        ("AA:BB:CC:DD:EE:FF:a:b", "a:b"),
+        ("AA-BB-CC-DD-EE-FF:", None),
         ("", None),
     ],
 )
-def test_the_ssid_is_read_after_a_mac_only(called, ssid):
+def test_the_ssid_is_read_after_the_ap(called, ssid):
     assert ssid_of({"Called-Station-Id": called}) == ssid
 
 
@@ -103,3 +107,113 @@ def test_a_lost_tablet_is_rejected_at_every_site(policy, state):
 def test_a_tablet_that_is_lent_or_in_stock_joins(policy, state):
     asked = Request("wlc-1", {"User-Name": KNOWN})
     assert decide(policy, asked, {"T-001": state, "T-002": "lost"}).answer == "accept"
+
+
+SITES = """\
+sites:
+  pellegrin:
+    time-zone: Europe/Paris
+    ssid: CHU-TABLETTES
+    vlan: 640
+    enrolment-vlan: 642
+    networks: [10.99.0.0/22]
+    gateway: [10.99.0.1]
+    interfaces: [tab0]
+    uplink: up0
+    ipv6: drop
+    nas:
+      wlc-1: {address: 10.1.2.10, vendor: cisco-9800, message-authenticator: required, secret-file: a}
+    areas:
+      cardio-3: {aps: [AP-CAR-301, "70:3a:0e:*"]}
+      icu: {aps: ["70:3a:0e:11:22:33", "70:3a:0e:11:*", "AP: 7"], closed-to: [patients]}
+      lobby: {aps: [AP-LOB-01], edge: true}
+  haut-leveque:
+    time-zone: Europe/Paris
+    ssid: CHU-TABLETTES
+    vlan: 650
+    networks: [10.99.8.0/22]
+    gateway: [10.99.8.1]
+    interfaces: [tab1]
+    uplink: up0
+    ipv6: drop
+    nas:
+      wlc-2: {address: 10.1.2.20, vendor: aruba-controller, message-authenticator: required, secret-file: b}
+    areas:
+      entrance: {aps: [AP-ENT-01], edge: true}
+"""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "area"),
+    [
+        ({"Called-Station-Id": "AP-CAR-301:CHU-TABLETTES"}, "cardio-3"),
+        ({"Called-Station-Id": "ap-car-301"}, "cardio-3"),
+        ({"Called-Station-Id": "70-3A-0E-99-99-99:CHU-TABLETTES"}, "cardio-3"),
+        ({"Called-Station-Id": "703a0e11.2233"}, None),
+        ({"Called-Station-Id": "703a.0e11.2233"}, "icu"),
+        ({"Called-Station-Id": "70:3A:0E:11:99:99"}, "icu"),
+        ({"Aruba-Location-Id": "AP-LOB-01", "Called-Station-Id": "70-3A-0E-11-22-33"}, "lobby"),
+        ({"Meraki-Ap-Name": "unknown", "Called-Station-Id": "AP-LOB-01:x"}, "lobby"),
+        ({"NAS-Identifier": "70-3A-0E-11-22-33:vap1"}, "icu"),
+        ({"NAS-Identifier": "AP: 7"}, None),
+        ({"Called-Station-Id": "AA-BB-CC-DD-EE-FF", "NAS-Identifier": "AP-CAR-301"}, "cardio-3"),
+        ({"NAS-IP-Address": "10.1.2.10"}, None),
+        ({}, None),
+    ],
+)
+def test_the_first_name_that_the_site_knows_gives_the_area(small, attributes, area):
+    from netguard.core.areas import area_of
+
+    found = area_of(small(sites=SITES).sites["pellegrin"], attributes)
+    assert (found.name if found else None) == area
+
+
+def test_an_area_may_be_closed_to_a_group(small):
+    policy = small(sites=SITES)
+    answer = ask(policy, User_Name=KNOWN, Called_Station_Id="70-3A-0E-11-22-33:CHU-TABLETTES")
+    assert (answer.answer, answer.rule) == ("reject", "patients/areas")
+    assert str(answer.origin).startswith("rules/sites.yaml:16:")
+    assert (
+        ask(policy, User_Name=KNOWN, Called_Station_Id="AP-LOB-01:CHU-TABLETTES").answer == "accept"
+    )
+
+
+@pytest.mark.parametrize(
+    ("clock", "rule", "left"),
+    [
+        ("2026-01-15T05:59:59+00:00", "patients/hours", None),
+        ("2026-01-15T06:00:00+00:00", "patients/admit", 15 * 3600),
+        ("2026-01-15T20:59:50+00:00", "patients/admit", 10),
+        ("2026-01-15T21:00:00+00:00", "patients/hours", None),
+        ("2026-07-15T20:00:00+00:00", "patients/hours", None),
+        ("2026-07-15T05:00:00+00:00", "patients/admit", 15 * 3600),
+    ],
+)
+def test_hours_are_those_of_the_site_and_end_the_session(policy, clock, rule, left):
+    from datetime import datetime
+
+    request = Request("wlc-1", {"User-Name": KNOWN})
+    answer = decide(policy, request, at=datetime.fromisoformat(clock))
+    assert (answer.rule, answer.session_timeout) == (rule, left)
+
+
+def test_a_session_is_as_long_as_the_rules_say(small):
+    groups = "groups:\n  patients: {sites: [pellegrin], allow: [jitsi], session-timeout: 8h}\n  visitors: {sites: [haut-leveque], allow: [jitsi]}\n"
+    head = "version: 1\norganisation: x\nresolver: {upstream: [10.1.1.53]}\ndefaults: {session-timeout: 2h}\n"
+    policy = small(
+        groups=groups, netguard=head, presence="presence: {heartbeat: {interim: 600s}}\n"
+    )
+    assert ask(policy, User_Name=KNOWN).session_timeout == 8 * 3600
+    other = decide(policy, Request("wlc-2", {"User-Name": "64:1b:2f:00:00:05"}))
+    assert (other.session_timeout, other.interim) == (2 * 3600, 600)
+
+
+def test_an_unknown_mac_may_enrol_only_where_the_rules_say_so(small):
+    stranger = {"User_Name": "64:1b:2f:99:00:01"}
+    assert ask(small(sites=SITES), **stranger).answer == "reject"
+    head = "version: 1\norganisation: x\nresolver: {upstream: [10.1.1.53]}\ndefaults: {unknown-mac: enrol}\n"
+    policy = small(sites=SITES, netguard=head)
+    answer = ask(policy, **stranger)
+    assert (answer.answer, answer.vlan, answer.rule) == ("accept", 642, "unknown-mac")
+    assert ask(policy, User_Name="66:1b:2f:99:00:01").rule == "private-mac"
+    assert decide(policy, Request("wlc-2", {"User-Name": "64:1b:2f:99:00:01"})).answer == "reject"

@@ -14,8 +14,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from netguard.adapters import clock
 from netguard.core import radius
 from netguard.core.radius import Code, Status, Type
+from netguard.lab.programs import midday
 
 ROOT = Path(__file__).parents[2]
 SECRET = b"0123456789abcdef0123"
@@ -78,6 +80,7 @@ class Server:
             part.mkdir(parents=True)
         shutil.copytree(ROOT / "radius_hooks", self.hooks)
         (self.data / "tablets").write_text(TABLETS)
+        (self.data / "areas").write_text("")
         (self.data / "clients.conf").write_text(CLIENTS)
         self.auth, self.acct = free_ports(2)
         self.environment = {
@@ -88,6 +91,8 @@ class Server:
             "NETGUARD_RADIUS_ADDRESS": "127.0.0.1",
             "NETGUARD_RADIUS_AUTH_PORT": str(self.auth),
             "NETGUARD_RADIUS_ACCT_PORT": str(self.acct),
+            # Hours are judged by the server's clock; here it is always midday.
+            "TZ": midday(clock.now().hour),
         }
         self.process: subprocess.Popen | None = None
         self.identifier = 0

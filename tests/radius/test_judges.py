@@ -49,6 +49,7 @@ def judged(policy):
                 text = f"secret = {SECRET.decode()}\n"
                 (secrets / f"{nas.secret_file}.conf").write_text(text)
         (server.data / "tablets").write_text(freeradius.tablets(plan))
+        (server.data / "areas").write_text(freeradius.areas(plan))
         (server.data / "clients.conf").write_text(freeradius.clients(plan, str(secrets)))
         server.give_away()
         server.start()
