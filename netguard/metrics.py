@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from netguard import __version__
+from netguard.core.loans import STATES
 
 REFUSALS = ("protected", "own", "special")
 ANSWERS = ("accept", "reject")
@@ -30,6 +31,8 @@ class View:
     accounting: Mapping[str, int] = field(default_factory=dict)
     bad_records: int = 0
     last_record: float | None = None
+    strangers: int | None = None
+    store_failures: int = 0
 
 
 class NetguardCollector(Collector):
@@ -71,7 +74,12 @@ def _guard(view: View) -> Iterator[Metric]:
         rules = InfoMetricFamily("netguard_rules", "The rules in force")
         rules.add_metric(
             [],
-            {"number": str(applied["number"]), "rules": applied["rules"], "plan": applied["plan"]},
+            # With the loans: of two nodes with the same rules, equal plans refuse the same tablets.
+            {
+                "number": str(applied["number"]),
+                "rules": applied["rules"],
+                "plan": guard.get("plan") or applied["plan"],
+            },
         )
         yield rules
     tablets = GaugeMetricFamily(
@@ -80,6 +88,12 @@ def _guard(view: View) -> Iterator[Metric]:
     for site, count in sorted((guard.get("tablets") or {}).items()):
         tablets.add_metric([site], count)
     yield tablets
+    loans = GaugeMetricFamily(
+        "netguard_loans", "Tablets by what people said of them last", labels=["state"]
+    )
+    for state in STATES:
+        loans.add_metric([state], (guard.get("loans") or {}).get(state, 0))
+    yield loans
     drift = CounterMetricFamily(
         "netguard_nft_drift", "Changes of the ruleset made by somebody else"
     )
@@ -93,7 +107,7 @@ def _guard(view: View) -> Iterator[Metric]:
     problems = GaugeMetricFamily(
         "netguard_problem", "1 while an enforcer is not at the plan in force", labels=["enforcer"]
     )
-    for enforcer in ("dns", "radius", "resume"):
+    for enforcer in ("dns", "radius", "resume", "enforce", "store"):
         problems.add_metric([enforcer], float(enforcer in (guard.get("problems") or {})))
     yield problems
 
@@ -163,6 +177,17 @@ def _radius(view: View) -> Iterator[Metric]:
     bad = CounterMetricFamily("netguard_radius_record_failures", "Lines of the event log put aside")
     bad.add_metric([], view.bad_records)
     yield bad
+    failures = CounterMetricFamily(
+        "netguard_store_failures", "Times that records could not be read or stored, and waited"
+    )
+    failures.add_metric([], view.store_failures)
+    yield failures
+    if view.strangers is not None:
+        strangers = GaugeMetricFamily(
+            "netguard_unknown_macs", "MACs outside the inventory that were refused and remembered"
+        )
+        strangers.add_metric([], view.strangers)
+        yield strangers
     if view.last_record is not None:
         last = GaugeMetricFamily(
             "netguard_feed_last_event_timestamp_seconds", "Last event of a feed", labels=["feed"]

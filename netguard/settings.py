@@ -45,6 +45,8 @@ class Settings:
     users: Users = field(default_factory=Users)
     web_host: str = "127.0.0.1"
     web_port: int = 9869
+    # Where our FreeRADIUS listens for the appliance's own questions (NETGUARD_RADIUS_SELF_PORT).
+    radius_self: tuple[str, int] = ("127.0.0.1", 18121)
 
     @property
     def guard_socket(self) -> Path:
@@ -55,3 +57,13 @@ class Settings:
     def dns_socket(self) -> Path:
         """Return where the name proxy listens for us, not for tablets."""
         return self.paths.run / "dns.sock"
+
+    @property
+    def watch_socket(self) -> Path:
+        """Return where watch listens for commands."""
+        return self.paths.run / "watch.sock"
+
+    @property
+    def watch_state(self) -> Path:
+        """Return the folder of watch alone: who reads hostile bytes must not write guard's files."""
+        return self.paths.state / "watch"

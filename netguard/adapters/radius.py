@@ -5,8 +5,11 @@ silence; a HUP of one module through the control socket says when it failed.
 """
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,6 +21,7 @@ TABLETS_MODULE = "netguard_tablets"
 SETTLE = 3.0
 _MAX_LINE = 16384
 _MAX_READ = 1 << 20
+_BEGIN = b'{"t":"'
 
 
 async def reload_tablets(control: Path) -> None:
@@ -48,46 +52,104 @@ async def reload_tablets(control: Path) -> None:
         raise EnforcementError(f"FreeRADIUS did not reload, the old tablets stay: {words}")
 
 
+# By file: which one it is (inode), and up to where it is read.
+Positions = Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one reading found: records (None for a line that is none), and where each file stands.
+
+    `gone` are files that were read and are no more; `replaced` ones that were cut or are others by
+    now, and are read from their beginning.
+    """
+
+    records: tuple[dict[str, str] | None, ...]
+    positions: Positions
+    gone: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+
+    @property
+    def is_news(self) -> bool:
+        """Say whether there is anything to store."""
+        return bool(self.records or self.positions or self.gone)
+
+
 class EventLog:
-    """Follows events-*.log: whole lines only, from where the last call ended."""
+    """Follows events-*.log, whole lines only, each once: what is not `kept` is read again.
 
-    def __init__(self, folder: Path) -> None:
+    Every file has a place of its own: with a clock that was set back, FreeRADIUS goes on in a file
+    whose name lies before that of an earlier one.
+    """
+
+    def __init__(self, folder: Path, positions: Positions | None) -> None:
+        """Go on where `positions` end; with None, begin with the newest file."""
         self._folder = folder
-        self._file: Path | None = None
-        self._offset = 0
+        self._positions: dict[str, tuple[int, int]] = dict(positions or {})
+        self._first = positions is None
 
-    def start_at_end(self) -> None:
-        """Skip what was written before now."""
+    def read(self) -> Batch:
+        """Read on, but not more than a bounded lot; raises OSError."""
         files = self._files()
-        if files:
-            self._file, self._offset = files[-1], files[-1].stat().st_size
+        known = dict(self._positions)
+        if self._first:
+            # What was written long before anybody counted is not news.
+            known |= {name: (stat.st_ino, stat.st_size) for name, stat in list(files.items())[:-1]}
+        replaced = []
+        records: list[dict[str, str] | None] = []
+        left = _MAX_READ
+        for name, stat in files.items():
+            inode, offset = known.get(name, (stat.st_ino, 0))
+            if inode != stat.st_ino or offset > stat.st_size:
+                replaced.append(name)
+                offset = 0
+            if offset < stat.st_size and left > 0:
+                found, read = self._new_lines(name, offset, left)
+                # What is older comes first: the next file waits until this one is read.
+                left = left - read if stat.st_size - offset <= left else 0
+                records += found
+                offset += read
+            known[name] = (stat.st_ino, offset)
+        changed = {n: where for n, where in known.items() if self._positions.get(n) != where}
+        gone = tuple(sorted(set(self._positions) - set(files)))
+        changed = {name: where for name, where in changed.items() if name in files}
+        return Batch(tuple(records), changed, gone, tuple(replaced))
 
-    def lines(self) -> Iterator[dict[str, str] | None]:
-        """Yield the records written since the last call; None for a line that is no record."""
-        for file in self._files():
-            if self._file is not None and file < self._file:
-                continue
-            if file != self._file:
-                self._file, self._offset = file, 0
-            yield from self._new_lines(file)
+    def keep(self, batch: Batch) -> None:
+        """Go on after this batch: it is stored."""
+        self._positions |= batch.positions
+        for name in batch.gone:
+            self._positions.pop(name, None)
+        self._first = False
 
-    def _files(self) -> list[Path]:
-        try:
-            return sorted(self._folder.glob("events-*.log"))
-        except OSError:
-            return []
+    def _files(self) -> dict[str, os.stat_result]:
+        found = {}
+        for path in sorted(self._folder.glob("events-*.log")):
+            with contextlib.suppress(FileNotFoundError):
+                found[path.name] = path.stat()
+        return found
 
-    def _new_lines(self, file: Path) -> Iterator[dict[str, str] | None]:
-        with file.open("rb") as stream:
-            stream.seek(self._offset)
-            data = stream.read(_MAX_READ)
+    def _new_lines(
+        self, name: str, offset: int, most: int
+    ) -> tuple[list[dict[str, str] | None], int]:
+        with (self._folder / name).open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(max(most, _MAX_LINE))
         end = data.rfind(b"\n") + 1
         if not end and len(data) >= _MAX_LINE:
             # No line of ours is that long: step over it rather than wait for ever.
             end = len(data)
-        self._offset += end
-        for line in data[:end].splitlines():
-            yield _record(line)
+        return [record for line in data[:end].splitlines() for record in _records(line)], end
+
+
+def _records(line: bytes) -> Iterator[dict[str, str] | None]:
+    """Yield the record of a line; after a line that a power cut has cut, the one glued to it."""
+    record = _record(line)
+    yield record
+    # Quotes and braces inside values are percent-encoded, so this begins a line and nothing else.
+    start = line.rfind(_BEGIN)
+    if record is None and start > 0 and (glued := _record(line[start:])) is not None:
+        yield glued
 
 
 def _record(line: bytes) -> dict[str, str] | None:

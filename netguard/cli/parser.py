@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from netguard import __version__
+from netguard.core.loans import FOUND, STATES
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -243,6 +244,47 @@ def _running_commands(commands: Commands) -> None:
         _late("cli.running", "status"),
     )
     _json(status)
+    _tablet_commands(commands)
+
+
+def _tablet_commands(commands: Commands) -> None:
+    tablet = _command(
+        commands,
+        "tablet",
+        "say what is known of a tablet, or record that it is lent, lost, stolen, retired, found",
+        "netguard tablet T-001\n"
+        "  netguard tablet T-001 stolen --note 'police report 4711'    refused everywhere, at once\n"
+        "  netguard tablet T-001 found                                 back to stock",
+        _late("cli.tablets", "tablet"),
+    )
+    tablet.add_argument("tablet", metavar="ID", help="a tablet's id, MAC or address")
+    tablet.add_argument("state", nargs="?", choices=(*STATES, FOUND), help="what it is from now on")
+    tablet.add_argument("--note", metavar="TEXT", help="why; never the name of a patient")
+    tablet.add_argument("--by", metavar="WHO", help="who says so (default: the user)")
+    _json(tablet)
+    unknown = _command(
+        commands,
+        "unknown",
+        "list MACs that were refused because the inventory lacks them, as lines to fill in",
+        "netguard unknown --since 2h",
+        _late("cli.tablets", "unknown"),
+    )
+    unknown.add_argument(
+        "--since", default="24h", metavar="SPAN", help="how far back, such as 30m, 24h, 7d"
+    )
+    _json(unknown)
+    audit = _command(
+        commands,
+        "audit",
+        "say who changed what: every apply and every loan, the newest first",
+        "netguard audit --since 7d --subject T-001",
+        _late("cli.tablets", "audit"),
+    )
+    audit.add_argument(
+        "--since", default="30d", metavar="SPAN", help="how far back, such as 24h, 30d"
+    )
+    audit.add_argument("--subject", metavar="ID", help="only this tablet or rules folder")
+    _json(audit)
 
 
 def _daemon_commands(commands: Commands) -> None:

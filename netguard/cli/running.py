@@ -11,6 +11,7 @@ from typing import Any
 
 from netguard.adapters import control
 from netguard.cli import folders
+from netguard.core.loans import STATES
 from netguard.errors import NetguardError, NotReachable, Refused
 from netguard.rules.findings import errors, summary
 from netguard.rules.folder import Folder, read_folder
@@ -112,7 +113,7 @@ def status(arguments: argparse.Namespace) -> int:
     except (NotReachable, Refused):
         dns = None
     edited = _edited_since(guard["applied"])
-    wrong = _wrong(guard, dns)
+    wrong = _wrong(guard, dns) + _wrong_watch(node.watch_socket)
     if arguments.json:
         body = {"guard": guard, "dns": dns, "edited_not_applied": edited, "wrong": wrong}
         sys.stdout.write(json.dumps(body, indent=1) + "\n")
@@ -140,11 +141,19 @@ def _wrong(guard: dict[str, Any], dns: dict[str, Any] | None) -> list[str]:
         wrong.append("the belt (routing rules) is not in place")
     if dns is None:
         wrong.append("the name proxy does not answer: no new name opens, established calls go on")
-    elif guard["applied"] is not None and dns["plan"] != guard["applied"]["plan"]:
+    elif guard["plan"] is not None and dns["plan"] != guard["plan"]:
         wrong.append("the name proxy answers from another plan")
     if guard["drift"] and not guard["drift"][-1]["repaired"]:
         wrong.append(f"the ruleset was changed and not repaired: {guard['drift'][-1]['what']}")
     return wrong
+
+
+def _wrong_watch(socket: Path) -> list[str]:
+    try:
+        problems = control.call(socket, "status")["problems"]
+    except (NotReachable, Refused):
+        return ["watch does not answer: no metrics, and the event log waits to be read"]
+    return [f"watch: {why}" for why in problems.values()]
 
 
 def _print(
@@ -166,6 +175,8 @@ def _print(
             None: "cannot be read from here",
         }
         lines.append(f"folder     {applied['folder']}: {words[edited]}")
+    loans = ", ".join(f"{guard['loans'][s]} {s}" for s in STATES if s in guard["loans"])
+    lines.append(f"loans      {loans or 'none recorded'}")
     belt = "in place" if guard["belt"] else "not in place"
     lines.append(f"kernel     belt {belt}, changed by others {guard['drifts']} times")
     for drift in guard["drift"][-3:]:

@@ -9,15 +9,19 @@ import asyncio
 import base64
 import binascii
 import contextlib
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from netguard.adapters import clock, control, files, netlink, nfnetlink, nft, radius, systemd
 from netguard.core.names import Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
+from netguard.daemon import lending
 from netguard.daemon.process import pause, pulse, say, warn
-from netguard.errors import BadValue, EnforcementError, NetguardError, Refused
+from netguard.daemon.register import Register
+from netguard.errors import BadValue, EnforcementError, NetguardError, Refused, StoreError
 from netguard.render import dhcp, freeradius, names, nftables
 from netguard.rules.findings import Finding, errors
 from netguard.rules.folder import MAX_FILES, Folder, read_folder
@@ -26,6 +30,8 @@ from netguard.settings import Settings
 
 BELT_INTERVAL = 2.0
 AUDIT_INTERVAL = 30.0
+# What could not be brought into force or stored is tried again after this.
+RETRY_INTERVAL = 5.0
 KEPT_DRIFTS = 20
 
 
@@ -54,6 +60,8 @@ class State:
     foreign: list[str] = field(default_factory=list)
     belt: bool = False
     radius_loaded: float = 0.0
+    # True until FreeRADIUS is known to have loaded the tablets: a crash may have come in between.
+    radius_pending: bool = True
 
 
 class Guard:
@@ -63,6 +71,7 @@ class Guard:
         self.settings = settings
         self.state = State()
         self.copies = files.Copies(settings.paths.state)
+        self.register = Register(settings.paths.state)
         # One change at a time: apply, repair and audit never interleave.
         self.busy = asyncio.Lock()
 
@@ -79,6 +88,7 @@ class Guard:
                     tasks.create_task(self._watch_changes(monitor, stop))
                     tasks.create_task(self._keep_belt(stop))
                     tasks.create_task(self._audit(stop))
+                    tasks.create_task(self._retry(stop))
                     tasks.create_task(pulse(stop))
                     self._announce()
                     await stop.wait()
@@ -104,6 +114,13 @@ class Guard:
         held = await nft.read(nftables.FAMILY, nftables.TABLE, frozenset())
         if held is None:
             await nft.load(nftables.blocked())
+        # After the table: whatever the store says or lacks, nothing stands open meanwhile.
+        await asyncio.to_thread(self.register.open, clock.now())
+        await self._resume_copy()
+
+    async def _resume_copy(self) -> None:
+        if self.register.loans is None:
+            return
         current = self.copies.current()
         if current is None:
             say("no rules in force yet: the tablets' side is blocked until 'netguard apply'")
@@ -121,6 +138,7 @@ class Guard:
             )
             return
         self.state.applied, self.state.policy, self.state.plan = applied, policy, plan
+        self.state.problems.pop("resume", None)
         say("resumed", number=applied.number, plan=plan.digest[:12], since=applied.at)
 
     def _judge(
@@ -133,7 +151,12 @@ class Guard:
         loaded = load(folder, today=clock.today(), allow_empty=allow_empty, previous=previous)
         if loaded.policy is None:
             raise Refused(_listed(errors(loaded.findings)))
-        return loaded.policy, compile_plan(loaded.policy, self.settings.sites)
+        return loaded.policy, self._plan(loaded.policy)
+
+    def _plan(self, policy: Policy) -> Plan:
+        if self.register.loans is None:
+            raise StoreError(self.register.problem)
+        return compile_plan(policy, self.settings.sites, self.register.loans)
 
     async def apply(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Check, copy, put into force; on failure nothing has changed."""
@@ -159,16 +182,26 @@ class Guard:
                 rules=folder.digest,
                 plan=plan.digest,
             )
-            await asyncio.to_thread(self.copies.store, applied, folder.files)
+            # Written down before it is done: a change that nobody can look up later does not happen.
+            before, after = lending.digests(self.state.applied), lending.digests(applied)
+            entry = lending.line(clock.now(), caller.name, message, "apply", applied.name)
+            entry = replace(entry, before=before, after=after)
+            await asyncio.to_thread(self.register.record, entry)
             try:
-                await self._enforce(plan)
+                with _written():
+                    await asyncio.to_thread(self.copies.store, applied, folder.files)
+                    await self._enforce(plan)
+                    self.copies.switch(applied.number)
             except NetguardError:
                 self.copies.drop(applied.number)
                 await self._back_to_last()
+                undone = replace(entry, verb="apply-undone", before=after, after=before)
+                with contextlib.suppress(StoreError):
+                    await asyncio.to_thread(self.register.record, undone)
                 raise
-            self.copies.switch(applied.number)
             self.state.applied, self.state.policy, self.state.plan = applied, policy, plan
-            self.state.problems.pop("resume", None)
+            for problem in ("resume", "enforce"):
+                self.state.problems.pop(problem, None)
         say(
             "applied",
             number=applied.number,
@@ -180,7 +213,7 @@ class Guard:
         return {
             "applied": asdict(applied),
             "tablets": len(policy.tablets),
-            "problems": self.state.problems,
+            "problems": self._problems(),
         }
 
     async def _back_to_last(self) -> None:
@@ -197,6 +230,10 @@ class Guard:
 
     async def _enforce(self, plan: Plan) -> None:
         """Bring every enforcer to a plan: the kernel first, so that what narrows narrows at once."""
+        with _written():
+            await self._enforce_all(plan)
+
+    async def _enforce_all(self, plan: Plan) -> None:
         await self._kernel(plan)
         interfaces = [i for site in plan.sites for i in site.interfaces]
         changed = await asyncio.to_thread(netlink.ensure_belt, interfaces, nftables.BELT_MARK)
@@ -256,17 +293,32 @@ class Guard:
         changed = await asyncio.to_thread(
             files.write, folder / "tablets", freeradius.tablets(plan), 0o640
         )
+        self.state.radius_pending = self.state.radius_pending or changed
         socket = self.settings.paths.radius_control
-        if not changed or socket is None:
+        if not self.state.radius_pending or socket is None:
             return
-        await asyncio.sleep(max(0.0, self.state.radius_loaded + radius.SETTLE - clock.monotonic()))
+        await asyncio.sleep(self._until_settled(socket))
         try:
             await radius.reload_tablets(socket)
-            self.state.problems.pop("radius", None)
         except EnforcementError as error:
-            self.state.problems["radius"] = str(error)
-            warn("FreeRADIUS answers from the tablets before this change", why=str(error))
+            text = f"FreeRADIUS answers from the tablets before the last change: {error}"
+            # Tried again every few seconds: said once, and shown by status until it works.
+            if self.state.problems.get("radius") != text:
+                warn(text)
+            self.state.problems["radius"] = text
+            return
+        self.state.radius_pending = False
+        self.state.problems.pop("radius", None)
         self.state.radius_loaded = clock.monotonic()
+
+    def _until_settled(self, socket: Path) -> float:
+        """Return the seconds until FreeRADIUS heeds a reload: not at once after a start or a load."""
+        waits = [self.state.radius_loaded + radius.SETTLE - clock.monotonic()]
+        with contextlib.suppress(OSError):
+            # The socket is as old as the server that made it.
+            age = clock.now().timestamp() - socket.stat().st_mtime
+            waits.append(radius.SETTLE - max(0.0, age))
+        return max(0.0, *waits)
 
     # what others do
 
@@ -363,6 +415,82 @@ class Guard:
                     except EnforcementError as error:
                         warn("the ruleset could not be read back", why=str(error))
 
+    async def _retry(self, stop: asyncio.Event) -> None:
+        """Try again what could not be stored or brought into force."""
+        while not stop.is_set():
+            await pause(stop, RETRY_INTERVAL)
+            if stop.is_set():
+                return
+            async with self.busy:
+                await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        if not self.register.is_open:
+            await asyncio.to_thread(self.register.open, clock.now())
+            if self.state.plan is None:
+                await self._resume_copy()
+        plan = self.state.plan
+        if plan is None:
+            return
+        if "enforce" in self.state.problems:
+            await self._enforce_or_say(plan)
+        elif self.state.radius_pending:
+            with contextlib.suppress(OSError):
+                await self._radius(plan)
+
+    # loans
+
+    async def tablet(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Say what is known of a tablet; with a state, store that first and put it into force."""
+        async with self.busy:
+            policy = self.state.policy
+            id_ = lending.tablet_id(self.register, policy, str(message.get("tablet", "")))
+            line = lending.line(clock.now(), caller.name, message, "loan", id_)
+            change = None
+            if message.get("state") is not None:
+                change = lending.change(self.register, message, id_, line)
+            if change is not None:
+                await asyncio.to_thread(self.register.change, *change)
+                say("loan", tablet=id_, state=change[0].state, by=change[0].who)
+                await self._new_loans()
+            known = lending.known(self.register, policy, self.settings.sites, id_)
+            return {**known, "changed": change is not None, "problems": self._problems()}
+
+    async def _new_loans(self) -> None:
+        if self.state.policy is None:
+            return
+        plan = await asyncio.to_thread(self._plan, self.state.policy)
+        if self.state.plan is None or plan.digest != self.state.plan.digest:
+            self.state.plan = plan
+            await self._enforce_or_say(plan)
+
+    async def _enforce_or_say(self, plan: Plan) -> None:
+        """Put a plan into force; what is stored holds, so a failure is tried again, not undone."""
+        try:
+            await self._enforce(plan)
+        except NetguardError as error:
+            text = f"not everything is at the plan in force, tried again every few seconds: {error}"
+            if self.state.problems.get("enforce") != text:
+                warn(text)
+            self.state.problems["enforce"] = text
+            return
+        self.state.problems.pop("enforce", None)
+
+    async def loans(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return the state of every tablet of which something was said."""
+        return {"loans": self.register.loans}
+
+    async def audit(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return who did what since a moment."""
+        since = lending.since(message, clock.now())
+        subject = str(message.get("subject") or "")
+        found = await asyncio.to_thread(self.register.audit, since, subject)
+        return {"audit": [lending.told(entry) for entry in found]}
+
+    def _problems(self) -> dict[str, str]:
+        store = self.register.problem
+        return {**self.state.problems, **({"store": store} if store else {})}
+
     # verbs
 
     def _offers(self) -> dict[str, control.Offer]:
@@ -371,6 +499,9 @@ class Guard:
             "apply": control.Offer(self.apply),
             "status": control.Offer(self.status, watch),
             "counters": control.Offer(self.counters, watch),
+            "tablet": control.Offer(self.tablet),
+            "loans": control.Offer(self.loans),
+            "audit": control.Offer(self.audit),
         }
 
     async def status(self, caller: control.Caller, message: control.Message) -> control.Message:
@@ -380,13 +511,15 @@ class Guard:
             "node": self.settings.node,
             "state": "guarding" if plan is not None else "blocked",
             "applied": asdict(self.state.applied) if self.state.applied else None,
+            "plan": plan.digest if plan is not None else None,
+            "loans": dict(Counter((self.register.loans or {}).values())),
             "tablets": _tablets(plan),
             "sites": [site.name for site in plan.sites] if plan else [],
             "drifts": self.state.drifts,
             "drift": [asdict(drift) for drift in self.state.drift],
             "belt": self.state.belt,
             "foreign_tables": self.state.foreign,
-            "problems": dict(self.state.problems),
+            "problems": self._problems(),
         }
 
     async def counters(self, caller: control.Caller, message: control.Message) -> control.Message:
@@ -399,6 +532,15 @@ class Guard:
         rules = nftables.counters(plan)
         counted = held.counters if held is not None else {}
         return {"counters": {rule: list(counted.get(name, (0, 0))) for name, rule in rules.items()}}
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """Name the file that could not be written as any other enforcer that did not follow."""
+    try:
+        yield
+    except OSError as error:
+        raise EnforcementError(f"{error.filename or 'a file'}: {error.strerror}") from error
 
 
 def _tablets(plan: Plan | None) -> dict[str, int]:

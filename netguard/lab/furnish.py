@@ -42,6 +42,7 @@ def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
     # made inside belongs to the group that reads it.
     _owned(folder / "run", "root", "root", 0o1777)
     _owned(folder / "state", users.GUARD, users.GUARD, 0o755)
+    _owned(folder / "state" / "watch", users.WATCH, users.WATCH, 0o750)
     _owned(folder / "radius", users.GUARD, users.RADIUS, 0o2750)
     _owned(folder / "radius-log", users.RADIUS, users.WATCH, 0o2750)
     _owned(folder / "radius-run", users.RADIUS, users.RADIUS, 0o755)

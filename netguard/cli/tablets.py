@@ -1,0 +1,171 @@
+"""tablet, unknown, audit: where a tablet is in its life, who knocks, and who changed what."""
+
+import argparse
+import csv
+import getpass
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from netguard.adapters import control, files
+from netguard.cli import folders
+from netguard.core.names import parse_duration
+from netguard.errors import BadValue, NetguardError, UsageError
+from netguard.settings import Settings
+
+# Kernel, names, and the seconds that FreeRADIUS wants between two loads.
+CHANGE_TIMEOUT = 60.0
+_COLUMNS = "id,mac,group,home,model,serial"
+_HINTS = {
+    "private-mac": "a private (random) address: turn it off on the tablet for this network",
+    "unknown-mac": "not in tablets.csv",
+}
+
+
+def tablet(arguments: argparse.Namespace) -> int:
+    """Print what is known of a tablet; with a state, record it first. 1 when an enforcer lags."""
+    node = folders.settings(arguments)
+    body: dict[str, Any] = {"tablet": arguments.tablet}
+    if arguments.state is not None:
+        body |= {"state": arguments.state, "note": arguments.note, "by": arguments.by or _user()}
+    elif arguments.note is not None:
+        raise UsageError("--note belongs to a state: netguard tablet ID lost --note TEXT")
+    known = control.call(node.guard_socket, "tablet", CHANGE_TIMEOUT, **body)
+    known["last_admission"] = _last_admission(node, known)
+    if arguments.json:
+        sys.stdout.write(json.dumps(known, indent=1) + "\n")
+    else:
+        _print(known, arguments.state)
+    late = {k: why for k, why in known["problems"].items() if k in {"enforce", "radius", "store"}}
+    for enforcer, why in late.items():
+        sys.stderr.write(f"warning: {enforcer}: {why}\n")
+    return 1 if arguments.state is not None and late else 0
+
+
+def _last_admission(node: Settings, known: Mapping[str, Any]) -> object:
+    """Return what watch saw last; a text where it cannot say."""
+    if known["inventory"] is None:
+        return None
+    try:
+        return control.call(node.watch_socket, "seen", mac=known["inventory"]["mac"])["seen"]
+    except NetguardError as error:
+        return f"unknown: {error}"
+
+
+def _print(known: Mapping[str, Any], state: str | None) -> None:
+    loan, entry, seen = known["loan"], known["inventory"], known["last_admission"]
+    said = "nothing recorded"
+    if loan is not None:
+        note = f', "{loan["note"]}"' if loan["note"] else ""
+        said = f"{loan['state']} since {loan['at']} by {loan['who']}{note}"
+        if state is not None and not known["changed"]:
+            said += "; it was so already"
+    lines = [
+        f"{known['tablet']}   {said}",
+        "  refused everywhere" if known["refused"] else "  as its group may do",
+    ]
+    if entry is None:
+        lines.append("  not in the inventory in force, so its MAC is refused")
+    else:
+        words = (entry["mac"], f"group {entry['group']}", f"home {entry['home']}")
+        more = [word for word in (entry["model"], entry["serial"]) if word]
+        lines.append(f"  {', '.join((*words, *more))}   {entry['line']}")
+    lines += [f"  {address} at {site}" for site, address in known["addresses"].items()]
+    if isinstance(seen, dict):
+        vlan = f", VLAN {seen['vlan']}" if seen["vlan"] else ""
+        lines.append(
+            f"  last {seen['answer']} {seen['at']} by {seen['rule']} at {seen['ap'] or seen['nas']}"
+            f", {seen['site']}{vlan}"
+        )
+    elif entry is not None:
+        lines.append(f"  last admission {seen or 'never seen'}")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def unknown(arguments: argparse.Namespace) -> int:
+    """Print refused MACs: lines of tablets.csv on standard output, where they were beside it."""
+    node = folders.settings(arguments)
+    seconds = _seconds(arguments.since)
+    found = control.call(node.watch_socket, "unknown", seconds=seconds)["unknown"]
+    for each in found:
+        each["hint"] = _HINTS.get(each["reason"], each["reason"])
+    if arguments.json:
+        sys.stdout.write(json.dumps({"unknown": found}, indent=1) + "\n")
+        return 0
+    for each in found:
+        place = ", ".join(word for word in (each["ap"] or each["nas"], each["ssid"]) if word)
+        sys.stderr.write(
+            f"{each['mac']}  {each['count']} times, last {each['last_at']} at {place}, "
+            f"{each['site']}: {each['hint']}\n"
+        )
+    pasted = [each["mac"] for each in found if each["reason"] != "private-mac"]
+    if not pasted:
+        sys.stderr.write(f"no unknown MAC to enter since {arguments.since}\n")
+        return 0
+    sys.stderr.write("to enter those that are yours, fill in what is marked with ? and the ids:\n")
+    header = _header(node)
+    delimiter = ";" if header.count(";") > header.count(",") else ","
+    names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
+    rows = csv.DictWriter(
+        sys.stdout, names, restval="", extrasaction="ignore", delimiter=delimiter,
+        lineterminator="\n",
+    )  # fmt: skip
+    for number, mac in enumerate(pasted, 1):
+        rows.writerow({"id": f"NEW-{number}", "mac": mac, "group": "?", "home": "?"})
+    return 0
+
+
+def _header(node: Settings) -> str:
+    """Return the first line of the inventory in force, so that lines fit the file."""
+    try:
+        current = files.Copies(node.paths.state).current()
+        if current is not None:
+            text = (current[1] / "tablets.csv").read_text("utf-8-sig")
+            return text.splitlines()[0] if text.strip() else _COLUMNS
+    except (OSError, ValueError):
+        pass
+    return _COLUMNS
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    """Print the lines of the audit, the newest first."""
+    node = folders.settings(arguments)
+    seconds = _seconds(arguments.since)
+    subject = arguments.subject or ""
+    found = control.call(node.guard_socket, "audit", seconds=seconds, subject=subject)["audit"]
+    if arguments.json:
+        sys.stdout.write(json.dumps({"audit": found}, indent=1) + "\n")
+        return 0
+    for line in found:
+        before, after = _short(line["before"]), _short(line["after"])
+        sys.stdout.write(
+            f"{line['at']}  {line['who']}  {line['verb']} {line['subject']}: "
+            f"{before or '-'} -> {after or '-'}\n"
+        )
+    if not found:
+        sys.stderr.write(f"nothing was changed since {arguments.since}\n")
+    return 0
+
+
+def _short(values: Mapping[str, object]) -> str:
+    """Print fields on one line; a digest by its first digits, as everywhere else."""
+    words = []
+    for key, value in values.items():
+        text = str(value)
+        words.append(f"{key} {text[:12] if len(text) in {40, 64} else text}")
+    return ", ".join(words)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text).total_seconds()
+    except BadValue as error:
+        raise UsageError(f"--since {error.text}") from error
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -1,0 +1,123 @@
+"""What people say of a tablet and ask about it, and the lines of the audit about that.
+
+Reads messages of the control socket and answers them from the register and the policy in force;
+enforces nothing and stores nothing, guard does.
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from netguard.adapters.control import Message
+from netguard.adapters.files import Applied
+from netguard.adapters.store import Entry, Loan
+from netguard.core.explain import find_tablet
+from netguard.core.loans import FOUND, REFUSED, STATES, STOCK
+from netguard.core.names import shown, suggest
+from netguard.core.policy import Policy
+from netguard.daemon.register import Register
+from netguard.errors import BadValue, Refused
+
+MAX_NOTE = 200
+MAX_WHO = 64
+
+
+def tablet_id(register: Register, policy: Policy | None, word: str) -> str:
+    """Return the id of the tablet that is meant, by id, MAC or address."""
+    # Also a tablet that has left the inventory: what was said of it stays.
+    if word in register.details:
+        return word
+    if policy is None:
+        raise Refused("no rules are in force, so no tablet is known: netguard apply DIR")
+    return find_tablet(policy, word).id
+
+
+def change(
+    register: Register, message: Message, id_: str, line: Entry
+) -> tuple[Loan, Entry] | None:
+    """Return the state that is asked for and its line; None when it is so already."""
+    wanted = str(message["state"])
+    if wanted not in {*STATES, FOUND}:
+        words = (*STATES, FOUND)
+        near = suggest(wanted, words)
+        raise BadValue(
+            "bad-word", f"unknown state {shown(wanted)}{near or ','} known: {', '.join(words)}"
+        )
+    held = register.details.get(id_)
+    state = STOCK if wanted == FOUND else wanted
+    loan = Loan(id_, state, line.at, line.who, plain(message.get("note"), MAX_NOTE))
+    if held is not None and held.state == state and loan.note in {"", held.note}:
+        return None
+    return loan, replace(line, before=_loan_text(held), after=_loan_text(loan))
+
+
+def known(
+    register: Register, policy: Policy | None, sites: Collection[str], id_: str
+) -> dict[str, Any]:
+    """Return what rules and register know of a tablet."""
+    loan = register.details.get(id_)
+    answer: dict[str, Any] = {
+        "tablet": id_,
+        "inventory": None,
+        "addresses": {},
+        "loan": asdict(loan) if loan else None,
+        "refused": (register.loans or {}).get(id_) in REFUSED,
+    }
+    tablet = policy.tablets.get(id_) if policy is not None else None
+    if policy is None or tablet is None:
+        return answer
+    answer["inventory"] = {
+        "mac": str(tablet.mac),
+        "group": tablet.group,
+        "home": "/".join(tablet.home),
+        "model": tablet.model,
+        "serial": tablet.serial,
+        "line": str(policy.where("tablets", id_) or ""),
+    }
+    served = [site for name, site in policy.sites.items() if name in sites]
+    answer["addresses"] = {
+        site.name: str(address)
+        for site in served
+        if (address := policy.address_of(tablet, site)) is not None
+    }
+    return answer
+
+
+def line(at: datetime, caller: str, message: Message, verb: str, subject: str) -> Entry:
+    """Begin a line of the audit; before and after are filled in by whoever knows them."""
+    who = plain(message.get("by") or caller, MAX_WHO)
+    moment = at.isoformat(timespec="seconds")
+    return Entry(moment, who, verb, plain(subject, MAX_WHO), "{}", "{}")
+
+
+def digests(applied: Applied | None) -> str:
+    """Return what was in force as a field of the audit."""
+    if applied is None:
+        return "{}"
+    body = {"number": applied.number, "rules": applied.rules, "plan": applied.plan}
+    return json.dumps(body | ({"commit": applied.commit} if applied.commit else {}))
+
+
+def told(entry: Entry) -> dict[str, Any]:
+    """Return a line of the audit as an answer."""
+    return asdict(entry) | {"before": json.loads(entry.before), "after": json.loads(entry.after)}
+
+
+def since(message: Message, now: datetime) -> datetime:
+    """Read how far back to look; anything odd is all there is."""
+    seconds = message.get("seconds")
+    span = seconds if isinstance(seconds, int | float) and 0 <= seconds < 10**9 else 10**9
+    return now - timedelta(seconds=span)
+
+
+def plain(text: object, limit: int) -> str:
+    """Make one printable line of what somebody typed."""
+    return "".join(c if c.isprintable() else " " for c in str(text or ""))[:limit].strip()
+
+
+def _loan_text(loan: Loan | None) -> str:
+    if loan is None:
+        return "{}"
+    return json.dumps({"state": loan.state} | ({"note": loan.note} if loan.note else {}))

@@ -1,0 +1,185 @@
+"""guard's register of loans: the store, and beside it a note of who was refused last.
+
+The note (refused.json) is what a lost or damaged store is made anew from, so that nothing is ever
+opened because a file went bad. Where both are gone nobody knows who is refused: then guard puts
+nothing into force, and the kernel and FreeRADIUS keep what they have.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from netguard.adapters import files
+from netguard.adapters.store import Entry, GuardStore, Loan, aside, put_aside
+from netguard.core.loans import REFUSED, STATES
+from netguard.daemon.process import warn
+from netguard.errors import DamagedStore, NewerStore, StoreError
+
+WHO = "guard"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Who was refused when the audit had so many lines."""
+
+    audit: int
+    refused: Mapping[str, str]
+
+
+class Register:
+    """Who is where, as people said it; `loans` is None while nobody knows."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / "guard.db"
+        self._note = state / "refused.json"
+        self._store: GuardStore | None = None
+        self._fault = ""
+        self.details: dict[str, Loan] = {}
+        self.loans: dict[str, str] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether changes can be stored."""
+        return self._store is not None
+
+    @property
+    def problem(self) -> str:
+        """Say what an engineer has to look at; an empty text when all is well."""
+        if self._fault:
+            return self._fault
+        damaged = aside(self._path) if self.is_open else []
+        if not damaged:
+            return ""
+        names = ", ".join(str(path) for path in damaged)
+        return (
+            f"{self._path} was damaged and was made anew from {self._note.name}: tablets that were "
+            "refused are refused, other states and the audit are lost. Compare with your own "
+            f"records ('netguard tablet ID STATE' corrects one), then remove {names}"
+        )
+
+    def open(self, at: datetime) -> None:
+        """Open the store; raises NewerStore, every other fault becomes `problem`."""
+        note = self._read_note()
+        try:
+            self._store = self._opened(note, at)
+            self._restore(self._store, note, at)
+            self._fault = ""
+        except NewerStore:
+            raise
+        except (StoreError, OSError) as error:
+            self._close()
+            self._fault = f"{error}. {self._without_store(note)}"
+            warn("the store cannot be used", why=self._fault)
+            return
+        self._load()
+
+    def change(self, loan: Loan, entry: Entry) -> None:
+        """Store a state and the line about it; afterwards it holds, whatever happens."""
+        self._needed().set_loans([loan], [entry])
+        self._load()
+
+    def record(self, entry: Entry) -> None:
+        """Add a line to the audit."""
+        self._needed().record(entry)
+
+    def audit(self, since: datetime, subject: str) -> list[Entry]:
+        """Return the lines of the audit since a moment, the newest first."""
+        return self._needed().audit(since, subject)
+
+    def _needed(self) -> GuardStore:
+        if self._store is None:
+            raise StoreError(self._fault or f"{self._path} is not open")
+        return self._store
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+
+    def _opened(self, note: Note | None, at: datetime) -> GuardStore:
+        try:
+            if self._path.exists() or note is not None or not aside(self._path):
+                return GuardStore.open(self._path, at)
+        except DamagedStore as error:
+            moved = put_aside(self._path)
+            warn("the store is damaged and was put aside", why=str(error), aside=str(moved))
+            if note is not None:
+                return GuardStore.open(self._path, at)
+        names = ", ".join(str(path) for path in aside(self._path))
+        raise StoreError(
+            f"{self._path} was damaged and lies in {names}, and {self._note} is gone too: put a "
+            f"sound copy back as {self._path}, or remove {names} to begin without any loan"
+        )
+
+    def _restore(self, store: GuardStore, note: Note | None, at: datetime) -> None:
+        """Refuse again whom the note names, when the store is older than the note."""
+        if note is None or store.last() >= note.audit:
+            return
+        moment = at.isoformat(timespec="seconds")
+        held = store.loans()
+        missing = {
+            tablet: state
+            for tablet, state in note.refused.items()
+            if tablet not in held or held[tablet].state not in REFUSED
+        }
+        text = "restored from refused.json, guard.db was lost or older"
+        loans = [Loan(tablet, state, moment, WHO, text) for tablet, state in missing.items()]
+        entries = [
+            Entry(moment, WHO, "restored", loan.tablet, "{}", _json({"state": loan.state}))
+            for loan in loans
+        ]
+        before, after = _json({"audit": note.audit}), _json({"refused": len(note.refused)})
+        entries.append(Entry(moment, WHO, "restored", self._path.name, before, after))
+        store.set_loans(loans, entries)
+        warn("the store was older than what was in force", restored=sorted(missing))
+
+    def _without_store(self, note: Note | None) -> str:
+        if self.loans is None and note is not None:
+            self.loans = dict(note.refused)
+        elif self.loans is None and not self._path.exists() and not aside(self._path):
+            # It never was: nobody can have been refused.
+            self.loans = {}
+        if self.loans is None:
+            return "Nobody knows who is refused: nothing is put into force until this is repaired"
+        count = sum(state in REFUSED for state in self.loans.values())
+        return (
+            f"The {count} tablets that were refused stay refused; no rules and no loan can be "
+            "changed until this is repaired"
+        )
+
+    def _load(self) -> None:
+        store = self._needed()
+        self.details = store.loans()
+        self.loans = {tablet: loan.state for tablet, loan in self.details.items()}
+        refused = {tablet: s for tablet, s in self.loans.items() if s in REFUSED}
+        body = {"audit": store.last(), "refused": refused}
+        try:
+            files.write(self._note, _json(body | {"sha256": _sum(body)}) + "\n", 0o600)
+        except OSError as error:
+            warn("who is refused could not be noted beside the store", why=str(error))
+
+    def _read_note(self) -> Note | None:
+        try:
+            body = json.loads(self._note.read_bytes())
+            found = body.pop("sha256")
+            note = Note(int(body["audit"]), dict(body["refused"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            warn("the note of who is refused cannot be read", why=repr(error))
+            return None
+        if found != _sum(body) or not set(note.refused.values()) <= set(STATES):
+            warn("the note of who is refused is damaged", file=str(self._note))
+            return None
+        return note
+
+
+def _json(body: object) -> str:
+    return json.dumps(body, sort_keys=True)
+
+
+def _sum(body: object) -> str:
+    return hashlib.sha256(_json(body).encode()).hexdigest()
