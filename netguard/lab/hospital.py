@@ -363,7 +363,9 @@ next, for example:
         port = {"freeradius": 1812, "dnsmasq": 67, "nsd": 53, "unbound": 53, "open-resolver": 53}
         try:
             if process in port:
-                return pid is not None and _listens(pid, port[process])
+                host = programs.program(self.layout, self.record, process).host
+                where = Path("/run/netns", self.layout.namespace(host))
+                return pid is not None and _listens(pid, port[process], where)
             if process in {"guard", "dns"}:
                 control.call(self.layout.folder / "run" / f"{process}.sock", "status", 5.0)
             elif process == "watch":
@@ -455,9 +457,11 @@ def _wiring(policy: Policy, site: Site, macs: dict[str, str]) -> topology.Wiring
     )
 
 
-def _listens(pid: int, port: int) -> bool:
-    """Say whether somebody in this process's network namespace has the UDP port."""
+def _listens(pid: int, port: int, namespace: Path) -> bool:
+    """Say whether a process has arrived in its namespace and the UDP port is taken there."""
     try:
+        if Path(f"/proc/{pid}/ns/net").stat().st_ino != namespace.stat().st_ino:
+            return False
         rows = Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]
     except OSError:
         return False

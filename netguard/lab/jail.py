@@ -7,6 +7,7 @@ in its environment: only those are ever ended, by a pidfd, so that a reused numb
 """
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -217,14 +218,23 @@ def end_all(token: str) -> None:
 
 
 def gone(identity: Identity, patience: float = PATIENCE) -> bool:
-    """Wait until a process has ended."""
-    end = monotonic() + patience
-    while start_of(identity.pid) == identity.start:
-        if monotonic() > end:
-            return False
-        sleep(0.01)
+    """Wait until a process has ended, all its threads and all it held open."""
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except OSError:
+        return True
+    try:
+        # A process is a zombie as soon as its first thread has ended; others may hold its ports still.
+        # The pidfd becomes readable when the last one is gone.
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        ended = start_of(identity.pid) not in {identity.start, None} or bool(
+            waiting.poll(patience * 1000)
+        )
+    finally:
+        os.close(descriptor)
     _reap()
-    return True
+    return ended
 
 
 def _reap() -> None:

@@ -194,13 +194,17 @@ class Controller:
     ) -> Packet | None:
         """Send, and send again as a NAS does; whatever is not a true reply is not one."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nas:
+            # Not connected: a NAS hears no ICMP error either, it waits and sends again.
+            server = self.settings.server, port
             nas.bind((self.settings.address, 0))
-            nas.connect((self.settings.server, port))
             nas.settimeout(PATIENCE)
             for _ in range(TRIES):
                 try:
-                    nas.send(request)
-                    reply = radius.decode(nas.recv(radius.MAX_PACKET))
+                    nas.sendto(request, server)
+                    data, peer = nas.recvfrom(radius.MAX_PACKET)
+                    if peer != server:
+                        continue
+                    reply = radius.decode(data)
                     radius.verify_reply(
                         reply, identifier, authenticator, self.settings.secret.encode()
                     )
