@@ -16,6 +16,7 @@ from netguard.core.explain import (
     explain_name,
     find_tablet,
 )
+from netguard.core.loans import why_of
 from netguard.core.names import Address, Mac, Ports, parse_address, parse_fqdn, shown, suggest
 from netguard.core.plan import compile_plan
 from netguard.core.policy import Policy
@@ -32,10 +33,10 @@ Live = dict[str, Any]
 def explain(arguments: argparse.Namespace) -> int:
     """Explain; 0 when it is allowed, 1 when it is not."""
     node = folders.settings_if_any(arguments)
-    policy = _policy(arguments, node)
+    policy = policy_in_force(arguments, node)
     if arguments.radius is not None:
         # Everything after --radius is an attribute; words before it would be a packet's.
-        return _radius(arguments, policy)
+        return _radius(arguments, node, policy)
     if not (arguments.tablet and arguments.destination and arguments.port):
         raise UsageError("explain needs TABLET DESTINATION PORT, or --radius ATTRIBUTE=VALUE ...")
     try:
@@ -49,7 +50,7 @@ def explain(arguments: argparse.Namespace) -> int:
     return 0 if explanation.allowed else 1
 
 
-def _policy(arguments: argparse.Namespace, node: Settings | None) -> Policy:
+def policy_in_force(arguments: argparse.Namespace, node: Settings | None) -> Policy:
     """Load the rules that are meant: those named, those in force, or the folder here."""
     folder = _folder(arguments, node)
     loaded = load(folder, today=folders.today(arguments), allow_empty=True)
@@ -86,8 +87,11 @@ def _packet(
         raise BadValue(
             "unknown-ref", f"unknown site {shown(site_name)}{suggest(site_name, policy.sites)}"
         )
+    known = loans_in_force(arguments, node)
     plan = compile_plan(
-        policy, {site_name, *(s for s in (node.sites if node else ()) if s in policy.sites)}
+        policy,
+        {site_name, *(s for s in (node.sites if node else ()) if s in policy.sites)},
+        known.get("loans", {}),
     )
     address = policy.address_of(tablet, policy.sites[site_name])
     if site_name not in policy.groups[tablet.group].sites or address is None:
@@ -107,11 +111,16 @@ def _packet(
     port = _port(arguments.port)
     target = _address(arguments.destination)
     live = _live(arguments, node, target, arguments.destination)
+    live |= {key: why for key, why in known.items() if key == "unreachable"}
     if target is not None:
         interface = plan.site[site_name].interfaces[0]
         flow = Flow(interface, tablet.mac, address, target, port.protocol, port.first)
         judged, lines = explain_address(policy, plan, flow, _learned(live))
         action, rule = judged.action, judged.rule
+    elif tablet.id in plan.loan:
+        # Its question does not even reach the name proxy.
+        action, rule = "drop", "loan"
+        lines = (Line(rule, True, why_of(tablet.id, plan.loan[tablet.id]), ()),)
     else:
         name = parse_fqdn(arguments.destination)
         action, rule, lines = explain_name(policy, plan, tablet.group, name, port)
@@ -120,6 +129,16 @@ def _packet(
         tablet.id, site_name, arguments.destination, arguments.port, action, rule, lines
     )
     return explained, live
+
+
+def loans_in_force(arguments: argparse.Namespace, node: Settings | None) -> Live:
+    """Ask guard who is lost; silence is said, not guessed over."""
+    if node is None or arguments.offline or arguments.rules is not None:
+        return {}
+    try:
+        return {"loans": control.call(node.guard_socket, "loans")["loans"] or {}}
+    except NetguardError as error:
+        return {"unreachable": str(error)}
 
 
 def _port(text: str) -> Ports:
@@ -202,7 +221,7 @@ def _print(explanation: Explanation, live: Live) -> None:
 # requests
 
 
-def _radius(arguments: argparse.Namespace, policy: Policy) -> int:
+def _radius(arguments: argparse.Namespace, node: Settings | None, policy: Policy) -> int:
     attributes: dict[str, str] = {}
     for word in arguments.radius:
         name, equals, value = word.partition("=")
@@ -216,7 +235,8 @@ def _radius(arguments: argparse.Namespace, policy: Policy) -> int:
         # MAC authentication names the device twice; on the command line once is enough.
         attributes["User-Name"] = _as_mac(attributes["Calling-Station-Id"])
     nas = arguments.nas or attributes.get("NAS-Identifier") or _only_nas(policy)
-    decided = decide(policy, Request(nas, attributes))
+    known = loans_in_force(arguments, node)
+    decided = decide(policy, Request(nas, attributes), known.get("loans", {}))
     if arguments.json:
         sys.stdout.write(json.dumps(_admission(decided), indent=1) + "\n")
     else:
@@ -227,6 +247,8 @@ def _radius(arguments: argparse.Namespace, policy: Policy) -> int:
             f"    {step.rule}  {step.why}" + (f"  {step.origin}" if step.origin else "")
             for step in decided.steps[:-1]
         ]
+        if "unreachable" in known:
+            lines.append(f"  loans unknown: {known['unreachable']}")
         sys.stdout.write("\n".join(lines) + "\n")
     return 0 if decided.answer == "accept" else 1
 

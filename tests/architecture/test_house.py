@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,8 +15,10 @@ MODULES = sorted((ROOT / "netguard").rglob("*.py"))
 
 HEAVY = {
     "aiohttp",
+    "alembic",
     "asyncio",
     "idna",
+    "mako",
     "netaddr",
     "prometheus_client",
     "publicsuffixlist",
@@ -23,15 +26,18 @@ HEAVY = {
     "pyroute2",
     "scapy",
     "shtab",
+    "sqlalchemy",
     "sqlite3",
     "yaml",
 }
+# What only the daemons need.
+STORE = {"alembic", "mako", "sqlalchemy", "sqlite3"}
 LIST_IMPORTS = """
 import json, sys
 before = set(sys.modules)
 import netguard.cli
 try:
-    netguard.cli.main(["--help"])
+    code = netguard.cli.main(sys.argv[1:])
 except SystemExit as stop:
     code = stop.code
 print(json.dumps({"code": code or 0, "modules": sorted(set(sys.modules) - before)}), file=sys.stderr)
@@ -47,15 +53,39 @@ FORBIDDEN = re.compile(
 )  # fmt: skip
 
 
-def test_help_loads_no_heavy_library():
+def imports_of(*words):
+    """Run one command; return the names of the top-level packages that it loaded."""
     done = subprocess.run(
-        [sys.executable, "-c", LIST_IMPORTS], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", LIST_IMPORTS, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "NETGUARD_SETTINGS": "/nonexistent/settings.yaml"},
     )
     seen = json.loads(done.stderr.splitlines()[-1])
-    assert seen["code"] == 0
-    assert "netguard" in done.stdout
-    tops = {name.split(".")[0] for name in seen["modules"]}
-    assert not tops & HEAVY, f"--help imports {sorted(tops)}"
+    assert seen["code"] == 0, done.stderr
+    return {name.split(".")[0] for name in seen["modules"]}, done.stdout
+
+
+def test_help_loads_no_heavy_library():
+    loaded, out = imports_of("--help")
+    assert "netguard" in out
+    assert not loaded & HEAVY, f"--help imports {sorted(loaded & HEAVY)}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "rules", "--today", "2026-11-22"),
+        ("explain", "T-001", "meet.chu.example", "tcp/443", "--rules", "rules"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_needs_no_daemon_loads_no_database(words):
+    loaded, _ = imports_of(*words)
+    assert not loaded & STORE, f"netguard {words[0]} imports {sorted(loaded & STORE)}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
