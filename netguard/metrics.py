@@ -107,7 +107,7 @@ def _guard(view: View) -> Iterator[Metric]:
     problems = GaugeMetricFamily(
         "netguard_problem", "1 while an enforcer is not at the plan in force", labels=["enforcer"]
     )
-    for enforcer in ("dns", "radius", "resume", "enforce", "store"):
+    for enforcer in ("dns", "radius", "radius-clients", "resume", "enforce", "store"):
         problems.add_metric([enforcer], float(enforcer in (guard.get("problems") or {})))
     yield problems
 

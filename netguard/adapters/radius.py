@@ -16,23 +16,31 @@ from urllib.parse import unquote
 
 from netguard.errors import EnforcementError
 
-TABLETS_MODULE = "netguard_tablets"
+# Areas first: a tablet must not be judged by an area that its entry does not know yet.
+MODULES = ("netguard_areas", "netguard_tablets")
 # Within about 2 s of its last load the module is not loaded again, and radmin says it was.
 SETTLE = 3.0
+# It takes milliseconds; a server that hangs must not hold up what else guard does.
+RADMIN_TIMEOUT = 3.0
 _MAX_LINE = 16384
 _MAX_READ = 1 << 20
 _BEGIN = b'{"t":"'
 
 
-async def reload_tablets(control: Path) -> None:
-    """Let FreeRADIUS load the tablets anew; raises EnforcementError, then the old ones stay."""
+async def reload(control: Path) -> None:
+    """Let FreeRADIUS load areas and tablets anew; raises EnforcementError, then the old ones stay."""
+    for module in MODULES:
+        await _hup(control, module)
+
+
+async def _hup(control: Path, module: str) -> None:
     try:
         process = await asyncio.create_subprocess_exec(
             "radmin",
             "-f",
             str(control),
             "-e",
-            f"hup {TABLETS_MODULE}",
+            f"hup {module}",
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -41,12 +49,12 @@ async def reload_tablets(control: Path) -> None:
     except FileNotFoundError as error:
         raise EnforcementError("the program radmin is missing, install freeradius") from error
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(RADMIN_TIMEOUT):
             out, _ = await process.communicate()
     except TimeoutError as error:
         process.kill()
         await process.wait()
-        raise EnforcementError("radmin did not end within 15 s") from error
+        raise EnforcementError(f"radmin did not end within {RADMIN_TIMEOUT:.0f} s") from error
     if process.returncode:
         words = out.decode(errors="replace").strip()[-500:]
         raise EnforcementError(f"FreeRADIUS did not reload, the old tablets stay: {words}")

@@ -165,9 +165,7 @@ def opened(path: Path, kind: Kind, at: datetime) -> Engine:
     with _said(path):
         if not path.exists():
             _create(path, kind, at)
-        if path.stat().st_size == 0:
-            # integrity_check calls an empty file sound.
-            raise DamagedStore(f"{path} is empty (0 bytes)")
+        _judge_header(path, kind)
         engine = _engine(path)
         try:
             step = _judged(engine, path, kind)
@@ -217,16 +215,27 @@ def _engine(path: Path) -> Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+        begin = connection.get_execution_options().get("begin", "BEGIN")
+        if begin:
+            connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _judge_header(path: Path, kind: Kind) -> None:
+    """Look at a file before SQLite does: it calls an empty one sound, and writes into any other."""
+    with path.open("rb") as file:
+        header = file.read(72)
+    if not header:
+        raise DamagedStore(f"{path} is empty (0 bytes)")
+    # https://sqlite.org/fileformat.html: the magic text, and at byte 68 whose file it is.
+    if header[:16] != b"SQLite format 3\0" or header[68:] != kind.application.to_bytes(4, "big"):
+        raise DamagedStore(f"{path} is not netguard's {kind.name}.db")
 
 
 def _judged(engine: Engine, path: Path, kind: Kind) -> str:
     """Return the step a database is at, once it is known to be sound and ours."""
     with engine.connect() as connection:
-        if (found := _pragma(connection, "application_id")) != kind.application:
-            raise DamagedStore(f"{path} is not netguard's {kind.name}.db (application id {found})")
         faults = connection.exec_driver_sql("PRAGMA integrity_check(3)").scalars().all()
         if faults != ["ok"]:
             raise DamagedStore(f"{path} is damaged: {'; '.join(map(str, faults))[:300]}")
@@ -303,15 +312,12 @@ def _keep_copy(engine: Engine, path: Path, kind: Kind) -> None:
     beside.unlink(missing_ok=True)
     _touch(beside)
     with engine.connect() as plain:
-        connection = plain.execution_options(isolation_level="AUTOCOMMIT")
+        # Outside of a transaction, as VACUUM wants it.
+        connection = plain.execution_options(begin="")
         connection.exec_driver_sql("VACUUM INTO ?", (str(beside),))
     _sync(beside)
     beside.rename(copy)
     _sync(path.parent)
-
-
-def _pragma(connection: Connection, name: str) -> object:
-    return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
 
 
 def _touch(path: Path) -> None:
@@ -334,13 +340,16 @@ def _said(path: Path) -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         raise _error(path, error.orig or error) from error
+    except UnicodeDecodeError as error:
+        # Python's sqlite3 cannot even say what is wrong: the text it was to quote is garbled.
+        raise DamagedStore(f"{path} is damaged: {error}") from error
     except (sqlite3.Error, OSError) as error:
         raise _error(path, error) from error
 
 
 def _error(path: Path, error: BaseException) -> StoreError:
     text = str(error)
-    for words in ("malformed", "not a database", "unsupported file format"):
+    for words in ("malformed", "not a database", "unsupported file format", "decode"):
         if words in text:
             return DamagedStore(f"{path} is damaged: {text}")
     for words, advice in (
@@ -349,6 +358,7 @@ def _error(path: Path, error: BaseException) -> StoreError:
         ("locked", "another program holds it, such as a backup; end that program"),
         ("readonly", "it cannot be written; see who owns it and how it is mounted"),
         ("Read-only", "it cannot be written; see who owns it and how it is mounted"),
+        ("Is a directory", "it is a folder; move it away"),
         ("unable to open", "it cannot be opened; see who owns it and its folder"),
         ("Permission", "it cannot be opened; see who owns it and its folder"),
     ):
@@ -369,8 +379,14 @@ class GuardStore(Store):
 
     @classmethod
     def open(cls, path: Path, at: datetime) -> "GuardStore":
-        """Open guard.db."""
-        return cls(path, opened(path, GUARD, at))
+        """Open guard.db; every loan in it can be read."""
+        held = cls(path, opened(path, GUARD, at))
+        try:
+            held.loans()
+        except BaseException:
+            held.close()
+            raise
+        return held
 
     def loans(self) -> dict[str, Loan]:
         """Return what is said of each tablet, by its id."""

@@ -89,6 +89,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _rule_commands(commands)
     _running_commands(commands)
+    _radius_commands(commands)
     _daemon_commands(commands)
     _lab_commands(commands)
     _other_commands(commands)
@@ -285,6 +286,31 @@ def _tablet_commands(commands: Commands) -> None:
     )
     audit.add_argument("--subject", metavar="ID", help="only this tablet or rules folder")
     _json(audit)
+
+
+def _radius_commands(commands: Commands) -> None:
+    radius = commands.add_parser(
+        "radius",
+        help="ask the running FreeRADIUS",
+        epilog="example:\n  netguard radius ask T-001 --vendor aruba-instant --ap AP-CAR-301",
+    )
+    radius.set_defaults(parser=radius)
+    words = radius.add_subparsers(dest="radius_word", metavar="WORD", required=True)
+    ask = _command(
+        words,
+        "ask",
+        "send a real request in a vendor's shape, and print the answer beside what the rules say",
+        "netguard radius ask T-001 --vendor aruba-instant --ap AP-CAR-301",
+        _late("cli.radius", "ask"),
+    )
+    ask.add_argument("tablet", help="a tablet's id, MAC or address, or a MAC of no inventory")
+    ask.add_argument("--vendor", default="hostapd", help="write the request as this vendor does")
+    ask.add_argument("--ap", help="name or BSSID of the access point")
+    ask.add_argument("--ssid", help="another network than the tablets'")
+    ask.add_argument("--site", help="ask as a NAS of this site (default: the tablet's home)")
+    ask.add_argument("--rules", type=Path, help=argparse.SUPPRESS)
+    ask.add_argument("--offline", action="store_true", help=argparse.SUPPRESS)
+    _json(ask)
 
 
 def _daemon_commands(commands: Commands) -> None:

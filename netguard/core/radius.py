@@ -58,6 +58,7 @@ class Type(IntEnum):
     EAP_MESSAGE = 79
     MESSAGE_AUTHENTICATOR = 80
     TUNNEL_PRIVATE_GROUP_ID = 81
+    ACCT_INTERIM_INTERVAL = 85
 
 
 class Status(IntEnum):

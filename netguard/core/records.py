@@ -15,6 +15,13 @@ from netguard.errors import BadValue
 STRANGER_RULES = frozenset({"unknown-mac", "private-mac"})
 _ANSWERS = frozenset({"accept", "reject"})
 _LONGEST = 64
+# How our FreeRADIUS calls the appliance when it asks itself (render/freeradius.py).
+SELF = "self."
+
+
+def is_own(record: Mapping[str, str]) -> bool:
+    """Say whether a record is about a question of our own, which nobody in the air has asked."""
+    return record.get("nas", "").startswith(SELF)
 
 
 @dataclass(frozen=True, slots=True)

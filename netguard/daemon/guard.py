@@ -14,14 +14,31 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from netguard.adapters import clock, control, files, netlink, nfnetlink, nft, radius, systemd
+from netguard.adapters import (
+    clock,
+    control,
+    files,
+    netlink,
+    nfnetlink,
+    nft,
+    radius,
+    radius_client,
+    systemd,
+)
 from netguard.core.names import Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
-from netguard.daemon import lending
+from netguard.daemon import lending, proof
 from netguard.daemon.process import pause, pulse, say, warn
 from netguard.daemon.register import Register
-from netguard.errors import BadValue, EnforcementError, NetguardError, Refused, StoreError
+from netguard.errors import (
+    BadValue,
+    EnforcementError,
+    NetguardError,
+    NotReachable,
+    Refused,
+    StoreError,
+)
 from netguard.render import dhcp, freeradius, names, nftables
 from netguard.rules.findings import Finding, errors
 from netguard.rules.folder import MAX_FILES, Folder, read_folder
@@ -62,6 +79,8 @@ class State:
     radius_loaded: float = 0.0
     # True until FreeRADIUS is known to have loaded the tablets: a crash may have come in between.
     radius_pending: bool = True
+    # Whom to ask about to see that the last change is in use: (site, MAC).
+    radius_subjects: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Guard:
@@ -286,30 +305,50 @@ class Guard:
 
     async def _radius(self, plan: Plan) -> None:
         folder = self.settings.paths.radius
+        if not (folder / radius_client.SECRET_FILE).exists():
+            secret = radius_client.new_secret()
+            await asyncio.to_thread(files.write, folder / radius_client.SECRET_FILE, secret, 0o640)
         clients = freeradius.clients(plan, str(self.settings.paths.radius_secrets))
         if await asyncio.to_thread(files.write, folder / "clients.conf", clients, 0o640):
             say("clients.conf changed: restart netguard-radius for it to count")
-        await asyncio.to_thread(files.write, folder / "areas", freeradius.areas(plan), 0o640)
-        changed = await asyncio.to_thread(
-            files.write, folder / "tablets", freeradius.tablets(plan), 0o640
-        )
-        self.state.radius_pending = self.state.radius_pending or changed
+        before = await asyncio.to_thread(_text, folder / "tablets")
+        tablets = freeradius.tablets(plan)
+        changed = [
+            await asyncio.to_thread(files.write, folder / name, text, 0o640)
+            for name, text in (("areas", freeradius.areas(plan)), ("tablets", tablets))
+        ]
+        if any(changed) or not self.state.radius_subjects:
+            self.state.radius_subjects = proof.changed(before, tablets)
+        self.state.radius_pending = self.state.radius_pending or any(changed)
         socket = self.settings.paths.radius_control
-        if not self.state.radius_pending or socket is None:
-            return
-        await asyncio.sleep(self._until_settled(socket))
-        try:
-            await radius.reload_tablets(socket)
-        except EnforcementError as error:
-            text = f"FreeRADIUS answers from the tablets before the last change: {error}"
-            # Tried again every few seconds: said once, and shown by status until it works.
-            if self.state.problems.get("radius") != text:
-                warn(text)
-            self.state.problems["radius"] = text
-            return
-        self.state.radius_pending = False
-        self.state.problems.pop("radius", None)
-        self.state.radius_loaded = clock.monotonic()
+        # A server that does not know its clients yet cannot be asked: its next start reads all.
+        if self.state.radius_pending and socket is not None and not self._clients_wait():
+            await self._reload_radius(plan, socket)
+
+    async def _reload_radius(self, plan: Plan, socket: Path) -> None:
+        """Reload and prove it; a second try, then say so and try again later."""
+        why = ""
+        for _ in range(2):
+            await asyncio.sleep(self._until_settled(socket))
+            try:
+                await radius.reload(socket)
+                self.state.radius_loaded = clock.monotonic()
+                why = await asyncio.to_thread(self._radius_disagrees, plan)
+            except (EnforcementError, NotReachable) as error:
+                why = str(error)
+            if not why:
+                self.state.radius_pending = False
+                self.state.problems.pop("radius", None)
+                return
+        text = f"FreeRADIUS does not answer by the last change, restart netguard-radius: {why}"
+        # Tried again every few seconds: said once, and shown by status until it works.
+        if self.state.problems.get("radius") != text:
+            warn(text)
+        self.state.problems["radius"] = text
+
+    def _radius_disagrees(self, plan: Plan) -> str:
+        subjects = self.state.radius_subjects
+        return proof.disagreement(self.settings, plan, subjects)
 
     def _until_settled(self, socket: Path) -> float:
         """Return the seconds until FreeRADIUS heeds a reload: not at once after a start or a load."""
@@ -488,8 +527,22 @@ class Guard:
         return {"audit": [lending.told(entry) for entry in found]}
 
     def _problems(self) -> dict[str, str]:
-        store = self.register.problem
-        return {**self.state.problems, **({"store": store} if store else {})}
+        found = dict(self.state.problems)
+        if self.register.problem:
+            found["store"] = self.register.problem
+        if self._clients_wait():
+            found["radius-clients"] = "clients.conf has changed: restart netguard-radius"
+        return found
+
+    def _clients_wait(self) -> bool:
+        """Say whether FreeRADIUS started before its clients changed: only a start reads them."""
+        socket = self.settings.paths.radius_control
+        clients = self.settings.paths.radius / "clients.conf"
+        try:
+            # The control socket is as old as the server that made it.
+            return socket is not None and socket.stat().st_mtime < clients.stat().st_mtime
+        except OSError:
+            return False
 
     # verbs
 
@@ -541,6 +594,13 @@ def _written() -> Iterator[None]:
         yield
     except OSError as error:
         raise EnforcementError(f"{error.filename or 'a file'}: {error.strerror}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _tablets(plan: Plan | None) -> dict[str, int]:

@@ -102,7 +102,14 @@ def digests(applied: Applied | None) -> str:
 
 def told(entry: Entry) -> dict[str, Any]:
     """Return a line of the audit as an answer."""
-    return asdict(entry) | {"before": json.loads(entry.before), "after": json.loads(entry.after)}
+    return asdict(entry) | {"before": _fields(entry.before), "after": _fields(entry.after)}
+
+
+def _fields(text: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError):
+        return {"text": text}
 
 
 def since(message: Message, now: datetime) -> datetime:

@@ -146,8 +146,8 @@ class Register:
             return "Nobody knows who is refused: nothing is put into force until this is repaired"
         count = sum(state in REFUSED for state in self.loans.values())
         return (
-            f"The {count} tablets that were refused stay refused; no rules and no loan can be "
-            "changed until this is repaired"
+            f"Who was refused stays refused ({count}); no rules and no loan can be changed until "
+            "this is repaired"
         )
 
     def _load(self) -> None:

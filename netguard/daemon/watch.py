@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from netguard.adapters import clock, control, files, radius, store, systemd, web
 from netguard.core.names import Mac
-from netguard.core.records import Asked, Stranger, met, read_asked
+from netguard.core.records import Asked, Stranger, is_own, met, read_asked
 from netguard.daemon.process import pause, pulse, say, warn
 from netguard.errors import BadValue, DamagedStore, NotReachable, Refused, StoreError
 from netguard.metrics import NetguardCollector
@@ -86,7 +86,9 @@ def _sorted_out(
     strangers: dict[Mac, Stranger] = {}
     known: dict[Mac, Asked] = {}
     for record in records:
-        asked = read_asked(record, now) if record and record.get("kind") == "admission" else None
+        if not record or record.get("kind") != "admission" or is_own(record):
+            continue
+        asked = read_asked(record, now)
         if asked is None:
             continue
         if asked.by_stranger:
@@ -169,6 +171,8 @@ class Watch:
         kind = (record or {}).get("kind", "")
         if record is None or kind not in {"admission", "accounting"}:
             view.bad_records += 1
+            return
+        if is_own(record):
             return
         self.records[kind] += 1
         view.last_record = clock.now().timestamp()

@@ -76,6 +76,7 @@ def _freeradius(where: Layout, record: Record) -> Program:
         "NETGUARD_RADIUS_ADDRESS": record.nas_gateway,
         "NETGUARD_RADIUS_AUTH_PORT": "1812",
         "NETGUARD_RADIUS_ACCT_PORT": "1813",
+        "NETGUARD_RADIUS_SELF_PORT": "18121",
         "TZ": midday(clock.now().hour),
     }
     argv = ("freeradius", "-f", "-l", "stdout", "-d", hooks, "-n", "radiusd")

@@ -5,10 +5,11 @@ into FreeRADIUS. The secrets are not here: each client includes a snippet that n
 Formats: FreeRADIUS 3.2, users(5) and raddb/clients.conf.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from netguard.core.plan import Binding, Plan, SitePlan
 from netguard.core.policy import Nas
+from netguard.core.records import SELF
 from netguard.errors import BadValue
 
 # What FreeRADIUS' %{urlquote:} leaves as it is (RFC 3986 2.3).
@@ -85,15 +86,40 @@ def _ap_key(ap: str) -> str:
 
 def clients(plan: Plan, secrets: str) -> str:
     """Return `clients.conf`; `secrets` is the folder of the snippets with each client's secret."""
-    blocks = (_client(site, nas, secrets) for site in plan.sites for nas in site.nas)
+    blocks = [
+        _client(nas.name, [*_nas(nas, secrets), *_site(site)])
+        for site in plan.sites
+        for nas in site.nas
+    ]
+    for number, site in enumerate(plan.sites):
+        # The appliance asks itself, as a NAS of each site: the proof after a reload.
+        name = self_name(site.name)
+        items = [
+            f"\tipaddr = {self_address(number)}",
+            f"\tshortname = {name}",
+            "\trequire_message_authenticator = yes",
+            "\t$INCLUDE ${netguard_data}/self.conf",
+            *_site(site),
+        ]
+        blocks.append(_client(name, items))
     return "# Made by netguard apply. The secrets are in the included files.\n" + "".join(blocks)
 
 
-def _client(site: SitePlan, nas: Nas, secrets: str) -> str:
-    return "\n".join([f"client {nas.name} {{", *_items(site, nas, secrets), "}", ""])
+def self_name(site: str) -> str:
+    """Return the name under which the appliance asks itself as a NAS of a site."""
+    return f"{SELF}{site}"
 
 
-def _items(site: SitePlan, nas: Nas, secrets: str) -> Iterator[str]:
+def self_address(number: int) -> str:
+    """Return the loopback address from which it asks for the n-th site of the plan."""
+    return f"127.0.77.{number + 1}"
+
+
+def _client(name: str, items: Iterable[str]) -> str:
+    return "\n".join([f"client {name} {{", *items, "}", ""])
+
+
+def _nas(nas: Nas, secrets: str) -> Iterator[str]:
     family = "ipaddr" if nas.address.version == 4 else "ipv6addr"
     single = nas.address.prefixlen == nas.address.max_prefixlen
     yield f"\t{family} = {nas.address.network_address if single else nas.address}"
@@ -101,6 +127,10 @@ def _items(site: SitePlan, nas: Nas, secrets: str) -> Iterator[str]:
     # 'auto' does not exist here: it is decided by the first packet and forgotten at a restart.
     required = "yes" if nas.message_authenticator == "required" else "no"
     yield f"\trequire_message_authenticator = {required}"
+    yield f"\t$INCLUDE {_plain(secrets)}/{nas.secret_file}.conf"
+
+
+def _site(site: SitePlan) -> Iterator[str]:
     yield f"\tnetguard_site = {site.name}"
     if any(ap.endswith("*") for area in site.areas for ap in area.aps):
         yield "\tnetguard_patterns = yes"
@@ -108,7 +138,6 @@ def _items(site: SitePlan, nas: Nas, secrets: str) -> Iterator[str]:
         yield f"\tnetguard_enrolment = {site.enrolment_vlan}"
     if site.refuse_other_networks:
         yield f'\tnetguard_ssid = "{_plain(site.ssid)}"'
-    yield f"\t$INCLUDE {_plain(secrets)}/{nas.secret_file}.conf"
 
 
 def _plain(text: str) -> str:

@@ -75,6 +75,7 @@ class _Users(Model):
 
 class _Listen(Model):
     web: Annotated[tuple[str, int], read_by(_listen)] = ("127.0.0.1", 9869)
+    radius_self: Annotated[tuple[str, int], read_by(_listen)] = ("127.0.0.1", 18121)
 
 
 class _SettingsFile(Model):
@@ -101,6 +102,7 @@ def read_settings(path: Path) -> Settings:
         users=Users(**dict(given.users)),
         web_host=host,
         web_port=port,
+        radius_self=given.listen.radius_self,
     )
 
 

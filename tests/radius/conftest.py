@@ -81,8 +81,9 @@ class Server:
         shutil.copytree(ROOT / "radius_hooks", self.hooks)
         (self.data / "tablets").write_text(TABLETS)
         (self.data / "areas").write_text("")
+        (self.data / "self.conf").write_text(f"secret = {'5a' * 24}\n")
         (self.data / "clients.conf").write_text(CLIENTS)
-        self.auth, self.acct = free_ports(2)
+        self.auth, self.acct, self.own = free_ports(3)
         self.environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "NETGUARD_RADIUS_DATA": str(self.data),
@@ -91,6 +92,7 @@ class Server:
             "NETGUARD_RADIUS_ADDRESS": "127.0.0.1",
             "NETGUARD_RADIUS_AUTH_PORT": str(self.auth),
             "NETGUARD_RADIUS_ACCT_PORT": str(self.acct),
+            "NETGUARD_RADIUS_SELF_PORT": str(self.own),
             # Hours are judged by the server's clock; here it is always midday.
             "TZ": midday(clock.now().hour),
         }
