@@ -1,0 +1,159 @@
+"""Who is refused stays refused, whatever becomes of the files; nobody is refused by a rumour."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+
+from netguard.adapters.store import Entry, Loan
+from netguard.daemon.register import Register
+from netguard.errors import NewerStore, StoreError
+
+NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+AT = NOW.isoformat()
+
+
+def opened(state):
+    register = Register(state)
+    register.open(NOW)
+    return register
+
+
+def say(register, tablet, state):
+    register.change(
+        Loan(tablet, state, AT, "alice", ""), Entry(AT, "alice", "loan", tablet, "{}", "{}")
+    )
+
+
+@pytest.fixture
+def state(tmp_path):
+    """A state folder in which T-001 is stolen, T-002 lent and T-003 was lost and found."""
+    register = opened(tmp_path)
+    assert (register.loans, register.problem, register.is_open) == ({}, "", True)
+    for tablet, word in (
+        ("T-001", "stolen"), ("T-002", "lent"), ("T-003", "lost"), ("T-003", "stock"),
+    ):  # fmt: skip
+        say(register, tablet, word)
+    register._close()
+    return tmp_path
+
+
+def test_what_was_said_is_there_after_a_start(state):
+    register = opened(state)
+    assert register.loans == {"T-001": "stolen", "T-002": "lent", "T-003": "stock"}
+    assert register.problem == ""
+    assert len(register.audit(datetime.min.replace(tzinfo=UTC), "")) == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish" * 999, None])
+def test_a_lost_store_is_made_anew_and_refuses_whom_it_refused(state, damage):
+    file = state / "guard.db"
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage)
+    register = opened(state)
+    assert register.is_open
+    assert register.loans == {"T-001": "stolen"}
+    verbs = [
+        (e.verb, e.subject, e.who) for e in register.audit(datetime.min.replace(tzinfo=UTC), "")
+    ]
+    assert verbs == [("restored", "guard.db", "guard"), ("restored", "T-001", "guard")]
+    if damage is None:
+        return
+    # Said until a person has looked at it and taken the damaged file away.
+    moved = state / "guard.db.damaged-1"
+    assert moved.read_bytes() == damage
+    assert f"then remove {moved}" in register.problem
+    said = register.problem
+    register._close()
+    assert opened(state).problem == said
+    moved.unlink()
+    assert opened(state).problem == ""
+    assert opened(state).loans == {"T-001": "stolen"}
+
+
+def test_a_store_from_a_backup_opens_nobody_who_was_refused_since(state):
+    shutil.copy(state / "guard.db", state / "backup")
+    register = opened(state)
+    say(register, "T-009", "stolen")
+    say(register, "T-001", "stock")
+    register._close()
+    shutil.copy(state / "backup", state / "guard.db")
+    # Newer lines of the audit are gone with the newer file: the note knows, and both are refused.
+    assert opened(state).loans == {
+        "T-001": "stolen", "T-002": "lent", "T-003": "stock", "T-009": "stolen",
+    }  # fmt: skip
+
+
+def test_with_store_and_note_both_gone_nobody_is_taken_for_harmless(state):
+    (state / "guard.db").write_bytes(b"rubbish" * 999)
+    (state / "refused.json").write_text("rubbish")
+    for _ in range(2):
+        register = opened(state)
+        assert register.loans is None
+        assert not register.is_open
+        assert "Nobody knows who is refused" in register.problem
+        assert f"put a sound copy back as {state}/guard.db" in register.problem
+        with pytest.raises(StoreError, match="Nobody knows"):
+            say(register, "T-005", "lost")
+    (state / "guard.db.damaged-1").unlink()
+    (state / "refused.json").unlink()
+    assert opened(state).loans == {}, "a person has decided to begin anew"
+
+
+def test_an_altered_note_is_no_note(state):
+    body = json.loads((state / "refused.json").read_text())
+    body["refused"] = {}
+    (state / "refused.json").write_text(json.dumps(body))
+    (state / "guard.db").write_bytes(b"")
+    assert opened(state).loans is None
+
+
+def test_a_sound_store_needs_no_note_and_writes_it_anew(state):
+    (state / "refused.json").unlink()
+    assert opened(state).loans["T-001"] == "stolen"
+    assert json.loads((state / "refused.json").read_text())["refused"] == {"T-001": "stolen"}
+
+
+def test_a_store_that_cannot_be_opened_for_now_keeps_who_is_refused_and_comes_back(state):
+    (state / "guard.db").rename(state / "away")
+    (state / "guard.db").mkdir()
+    register = opened(state)
+    assert register.loans == {"T-001": "stolen"}
+    assert "Who was refused stays refused (1)" in register.problem
+    with pytest.raises(StoreError):
+        say(register, "T-005", "lost")
+    (state / "guard.db").rmdir()
+    (state / "away").rename(state / "guard.db")
+    register.open(NOW)
+    assert register.problem == ""
+    assert register.loans == {"T-001": "stolen", "T-002": "lent", "T-003": "stock"}
+
+
+def test_a_note_that_cannot_be_written_does_not_undo_what_is_stored(state):
+    (state / "refused.json").unlink()
+    (state / "refused.json").mkdir()
+    register = opened(state)
+    say(register, "T-007", "stolen")
+    assert register.loans["T-007"] == "stolen"
+    assert register.problem == ""
+
+
+def test_a_first_start_that_cannot_store_refuses_nobody_and_changes_nothing(tmp_path):
+    (tmp_path / "state").touch()
+    register = opened(tmp_path / "state")
+    assert register.loans == {}
+    assert not register.is_open
+    assert "no rules and no loan can be changed" in register.problem
+
+
+def test_a_newer_store_ends_the_daemon(state):
+    import sqlite3
+
+    with sqlite3.connect(state / "guard.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0099'")
+    connection.close()
+    with pytest.raises(NewerStore):
+        opened(state)
