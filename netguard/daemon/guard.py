@@ -6,42 +6,25 @@ is on no packet's path: killed or hung, the kernel goes on with the last plan.
 """
 
 import asyncio
-import base64
-import binascii
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
-from netguard.adapters import (
-    clock,
-    control,
-    files,
-    netlink,
-    nfnetlink,
-    nft,
-    radius,
-    radius_client,
-    systemd,
-)
+from netguard.adapters import clock, control, files, nfnetlink, systemd
 from netguard.core.names import Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
-from netguard.daemon import lending, proof
+from netguard.daemon import incoming, lending
+from netguard.daemon.fence import Fence
 from netguard.daemon.process import pause, pulse, say, warn
+from netguard.daemon.radius_server import RadiusServer
+from netguard.daemon.refusals import Refusals
 from netguard.daemon.register import Register
-from netguard.errors import (
-    BadValue,
-    EnforcementError,
-    NetguardError,
-    NotReachable,
-    Refused,
-    StoreError,
-)
-from netguard.render import dhcp, freeradius, names, nftables
-from netguard.rules.findings import Finding, errors
-from netguard.rules.folder import MAX_FILES, Folder, read_folder
+from netguard.errors import BadValue, EnforcementError, NetguardError, Refused, StoreError
+from netguard.render import dhcp, names
+from netguard.rules.findings import errors
+from netguard.rules.folder import Folder, read_folder
 from netguard.rules.load import load
 from netguard.settings import Settings
 
@@ -49,17 +32,6 @@ BELT_INTERVAL = 2.0
 AUDIT_INTERVAL = 30.0
 # What could not be brought into force or stored is tried again after this.
 RETRY_INTERVAL = 5.0
-KEPT_DRIFTS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """One change by somebody else: when it was seen, what it was, who made it, and the repair."""
-
-    at: str
-    what: str
-    by: str
-    repaired: bool
 
 
 @dataclass(slots=True)
@@ -69,18 +41,7 @@ class State:
     applied: files.Applied | None = None
     policy: Policy | None = None
     plan: Plan | None = None
-    digest: str = ""
-    drifts: int = 0
-    drift: list[Drift] = field(default_factory=list)
-    own_pids: list[int] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
-    foreign: list[str] = field(default_factory=list)
-    belt: bool = False
-    radius_loaded: float = 0.0
-    # True until FreeRADIUS is known to have loaded the tablets: a crash may have come in between.
-    radius_pending: bool = True
-    # Whom to ask about to see that the last change is in use: (site, MAC).
-    radius_subjects: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Guard:
@@ -91,13 +52,17 @@ class Guard:
         self.state = State()
         self.copies = files.Copies(settings.paths.state)
         self.register = Register(settings.paths.state)
+        self.fence = Fence(settings.paths.state)
+        self.radius = RadiusServer(settings)
         # One change at a time: apply, repair and audit never interleave.
         self.busy = asyncio.Lock()
+        self.refusals: Refusals | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Guard until told to end."""
         with files.lock(self.settings.paths.run / "guard.lock", "guard"):
             monitor = nfnetlink.Monitor()
+            self.refusals = Refusals()
             try:
                 await self._resume()
                 server = await control.serve(
@@ -113,6 +78,7 @@ class Guard:
                     await stop.wait()
                     server.close()
             finally:
+                self.refusals.close()
                 monitor.close()
                 self.settings.guard_socket.unlink(missing_ok=True)
 
@@ -130,9 +96,7 @@ class Guard:
 
     async def _resume(self) -> None:
         """Start from what is stored: the last good copy, else a blocked table."""
-        held = await nft.read(nftables.FAMILY, nftables.TABLE, frozenset())
-        if held is None:
-            await nft.load(nftables.blocked())
+        await self.fence.close()
         # After the table: whatever the store says or lacks, nothing stands open meanwhile.
         await asyncio.to_thread(self.register.open, clock.now())
         await self._resume_copy()
@@ -169,7 +133,7 @@ class Guard:
     ) -> tuple[Policy, Plan]:
         loaded = load(folder, today=clock.today(), allow_empty=allow_empty, previous=previous)
         if loaded.policy is None:
-            raise Refused(_listed(errors(loaded.findings)))
+            raise Refused(incoming.listed(errors(loaded.findings)))
         return loaded.policy, self._plan(loaded.policy)
 
     def _plan(self, policy: Policy) -> Plan:
@@ -179,7 +143,7 @@ class Guard:
 
     async def apply(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Check, copy, put into force; on failure nothing has changed."""
-        folder = _folder(message)
+        folder = incoming.folder(message)
         async with self.busy:
             previous = self.state.policy
             known = {t.id: t.mac for t in previous.tablets.values()} if previous else None
@@ -238,7 +202,7 @@ class Guard:
     async def _back_to_last(self) -> None:
         if self.state.plan is None:
             with contextlib.suppress(EnforcementError):
-                await nft.load(nftables.blocked())
+                await self.fence.bring(None)
             return
         try:
             await self._enforce(self.state.plan)
@@ -253,36 +217,10 @@ class Guard:
             await self._enforce_all(plan)
 
     async def _enforce_all(self, plan: Plan) -> None:
-        await self._kernel(plan)
-        interfaces = [i for site in plan.sites for i in site.interfaces]
-        changed = await asyncio.to_thread(netlink.ensure_belt, interfaces, nftables.BELT_MARK)
-        if changed:
-            say("belt", changed=changed)
-        self.state.belt = True
+        await self.fence.bring(plan)
         await self._names(plan)
         await asyncio.to_thread(self._dhcp, plan)
-        await self._radius(plan)
-
-    async def _kernel(self, plan: Plan) -> None:
-        learned = frozenset(nftables.learned_sets(plan))
-        held = await nft.read(nftables.FAMILY, nftables.TABLE, learned)
-        stale = nftables.leftovers(plan, held.chains, held.sets, held.counters) if held else []
-        script = nftables.render(plan, stale)
-        try:
-            await nft.check(script)
-        except EnforcementError as error:
-            if "File exists" not in str(error):
-                raise
-            # An object changed its type or size: replace the table in one transaction. Learned
-            # addresses go with it and are put back by the name proxy; nothing is open in between.
-            script = nftables.replacement(plan)
-            await nft.check(script)
-        self.state.own_pids = [*self.state.own_pids[-9:], await nft.load(script)]
-        now = await nft.read(nftables.FAMILY, nftables.TABLE, learned)
-        if now is None:
-            raise EnforcementError("the kernel took the ruleset and has no table")
-        self.state.digest = now.digest
-        self.state.foreign = await nft.foreign_tables(nftables.FAMILY, nftables.TABLE)
+        await self.radius.bring(plan)
 
     async def _names(self, plan: Plan) -> None:
         path = self.settings.paths.state / "dns.json"
@@ -303,62 +241,6 @@ class Guard:
             say("dnsmasq.conf changed: restart netguard-dhcp for it to count")
         files.write(folder / "hosts.d" / "netguard", dhcp.hosts(plan))
 
-    async def _radius(self, plan: Plan) -> None:
-        folder = self.settings.paths.radius
-        if not (folder / radius_client.SECRET_FILE).exists():
-            secret = radius_client.new_secret()
-            await asyncio.to_thread(files.write, folder / radius_client.SECRET_FILE, secret, 0o640)
-        clients = freeradius.clients(plan, str(self.settings.paths.radius_secrets))
-        if await asyncio.to_thread(files.write, folder / "clients.conf", clients, 0o640):
-            say("clients.conf changed: restart netguard-radius for it to count")
-        before = await asyncio.to_thread(_text, folder / "tablets")
-        tablets = freeradius.tablets(plan)
-        changed = [
-            await asyncio.to_thread(files.write, folder / name, text, 0o640)
-            for name, text in (("areas", freeradius.areas(plan)), ("tablets", tablets))
-        ]
-        if any(changed) or not self.state.radius_subjects:
-            self.state.radius_subjects = proof.changed(before, tablets)
-        self.state.radius_pending = self.state.radius_pending or any(changed)
-        socket = self.settings.paths.radius_control
-        # A server that does not know its clients yet cannot be asked: its next start reads all.
-        if self.state.radius_pending and socket is not None and not self._clients_wait():
-            await self._reload_radius(plan, socket)
-
-    async def _reload_radius(self, plan: Plan, socket: Path) -> None:
-        """Reload and prove it; a second try, then say so and try again later."""
-        why = ""
-        for _ in range(2):
-            await asyncio.sleep(self._until_settled(socket))
-            try:
-                await radius.reload(socket)
-                self.state.radius_loaded = clock.monotonic()
-                why = await asyncio.to_thread(self._radius_disagrees, plan)
-            except (EnforcementError, NotReachable) as error:
-                why = str(error)
-            if not why:
-                self.state.radius_pending = False
-                self.state.problems.pop("radius", None)
-                return
-        text = f"FreeRADIUS does not answer by the last change, restart netguard-radius: {why}"
-        # Tried again every few seconds: said once, and shown by status until it works.
-        if self.state.problems.get("radius") != text:
-            warn(text)
-        self.state.problems["radius"] = text
-
-    def _radius_disagrees(self, plan: Plan) -> str:
-        subjects = self.state.radius_subjects
-        return proof.disagreement(self.settings, plan, subjects)
-
-    def _until_settled(self, socket: Path) -> float:
-        """Return the seconds until FreeRADIUS heeds a reload: not at once after a start or a load."""
-        waits = [self.state.radius_loaded + radius.SETTLE - clock.monotonic()]
-        with contextlib.suppress(OSError):
-            # The socket is as old as the server that made it.
-            age = clock.now().timestamp() - socket.stat().st_mtime
-            waits.append(radius.SETTLE - max(0.0, age))
-        return max(0.0, *waits)
-
     # what others do
 
     async def _watch_changes(self, monitor: nfnetlink.Monitor, stop: asyncio.Event) -> None:
@@ -378,70 +260,20 @@ class Guard:
             loop.remove_reader(monitor.socket)
 
     async def _judge_changes(self, changes: list[nfnetlink.Change] | None) -> None:
-        """Compare the kernel with the plan when a change could matter; repair what does."""
-        plan = self.state.plan
-        if plan is None:
-            if changes and await nft.read(nftables.FAMILY, nftables.TABLE, frozenset()) is None:
-                await nft.load(nftables.blocked())
+        drift = await self.fence.judge(changes, self.state.plan)
+        if drift is None:
             return
-        learned = frozenset(nftables.learned_sets(plan))
-        elements = frozenset({"new element", "deleted element"})
-        serious = [
-            change
-            for change in changes or []
-            if change.pid not in self.state.own_pids
-            and not (change.kinds <= elements and change.sets <= learned)
-        ]
-        if changes is not None and not serious:
-            return
-        held = await nft.read(nftables.FAMILY, nftables.TABLE, learned)
-        self.state.foreign = await nft.foreign_tables(nftables.FAMILY, nftables.TABLE)
-        if held is not None and held.digest == self.state.digest:
-            return
-        what = sorted({kind for change in serious for kind in change.kinds}) or [
-            "changes were lost"
-        ]
-        by = sorted({f"{c.program} (pid {c.pid})" for c in serious}) or ["unknown"]
-        await self._repair(plan, ", ".join(what), ", ".join(by))
-
-    async def _repair(self, plan: Plan, what: str, by: str) -> None:
-        at = clock.now().isoformat(timespec="milliseconds")
-        warn("the ruleset was changed by somebody else, repairing", what=what, by=by)
-        try:
-            await self._kernel(plan)
-        except EnforcementError as error:
-            self._record(Drift(at, what, by, repaired=False))
-            warn("the ruleset could not be repaired; the belt holds", why=str(error))
-            return
-        await self._tell_dns("resync")
-        self._record(Drift(at, what, by, repaired=True))
-        say("repaired", at=clock.now().isoformat(timespec="milliseconds"))
-
-    def _record(self, drift: Drift) -> None:
-        self.state.drifts += 1
-        self.state.drift = [*self.state.drift[-KEPT_DRIFTS + 1 :], drift]
+        if drift.repaired and self.state.plan is not None:
+            # Learned addresses went with the table; only now is all as it was.
+            await self._tell_dns("resync")
+        self.fence.record(drift)
 
     async def _keep_belt(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await pause(stop, BELT_INTERVAL)
-            plan = self.state.plan
-            if plan is None or stop.is_set():
-                continue
-            async with self.busy:
-                interfaces = [i for site in plan.sites for i in site.interfaces]
-                try:
-                    changed = await asyncio.to_thread(
-                        netlink.ensure_belt, interfaces, nftables.BELT_MARK
-                    )
-                except (EnforcementError, OSError) as error:
-                    self.state.belt = False
-                    warn("the belt could not be checked", why=str(error))
-                    continue
-                self.state.belt = True
-                if changed:
-                    at = clock.now().isoformat(timespec="milliseconds")
-                    self._record(Drift(at, "belt: " + "; ".join(changed), "unknown", repaired=True))
-                    warn("the belt was changed by somebody else, repaired", changed=changed)
+            if self.state.plan is not None and not stop.is_set():
+                async with self.busy:
+                    await self.fence.keep_belt(self.state.plan)
 
     async def _audit(self, stop: asyncio.Event) -> None:
         """Compare the whole table now and then: news can be lost, the kernel's state cannot."""
@@ -473,9 +305,9 @@ class Guard:
             return
         if "enforce" in self.state.problems:
             await self._enforce_or_say(plan)
-        elif self.state.radius_pending:
+        elif self.radius.pending:
             with contextlib.suppress(OSError):
-                await self._radius(plan)
+                await self.radius.bring(plan)
 
     # loans
 
@@ -527,22 +359,33 @@ class Guard:
         return {"audit": [lending.told(entry) for entry in found]}
 
     def _problems(self) -> dict[str, str]:
-        found = dict(self.state.problems)
+        found = {**self.state.problems, **self.radius.problems()}
         if self.register.problem:
             found["store"] = self.register.problem
-        if self._clients_wait():
-            found["radius-clients"] = "clients.conf has changed: restart netguard-radius"
         return found
 
-    def _clients_wait(self) -> bool:
-        """Say whether FreeRADIUS started before its clients changed: only a start reads them."""
-        socket = self.settings.paths.radius_control
-        clients = self.settings.paths.radius / "clients.conf"
-        try:
-            # The control socket is as old as the server that made it.
-            return socket is not None and socket.stat().st_mtime < clients.stat().st_mtime
-        except OSError:
-            return False
+    # the panic switch
+
+    async def pull(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Block everything of the tablets, or put the plan back; nothing is ever more open."""
+        block = message.get("block")
+        if not isinstance(block, bool):
+            raise BadValue("syntax", "fence needs `block`, true or false")
+        async with self.busy:
+            was = self.fence.blocked
+            entry = lending.line(clock.now(), caller.name, message, "fence", "all tablets")
+            words = {True: "blocked", False: "as planned"}
+            entry = replace(entry, before=words[was], after=words[block])
+            if block:
+                # First the fence, then the book: in a panic nothing may stand in the way.
+                await self.fence.pull(self.state.plan, block=True)
+            with contextlib.suppress(StoreError):
+                await asyncio.to_thread(self.register.record, entry)
+            if not block:
+                await self.fence.pull(self.state.plan, block=False)
+                await self._tell_dns("resync")
+        say("fence", blocked=block, by=entry.who)
+        return {"blocked": block, "changed": was != block}
 
     # verbs
 
@@ -552,9 +395,11 @@ class Guard:
             "apply": control.Offer(self.apply),
             "status": control.Offer(self.status, watch),
             "counters": control.Offer(self.counters, watch),
+            "denials": control.Offer(self.denials, watch),
             "tablet": control.Offer(self.tablet),
             "loans": control.Offer(self.loans),
             "audit": control.Offer(self.audit),
+            "fence": control.Offer(self.pull),
         }
 
     async def status(self, caller: control.Caller, message: control.Message) -> control.Message:
@@ -568,23 +413,25 @@ class Guard:
             "loans": dict(Counter((self.register.loans or {}).values())),
             "tablets": _tablets(plan),
             "sites": [site.name for site in plan.sites] if plan else [],
-            "drifts": self.state.drifts,
-            "drift": [asdict(drift) for drift in self.state.drift],
-            "belt": self.state.belt,
-            "foreign_tables": self.state.foreign,
+            **self.fence.shown(),
             "problems": self._problems(),
         }
+
+    async def denials(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return the last refused packets, after the number that the caller has seen."""
+        number = message.get("after", 0)
+        if not isinstance(number, int) or self.refusals is None:
+            raise BadValue("syntax", "denials needs `after`, a number")
+        plan = self.state.plan
+        tablets = {b.mac: b.tablet for b in (*plan.bindings, *plan.lost)} if plan else {}
+        return self.refusals.since(number, tablets)
 
     async def counters(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Return the packets each rule has counted."""
         plan = self.state.plan
         if plan is None:
             return {"counters": {}}
-        learned = frozenset(nftables.learned_sets(plan))
-        held = await nft.read(nftables.FAMILY, nftables.TABLE, learned)
-        rules = nftables.counters(plan)
-        counted = held.counters if held is not None else {}
-        return {"counters": {rule: list(counted.get(name, (0, 0))) for name, rule in rules.items()}}
+        return {"counters": await self.fence.counted(plan)}
 
 
 @contextlib.contextmanager
@@ -593,14 +440,8 @@ def _written() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise EnforcementError(f"{error.filename or 'a file'}: {error.strerror}") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+        name = error.filename2 or error.filename or "a file"
+        raise EnforcementError(f"{name} cannot be written: {error.strerror}") from error
 
 
 def _tablets(plan: Plan | None) -> dict[str, int]:
@@ -608,34 +449,6 @@ def _tablets(plan: Plan | None) -> dict[str, int]:
     for binding in plan.bindings if plan else ():
         counts[binding.site] = counts.get(binding.site, 0) + 1
     return counts
-
-
-def _listed(findings: list[Finding]) -> str:
-    first = "\n".join(finding.render() for finding in findings[:20])
-    rest = len(findings) - 20
-    return first + (f"\nand {rest} more" if rest > 0 else "")
-
-
-def _folder(message: control.Message) -> Folder:
-    """Rebuild the folder that the caller read; its names and bytes are hostile until judged."""
-    body = message.get("files")
-    if not isinstance(body, dict) or not 0 < len(body) <= MAX_FILES:
-        raise BadValue("syntax", "apply needs the files of a rules folder")
-    contents: dict[str, bytes] = {}
-    for name, data in body.items():
-        path = Path(name)
-        if (
-            path.is_absolute()
-            or ".." in path.parts
-            or len(path.parts) > 3
-            or not name.isprintable()
-        ):
-            raise BadValue("syntax", f"{name!r} is no file of a rules folder")
-        try:
-            contents[name] = base64.b64decode(data, validate=True)
-        except (binascii.Error, TypeError, ValueError) as error:
-            raise BadValue("syntax", f"{name!r} is not base64") from error
-    return Folder(str(message.get("name", "rules"))[:200], contents)
 
 
 def _log_refusal(text: str) -> None:
