@@ -89,6 +89,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _rule_commands(commands)
     _running_commands(commands)
+    _fence_commands(commands)
     _radius_commands(commands)
     _daemon_commands(commands)
     _lab_commands(commands)
@@ -286,6 +287,35 @@ def _tablet_commands(commands: Commands) -> None:
     )
     audit.add_argument("--subject", metavar="ID", help="only this tablet or rules folder")
     _json(audit)
+
+
+def _fence_commands(commands: Commands) -> None:
+    fence = commands.add_parser(
+        "fence",
+        help="the panic switch: block everything of the tablets, or put the plan back",
+        epilog="example:\n  netguard fence block --note 'worm in cardio-3'\n  netguard fence restore",
+    )
+    fence.set_defaults(parser=fence)
+    words = fence.add_subparsers(dest="fence_word", metavar="WORD", required=True)
+    for name, help_ in (
+        ("block", "let nothing of the tablets pass, also after a restart"),
+        ("restore", "put the plan in force back; never more than that"),
+    ):
+        word = _command(words, name, help_, f"netguard fence {name}", _late("cli.fence", "fence"))
+        word.add_argument("--by", help="who does it, for the records (default: the user)")
+        word.add_argument("--note", help="why, for the records")
+        _json(word)
+    denials = _command(
+        commands,
+        "denials",
+        "show refused packets: who, where to, which rule",
+        "netguard denials --follow --tablet T-001",
+        _late("cli.fence", "denials"),
+    )
+    denials.add_argument("--follow", action="store_true", help="go on as they come")
+    denials.add_argument("--tablet", metavar="ID", help="of this tablet only")
+    denials.add_argument("--limit", type=int, metavar="N", help="the newest N to begin with")
+    denials.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _radius_commands(commands: Commands) -> None:

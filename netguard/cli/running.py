@@ -137,7 +137,11 @@ def _wrong(guard: dict[str, Any], dns: dict[str, Any] | None) -> list[str]:
     wrong = [f"{enforcer}: {why}" for enforcer, why in guard["problems"].items()]
     if guard["applied"] is None:
         wrong.append("no plan in force, the tablets' side is blocked: netguard apply DIR")
-    elif not guard["belt"]:
+    if guard["fence_blocked"]:
+        wrong.append(
+            "the fence is blocked by hand, nothing of the tablets passes: netguard fence restore"
+        )
+    if guard["applied"] is not None and not guard["belt"]:
         wrong.append("the belt (routing rules) is not in place")
     if dns is None:
         wrong.append("the name proxy does not answer: no new name opens, established calls go on")

@@ -9,6 +9,7 @@ who sends; then established flows by their mark; then the group's services; then
 
 from collections.abc import Iterable, Iterator
 
+from netguard.core.denials import PREFIX
 from netguard.core.names import Network, Ports
 from netguard.core.plan import Grant, GroupPlan, Plan, ServicePlan
 from netguard.core.verdict import NOISE_PORTS
@@ -19,6 +20,8 @@ LOG_GROUP = 5
 BELT_MARK = 0x1
 # Longer than the longest lifetime that learning.lifetime gives, in case an element had none.
 DEFAULT_TIMEOUT = "2h"
+# Refusals that a person may be asked about: they go to the log, at a bounded rate.
+LOGGED = ("protected", "loan", "unknown_mac", "anti_spoof", "isolation")
 BUILT_IN = (
     "protected",
     "protected_reply",
@@ -105,7 +108,18 @@ def chain_names(plan: Plan) -> tuple[str, ...]:
     """Return the names of all chains, each after the chains it jumps to."""
     pairs = [_grant_chain(grant) for grant in plan.grants if _is_remote(plan, grant)]
     groups = [_group_chain(group) for group in plan.groups]
-    return (*pairs, *groups, "from_tablet", "early", "intercept", "input", "forward", "nat_out")
+    refusals = [f"x_{name}" for name in LOGGED]
+    return (
+        *pairs,
+        *groups,
+        *refusals,
+        "from_tablet",
+        "early",
+        "intercept",
+        "input",
+        "forward",
+        "nat_out",
+    )
 
 
 def set_names(plan: Plan) -> tuple[str, ...]:
@@ -299,6 +313,8 @@ def _chains(plan: Plan) -> Iterator[str]:
             yield from _block(_grant_chain(grant), _grant_rules(plan, grant))
     for group in plan.groups:
         yield from _block(_group_chain(group), _group_rules(plan, group))
+    for name in LOGGED:
+        yield from _block(f"x_{name}", _refusal(plan, name))
     yield from _block("from_tablet", _from_tablet())
     yield from _block("early", ["iifname @tablet_if jump from_tablet"])
     yield from _block("intercept", _intercept(plan))
@@ -337,31 +353,36 @@ def _group_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
             yield f"ip daddr @{_static_set(service, 4)} jump {chain}"
         if service.domains:
             yield f"ip daddr @{learned_set(name, 4)} jump {chain}"
-    yield _log(f"deny:{group.name}", plan)
+    yield _log(f"{group.name}/deny", plan)
     refusal = "drop" if group.deny == "drop" else "reject with icmpx type admin-prohibited"
     yield f"counter name {counter(f'{group.name}/deny')} {refusal}"
 
 
-def _log(what: str, plan: Plan) -> str:
+def _refusal(plan: Plan, name: str) -> Iterator[str]:
+    yield _log(name.replace("_", "-"), plan)
+    yield f"counter name c_{name} drop"
+
+
+def _log(rule: str, plan: Plan) -> str:
     unit = {"s": "second", "m": "minute", "h": "hour", "d": "day"}[plan.log_rate[-1]]
     rate = plan.log_rate.split("/")[0]
     # limit before log: a curious app must not fill a disk. The counter counts every packet.
     return (
-        f'limit rate {rate}/{unit} burst {plan.log_burst} packets log prefix "netguard:{what}:" '
+        f'limit rate {rate}/{unit} burst {plan.log_burst} packets log prefix "{PREFIX}{rule}:" '
         f"group {LOG_GROUP}"
     )
 
 
 def _from_tablet() -> Iterator[str]:
-    yield "ip daddr @protected4 counter name c_protected drop"
-    yield "ip6 daddr @protected6 counter name c_protected drop"
+    yield "ip daddr @protected4 goto x_protected"
+    yield "ip6 daddr @protected6 goto x_protected"
     # Before everything that answers or accepts: it gets no address, no name and no time either.
-    yield "ether saddr @lost_mac counter name c_loan drop"
+    yield "ether saddr @lost_mac goto x_loan"
     # RFC 2131 4.1: a client without an address asks from 0.0.0.0.
     yield "ip saddr 0.0.0.0 udp dport 67 accept"
     yield "meta nfproto ipv6 counter name c_ipv6 drop"
-    yield "iifname . ether saddr != @tablets counter name c_unknown_mac drop"
-    yield "iifname . ether saddr . ip saddr != @bind4 counter name c_anti_spoof drop"
+    yield "iifname . ether saddr != @tablets goto x_unknown_mac"
+    yield "iifname . ether saddr . ip saddr != @bind4 goto x_anti_spoof"
     # The belt (an ip rule) refuses to route whatever comes from a tablet without this mark, also
     # when somebody has flushed all of nftables.
     yield f"meta mark set meta mark | {BELT_MARK:#x}"
@@ -390,11 +411,11 @@ def _input() -> Iterator[str]:
 
 
 def _forward(plan: Plan) -> Iterator[str]:
-    yield "ip daddr @protected4 counter name c_protected drop"
-    yield "ip6 daddr @protected6 counter name c_protected drop"
+    yield "ip daddr @protected4 goto x_protected"
+    yield "ip6 daddr @protected6 goto x_protected"
     yield "ip saddr @protected4 counter name c_protected_reply drop"
     yield "ip6 saddr @protected6 counter name c_protected_reply drop"
-    yield "iifname @tablet_if ip daddr @tablet_net4 counter name c_isolation drop"
+    yield "iifname @tablet_if ip daddr @tablet_net4 goto x_isolation"
     # Before what is established: calls of a lost tablet end, also those that others keep open.
     yield "ip daddr @lost4 counter name c_loan drop"
     yield f"iifname @tablet_if ip dscp set {plan.dscp}"

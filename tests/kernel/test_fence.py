@@ -157,11 +157,11 @@ def test_the_kernel_agrees_with_the_judge_on_every_packet(bench, arrivals, plan)
 @pytest.mark.parametrize(
     ("fault", "old", "new"),
     [
-        ("lost tablets may send", "ether saddr @lost_mac counter name c_loan drop", ""),
-        ("protected is not looked at", "ip daddr @protected4 counter name c_protected drop", ""),
+        ("lost tablets may send", "ether saddr @lost_mac goto x_loan", ""),
+        ("protected is not looked at", "ip daddr @protected4 goto x_protected", ""),
         (
             "nobody checks who sends",
-            "iifname . ether saddr . ip saddr != @bind4 counter name c_anti_spoof drop",
+            "iifname . ether saddr . ip saddr != @bind4 goto x_anti_spoof",
             "",
         ),
         ("one port too many", "443, 8801-8802", "443, 8800-8802"),

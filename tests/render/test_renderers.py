@@ -41,8 +41,8 @@ def test_protected_is_the_first_rule_of_both_chains_that_see_packets(plan):
     text = nftables.render(plan)
     for chain in ("from_tablet", "forward"):
         rules = text.rsplit(f"chain {chain} {{", 1)[1].split("}", 1)[0].strip().splitlines()
-        assert rules[0].strip() == "ip daddr @protected4 counter name c_protected drop"
-        assert rules[1].strip() == "ip6 daddr @protected6 counter name c_protected drop"
+        assert rules[0].strip() == "ip daddr @protected4 goto x_protected"
+        assert rules[1].strip() == "ip6 daddr @protected6 goto x_protected"
 
 
 def test_a_learned_set_is_never_flushed_nor_filled(plan):

@@ -1,0 +1,116 @@
+"""The kernel's log of refused packets, read over netlink (nfnetlink_log).
+
+Bounded by the rules' rate before it gets here, and by the socket's buffer: what is lost is counted
+by the kernel's counters all the same. Messages: linux/netfilter/nfnetlink_log.h.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_NETLINK_NETFILTER = 12
+_SUBSYSTEM = 4 << 8
+_CONFIG, _PACKET = 1, 0
+_REQUEST, _ACK = 0x1, 0x4
+_CFG_CMD, _CFG_MODE = 1, 2
+_BIND = 1
+_COPY_PACKET = 2
+# Enough for both headers; a payload is nobody's business here.
+_COPY_BYTES = 96
+_IFINDEX_IN, _PAYLOAD, _PREFIX, _HWADDR = 4, 9, 10, 8
+_HEADER = struct.Struct("=IHHII")
+_GENERIC = struct.Struct("!BBH")
+
+
+class Logged(NamedTuple):
+    """One logged packet: the rule's prefix, the interface, the sender's MAC, its first bytes."""
+
+    prefix: str
+    interface: str
+    hardware: bytes
+    packet: bytes
+
+
+class Log:
+    """Reads one log group; `packets` never blocks."""
+
+    def __init__(self, group: int) -> None:
+        self.socket = socket.socket(
+            socket.AF_NETLINK,
+            socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
+            _NETLINK_NETFILTER,
+        )
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.socket.bind((0, 0))
+        self.lost = 0
+        self._configure(group, _CFG_CMD, bytes([_BIND]))
+        mode = struct.pack("!IBB", _COPY_BYTES, _COPY_PACKET, 0)
+        self._configure(group, _CFG_MODE, mode)
+
+    def close(self) -> None:
+        """Close the socket; the kernel forgets the group."""
+        self.socket.close()
+
+    def packets(self) -> Iterator[Logged]:
+        """Yield what was logged since the last call."""
+        while True:
+            try:
+                data = self.socket.recv(1 << 17)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self.lost += 1
+                continue
+            yield from _packets(data)
+
+    def _configure(self, group: int, kind: int, value: bytes) -> None:
+        attribute = struct.pack("=HH", 4 + len(value), kind) + value
+        attribute += b"\0" * (-len(attribute) % 4)
+        payload = _GENERIC.pack(socket.AF_UNSPEC, 0, group) + attribute
+        length = _HEADER.size + len(payload)
+        self.socket.send(_HEADER.pack(length, _SUBSYSTEM | _CONFIG, _REQUEST, 0, 0) + payload)
+
+
+def _packets(data: bytes) -> Iterator[Logged]:
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size or at + length > len(data):
+            return
+        if kind == _SUBSYSTEM | _PACKET:
+            body = data[at + _HEADER.size + _GENERIC.size : at + length]
+            yield _logged(dict(_attributes(body)))
+        at += length + (-length % 4)
+
+
+def _logged(attributes: dict[int, bytes]) -> Logged:
+    hardware = attributes.get(_HWADDR, b"")
+    size = int.from_bytes(hardware[:2]) if len(hardware) >= 4 else 0
+    prefix = attributes.get(_PREFIX, b"").rstrip(b"\0").decode(errors="replace")
+    return Logged(
+        prefix,
+        _interface(int.from_bytes(attributes.get(_IFINDEX_IN, b""))),
+        hardware[4 : 4 + min(size, 8)],
+        attributes.get(_PAYLOAD, b""),
+    )
+
+
+def _interface(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, at)
+        if length < 4 or at + length > len(data):
+            return
+        yield kind & 0x3FFF, data[at + 4 : at + length]
+        at += length + (-length % 4)

@@ -1,0 +1,112 @@
+"""FreeRADIUS' side of a plan: its files, the reload of two modules, and the proof by asking.
+
+Files change by rename, FreeRADIUS loads them through its control socket, and nothing counts as
+loaded before an answer shows it. New clients wait for a restart, and that is said.
+"""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from netguard.adapters import clock, files, radius, radius_client
+from netguard.core.plan import Plan
+from netguard.daemon import proof
+from netguard.daemon.process import say, warn
+from netguard.errors import EnforcementError, NotReachable
+from netguard.render import freeradius
+from netguard.settings import Settings
+
+_TRIES = 2
+
+
+class RadiusServer:
+    """What FreeRADIUS has to hold, and whether it answers by it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.paths.radius
+        self._control = settings.paths.radius_control
+        self._loaded = 0.0
+        # Whom to ask about to see that the last change is in use: (site, MAC).
+        self._subjects: list[tuple[str, str]] = []
+        self._why = ""
+        # True until FreeRADIUS is known to have loaded the tablets: a crash may have come in between.
+        self.pending = True
+
+    async def bring(self, plan: Plan) -> None:
+        """Write what has changed, let FreeRADIUS load it, and see that it has."""
+        await asyncio.to_thread(self._write, plan)
+        # A server that does not know its clients yet cannot be asked: its next start reads all.
+        if self.pending and self._control is not None and not self._clients_wait():
+            await self._reload(plan, self._control)
+
+    def _write(self, plan: Plan) -> None:
+        if not (self._folder / radius_client.SECRET_FILE).exists():
+            secret = radius_client.new_secret()
+            files.write(self._folder / radius_client.SECRET_FILE, secret, 0o640)
+        clients = freeradius.clients(plan, str(self._settings.paths.radius_secrets))
+        if files.write(self._folder / "clients.conf", clients, 0o640):
+            say("clients.conf changed: restart netguard-radius for it to count")
+        before = _text(self._folder / "tablets")
+        tablets = freeradius.tablets(plan)
+        changed = [
+            files.write(self._folder / name, text, 0o640)
+            for name, text in (("areas", freeradius.areas(plan)), ("tablets", tablets))
+        ]
+        if any(changed) or not self._subjects:
+            self._subjects = proof.changed(before, tablets)
+        self.pending = self.pending or any(changed)
+
+    async def _reload(self, plan: Plan, socket: Path) -> None:
+        """Reload and prove it; a second try, then say so: guard tries again later."""
+        why = ""
+        for _ in range(_TRIES):
+            await asyncio.sleep(self._until_settled(socket))
+            try:
+                await radius.reload(socket)
+                self._loaded = clock.monotonic()
+                why = await asyncio.to_thread(
+                    proof.disagreement, self._settings, plan, self._subjects
+                )
+            except (EnforcementError, NotReachable) as error:
+                why = str(error)
+            if not why:
+                self.pending, self._why = False, ""
+                return
+        text = f"FreeRADIUS does not answer by the last change, restart netguard-radius: {why}"
+        if text != self._why:
+            warn(text)
+        self._why = text
+
+    def _until_settled(self, socket: Path) -> float:
+        """Return the seconds until FreeRADIUS heeds a reload: not at once after a start or a load."""
+        waits = [self._loaded + radius.SETTLE - clock.monotonic()]
+        with contextlib.suppress(OSError):
+            # The socket is as old as the server that made it.
+            age = clock.now().timestamp() - socket.stat().st_mtime
+            waits.append(radius.SETTLE - max(0.0, age))
+        return max(0.0, *waits)
+
+    def problems(self) -> dict[str, str]:
+        """Return what keeps FreeRADIUS from answering by the plan."""
+        found = {"radius": self._why} if self._why else {}
+        if self._clients_wait():
+            found["radius-clients"] = "clients.conf has changed: restart netguard-radius"
+        return found
+
+    def _clients_wait(self) -> bool:
+        """Say whether FreeRADIUS started before its clients changed: only a start reads them."""
+        try:
+            return (
+                self._control is not None
+                and self._control.stat().st_mtime < (self._folder / "clients.conf").stat().st_mtime
+            )
+        except OSError:
+            return False
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
