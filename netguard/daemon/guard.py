@@ -374,8 +374,7 @@ class Guard:
         async with self.busy:
             was = self.fence.blocked
             entry = lending.line(clock.now(), caller.name, message, "fence", "all tablets")
-            words = {True: "blocked", False: "as planned"}
-            entry = replace(entry, before=words[was], after=words[block])
+            entry = replace(entry, **lending.pulled(message, was=was, block=block))
             if block:
                 # First the fence, then the book: in a panic nothing may stand in the way.
                 await self.fence.pull(self.state.plan, block=True)

@@ -100,6 +100,17 @@ def digests(applied: Applied | None) -> str:
     return json.dumps(body | ({"commit": applied.commit} if applied.commit else {}))
 
 
+def pulled(message: Message, *, was: bool, block: bool) -> dict[str, str]:
+    """Return what the panic switch was and is, as fields of the audit."""
+    note = plain(message.get("note"), MAX_NOTE)
+    after = {"fence": _switch(block)} | ({"note": note} if note else {})
+    return {"before": json.dumps({"fence": _switch(was)}), "after": json.dumps(after)}
+
+
+def _switch(blocked: bool) -> str:  # one word for one bit
+    return "blocked" if blocked else "as planned"
+
+
 def told(entry: Entry) -> dict[str, Any]:
     """Return a line of the audit as an answer."""
     return asdict(entry) | {"before": _fields(entry.before), "after": _fields(entry.after)}

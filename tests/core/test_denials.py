@@ -43,7 +43,7 @@ def test_headers_with_options_fragments_and_other_protocols():
     assert (six.destination, six.port) == (ip_address("fd00:20::1"), 443)
 
 
-@pytest.mark.parametrize("cut", range(0, 20))
+@pytest.mark.parametrize("cut", range(20))
 def test_a_cut_header_is_no_denial(cut):
     assert read(bytes(IP(dst="1.2.3.4") / UDP(dport=53))[:cut]) is None
 

@@ -326,3 +326,69 @@ def test_metrics_are_clean_and_count(hospital, tablet):
     assert values['netguard_up{daemon="dns"}'] == "1.0"
     macs = [mac for mac in hospital.record.macs.values() if mac in text]
     assert macs == [], "a MAC is no label"
+
+
+def test_the_panic_switch_blocks_all_holds_over_a_crash_and_is_in_the_books(
+    hospital, tablet, guard
+):
+    assert hospital.probe(tablet, "udp", "170.114.10.7", "8801")["ok"]
+    done = hospital.exec("gw", ["netguard", "fence", "block", "--note", "worm", "--by", "anna"])
+    try:
+        assert done.returncode == 0, done.stderr
+        assert guard("status")["fence_blocked"]
+        for words in (["udp", "170.114.10.7", "8801"], ["tcp", "10.60.0.40", "443"]):
+            assert not hospital.probe(tablet, *words, "--timeout", "1")["ok"]
+        status = hospital.exec("gw", ["netguard", "status"])
+        assert status.returncode == 1
+        assert "netguard fence restore" in status.stdout
+        hospital.kill("guard")
+        hospital.start("guard")
+        assert not hospital.probe(tablet, "udp", "170.114.10.7", "8801", "--timeout", "1")["ok"]
+        assert apply(hospital, hospital.record.rules).returncode == 0
+        assert not hospital.probe(tablet, "udp", "170.114.10.7", "8801", "--timeout", "1")["ok"]
+        hospital.exec("gw", ["nft", "flush", "ruleset"])
+        wait_until(lambda: guard("status")["drifts"] > 0)
+        assert not hospital.probe(tablet, "udp", "170.114.10.7", "8801", "--timeout", "1")["ok"]
+    finally:
+        hospital.exec("gw", ["netguard", "fence", "restore"])
+    assert hospital.probe(tablet, "tcp", "zoom.us", "443")["ok"]
+    book = json.loads(hospital.exec("gw", ["netguard", "audit", "--json"]).stdout)
+    lines = [line for line in book["audit"] if line["verb"] == "fence"]
+    assert {"fence": "blocked", "note": "worm"} in [line["after"] for line in lines]
+    assert "anna" in [line["who"] for line in lines]
+
+
+def test_a_refused_packet_is_shown_with_tablet_rule_and_place(hospital, tablet):
+    def rows():
+        done = hospital.exec("gw", ["netguard", "denials", "--tablet", "T-001", "--json"])
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def shown(destination, port, rule):
+        # What is over the rules' rate is counted and not logged: it is tried until it is.
+        hospital.probe(tablet, "tcp", destination, port, "--timeout", "1")
+        found = {(row["destination"], row["port"], row["rule"]) for row in rows()}
+        return (destination, f"tcp/{port}", rule) in found
+
+    wait_until(lambda: shown("10.10.0.5", "104", "protected"))
+    wait_until(lambda: shown("93.184.215.14", "443", "patients/deny"))
+    assert {row["tablet"] for row in rows()} == {"T-001"}
+    assert all(row["ap"] for row in rows())
+
+
+def test_a_flood_of_refusals_is_logged_at_the_rules_rate_and_counted_in_full(
+    hospital, tablet, guard
+):
+    path = hospital.settings.parent / "run" / "guard.sock"
+    before = guard("counters")["counters"]["patients/deny"][0]
+    seen = control.call(path, "denials", after=0)["last"]
+    code = (
+        "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+        "for n in range(2000):\n"
+        "    try: s.sendto(b'x',('93.184.215.14',10000+n))\n"
+        "    except OSError: s.sendto(b'x',('93.184.215.14',10000+n))\n"
+    )
+    hospital.exec(tablet, [sys.executable, "-c", code], timeout=60)
+    after = guard("counters")["counters"]["patients/deny"][0]
+    logged = control.call(path, "denials", after=seen)["last"] - seen
+    assert after - before >= 2000
+    assert 0 < logged < 200
