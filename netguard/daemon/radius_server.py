@@ -36,8 +36,11 @@ class RadiusServer:
     async def bring(self, plan: Plan) -> None:
         """Write what has changed, let FreeRADIUS load it, and see that it has."""
         await asyncio.to_thread(self._write, plan)
-        # A server that does not know its clients yet cannot be asked: its next start reads all.
-        if self.pending and self._control is not None and not self._clients_wait():
+        if not self.pending or self._control is None:
+            return
+        if self._clients_wait():
+            await self._reload_unproven(self._control)
+        else:
             await self._reload(plan, self._control)
 
     def _write(self, plan: Plan) -> None:
@@ -56,6 +59,17 @@ class RadiusServer:
         if any(changed) or not self._subjects:
             self._subjects = proof.changed(before, tablets)
         self.pending = self.pending or any(changed)
+
+    async def _reload_unproven(self, socket: Path) -> None:
+        """Load what has changed into a server that cannot be asked: it does not know us yet.
+
+        A tablet that is stolen now must not be accepted until somebody restarts the server. It stays
+        pending, and is proven after that restart.
+        """
+        await asyncio.sleep(self._until_settled(socket))
+        with contextlib.suppress(EnforcementError):
+            await radius.reload(socket)
+            self._loaded = clock.monotonic()
 
     async def _reload(self, plan: Plan, socket: Path) -> None:
         """Reload and prove it; a second try, then say so: guard tries again later."""

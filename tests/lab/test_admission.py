@@ -90,11 +90,15 @@ def test_a_block_that_freeradius_does_not_show_is_said_and_tried_again(hospital)
     assert ask(hospital, "T-003")[0] == 0
 
 
-def test_new_clients_wait_for_a_restart_and_status_says_so(hospital):
+def test_new_clients_wait_for_a_restart_and_a_stolen_tablet_does_not(hospital):
     clients = hospital.settings.parent / "radius" / "clients.conf"
     text = clients.read_text()
     clients.write_text(text + "# a remark\n")
     assert "restart netguard-radius" in problems(hospital)["radius-clients"]
+    hospital.exec("gw", ["netguard", "tablet", "T-002", "stolen"], timeout=60)
+    assert hospital.join("t2")["answer"] == "reject"
+    hospital.exec("gw", ["netguard", "tablet", "T-002", "found"], timeout=60)
+    assert hospital.join("t2")["answer"] == "accept"
     hospital.stop("freeradius")
     hospital.start("freeradius")
     assert "radius-clients" not in problems(hospital)
