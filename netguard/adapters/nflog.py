@@ -10,18 +10,18 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from netguard.core.netlinkwire import attribute, attributes, generic, message, messages
+
 _NETLINK_NETFILTER = 12
 _SUBSYSTEM = 4 << 8
 _CONFIG, _PACKET = 1, 0
-_REQUEST, _ACK = 0x1, 0x4
+_REQUEST = 0x1
 _CFG_CMD, _CFG_MODE = 1, 2
 _BIND = 1
 _COPY_PACKET = 2
 # Enough for both headers; a payload is nobody's business here.
 _COPY_BYTES = 96
 _IFINDEX_IN, _PAYLOAD, _PREFIX, _HWADDR = 4, 9, 10, 8
-_HEADER = struct.Struct("=IHHII")
-_GENERIC = struct.Struct("!BBH")
 
 
 class Logged(NamedTuple):
@@ -68,34 +68,25 @@ class Log:
             yield from _packets(data)
 
     def _configure(self, group: int, kind: int, value: bytes) -> None:
-        attribute = struct.pack("=HH", 4 + len(value), kind) + value
-        attribute += b"\0" * (-len(attribute) % 4)
-        payload = _GENERIC.pack(socket.AF_UNSPEC, 0, group) + attribute
-        length = _HEADER.size + len(payload)
-        self.socket.send(_HEADER.pack(length, _SUBSYSTEM | _CONFIG, _REQUEST, 0, 0) + payload)
+        payload = generic(socket.AF_UNSPEC, group) + attribute(kind, value)
+        self.socket.send(message(_SUBSYSTEM | _CONFIG, _REQUEST, 0, payload))
 
 
 def _packets(data: bytes) -> Iterator[Logged]:
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size or at + length > len(data):
-            return
+    for kind, _, payload in messages(data):
         if kind == _SUBSYSTEM | _PACKET:
-            body = data[at + _HEADER.size + _GENERIC.size : at + length]
-            yield _logged(dict(_attributes(body)))
-        at += length + (-length % 4)
+            yield _logged(dict(attributes(payload)))
 
 
-def _logged(attributes: dict[int, bytes]) -> Logged:
-    hardware = attributes.get(_HWADDR, b"")
+def _logged(found: dict[int, bytes]) -> Logged:
+    hardware = found.get(_HWADDR, b"")
     size = int.from_bytes(hardware[:2]) if len(hardware) >= 4 else 0
-    prefix = attributes.get(_PREFIX, b"").rstrip(b"\0").decode(errors="replace")
+    prefix = found.get(_PREFIX, b"").rstrip(b"\0").decode(errors="replace")
     return Logged(
         prefix,
-        _interface(int.from_bytes(attributes.get(_IFINDEX_IN, b""))),
+        _interface(int.from_bytes(found.get(_IFINDEX_IN, b""))),
         hardware[4 : 4 + min(size, 8)],
-        attributes.get(_PAYLOAD, b""),
+        found.get(_PAYLOAD, b""),
     )
 
 
@@ -104,13 +95,3 @@ def _interface(index: int) -> str:
         return socket.if_indextoname(index)
     except OSError:
         return ""
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
-        if length < 4 or at + length > len(data):
-            return
-        yield kind & 0x3FFF, data[at + 4 : at + length]
-        at += length + (-length % 4)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from netguard.core.names import Address
+from netguard.core.netlinkwire import NESTED, attribute, attributes, generic, message, messages
 from netguard.errors import EnforcementError
 
 _NETLINK_NETFILTER = 12
@@ -22,15 +23,12 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NEWSETELEM, _DELSETELEM, _NEWGEN = 12, 14, 15
 _NLMSG_ERROR = 2
 _REQUEST, _ACK, _CREATE = 0x1, 0x4, 0x400
-_NESTED, _BIG_ENDIAN = 0x8000, 0
 _INET = 1
 _SET_ELEM_LIST_TABLE, _SET_ELEM_LIST_SET, _SET_ELEM_LIST_ELEMENTS = 1, 2, 3
 _LIST_ELEM, _ELEM_KEY, _ELEM_TIMEOUT = 1, 1, 4
 _DATA_VALUE = 1
 _GROUP_NFTABLES = 7
 _GEN_PROC_PID, _GEN_PROC_NAME = 2, 3
-_HEADER = struct.Struct("=IHHII")
-_GENERIC = struct.Struct("!BBH")
 
 NAMES = {
     0: "new table",
@@ -83,53 +81,52 @@ class Elements:
         deleting one that is missing fails the batch. Raises SetFull or EnforcementError; then
         nothing was changed.
         """
-        messages = []
+        batch = []
         for element in elements:
             if element.milliseconds <= 0:
                 raise ValueError("a timeout of 0 is for ever in nftables")
-            messages.append(self._message(_NEWSETELEM, element, timed=True))
-            messages.append(self._message(_DELSETELEM, element, timed=False))
-            messages.append(self._message(_NEWSETELEM, element, timed=True))
-        if messages:
-            self._commit(messages)
+            batch.append(self._message(_NEWSETELEM, element, timed=True))
+            batch.append(self._message(_DELSETELEM, element, timed=False))
+            batch.append(self._message(_NEWSETELEM, element, timed=True))
+        if batch:
+            self._commit(batch)
 
     def remove(self, elements: Iterable[tuple[str, Address]]) -> None:
         """Take elements out of their sets, whether they are still there or not."""
-        messages = []
+        batch = []
         for name, address in elements:
             element = Element(name, address, 1000)
-            messages.append(self._message(_NEWSETELEM, element, timed=True))
-            messages.append(self._message(_DELSETELEM, element, timed=False))
-        if messages:
-            self._commit(messages)
+            batch.append(self._message(_NEWSETELEM, element, timed=True))
+            batch.append(self._message(_DELSETELEM, element, timed=False))
+        if batch:
+            self._commit(batch)
 
     def _message(self, kind: int, element: Element, *, timed: bool) -> bytes:
-        value = _attribute(_DATA_VALUE, element.address.packed)
-        body = _attribute(_ELEM_KEY | _NESTED, value)
+        value = attribute(_DATA_VALUE, element.address.packed)
+        body = attribute(_ELEM_KEY | NESTED, value)
         if timed:
-            body += _attribute(_ELEM_TIMEOUT, struct.pack("!Q", element.milliseconds))
-        listed = _attribute(_LIST_ELEM | _NESTED, body)
+            body += attribute(_ELEM_TIMEOUT, struct.pack("!Q", element.milliseconds))
+        listed = attribute(_LIST_ELEM | NESTED, body)
         payload = (
-            _attribute(_SET_ELEM_LIST_TABLE, self._table.encode() + b"\0")
-            + _attribute(_SET_ELEM_LIST_SET, element.set.encode() + b"\0")
-            + _attribute(_SET_ELEM_LIST_ELEMENTS | _NESTED, listed)
+            attribute(_SET_ELEM_LIST_TABLE, self._table.encode() + b"\0")
+            + attribute(_SET_ELEM_LIST_SET, element.set.encode() + b"\0")
+            + attribute(_SET_ELEM_LIST_ELEMENTS | NESTED, listed)
         )
         flags = _REQUEST | (_CREATE if kind == _NEWSETELEM else 0)
-        return self._pack(_SUBSYSTEM | kind, flags, _GENERIC.pack(_INET, 0, 0) + payload)
+        return self._pack(_SUBSYSTEM | kind, flags, generic(_INET, 0) + payload)
 
     def _pack(self, kind: int, flags: int, payload: bytes) -> bytes:
         self._sequence += 1
-        number = self._sequence & 0xFFFFFFFF
-        return _HEADER.pack(_HEADER.size + len(payload), kind, flags, number, 0) + payload
+        return message(kind, flags, self._sequence, payload)
 
-    def _commit(self, messages: list[bytes]) -> None:
-        subsystem = _GENERIC.pack(socket.AF_UNSPEC, 0, 10)
+    def _commit(self, batch: list[bytes]) -> None:
+        subsystem = generic(socket.AF_UNSPEC, 10)
         begin = self._pack(_BATCH_BEGIN, _REQUEST, subsystem)
         end = self._pack(_BATCH_END, _REQUEST | _ACK, subsystem)
         last = self._sequence
-        self._socket.send(begin + b"".join(messages) + end)
+        self._socket.send(begin + b"".join(batch) + end)
         # Numbers of this batch: its messages, then its begin and its end.
-        self._await(last, last - len(messages) - 1)
+        self._await(last, last - len(batch) - 1)
 
     def _await(self, last: int, first: int) -> None:
         """Wait for the batch's answer: an error of any message, or the acknowledgement of its end."""
@@ -140,7 +137,7 @@ class Elements:
                 raise EnforcementError(
                     "the kernel did not answer a netlink batch within 5 s"
                 ) from error
-            for _, number, payload in _split(data):
+            for _, number, payload in messages(data):
                 # A failed batch may leave more errors behind than the one that was raised.
                 if not first <= number <= last:
                     continue
@@ -157,21 +154,6 @@ def _failure(code: int) -> EnforcementError:
     if code == errno.EPERM:
         return EnforcementError("needs CAP_NET_ADMIN")
     return EnforcementError(f"netlink: {os.strerror(code)}")
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    length = 4 + len(data)
-    return struct.pack("=HH", length, kind) + data + b"\0" * (-length % 4)
-
-
-def _split(data: bytes) -> Iterable[tuple[int, int, bytes]]:
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, _, number, _ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size or at + length > len(data):
-            return
-        yield kind, number, data[at + _HEADER.size : at + length]
-        at += length + (-length % 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,29 +198,19 @@ class Monitor:
                 self._kinds.clear()
                 self._sets.clear()
                 return None
-            for kind, _, payload in _split(data):
+            for kind, _, payload in messages(data):
                 self._take(kind & 0xFF, payload, done)
 
     def _take(self, kind: int, payload: bytes, done: list[Change]) -> None:
-        attributes = dict(_attributes(payload[_GENERIC.size :]))
+        found = dict(attributes(payload))
         if kind == _NEWGEN:
-            pid = struct.unpack("!I", attributes.get(_GEN_PROC_PID, b"\0\0\0\0"))[0]
-            program = attributes.get(_GEN_PROC_NAME, b"?").rstrip(b"\0").decode(errors="replace")
+            pid = struct.unpack("!I", found.get(_GEN_PROC_PID, b"\0\0\0\0"))[0]
+            program = found.get(_GEN_PROC_NAME, b"?").rstrip(b"\0").decode(errors="replace")
             done.append(Change(frozenset(self._kinds), frozenset(self._sets), pid, program))
             self._kinds.clear()
             self._sets.clear()
             return
         self._kinds.add(NAMES.get(kind, f"message {kind}"))
         if kind in {_NEWSETELEM, _DELSETELEM}:
-            name = attributes.get(_SET_ELEM_LIST_SET, b"").rstrip(b"\0").decode(errors="replace")
+            name = found.get(_SET_ELEM_LIST_SET, b"").rstrip(b"\0").decode(errors="replace")
             self._sets.add(name)
-
-
-def _attributes(data: bytes) -> Iterable[tuple[int, bytes]]:
-    at = 0
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
-        if length < 4 or at + length > len(data):
-            return
-        yield kind & 0x3FFF, data[at + 4 : at + length]
-        at += length + (-length % 4)
