@@ -5,23 +5,22 @@ answers are compared with, and what `explain --radius` prints. No request of a l
 waits for this code.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from netguard.core.areas import area_of, enrolment_vlan, split_called_station
+from netguard.core.areas import Attributes as Attributes  # noqa: PLC0414  # part of a Request
+from netguard.core.areas import area_of, enrolment_vlan, first, ssid_of, values
 from netguard.core.loans import REFUSED, Loans, rule_of, why_of
 from netguard.core.names import Hours, Mac, shown
 from netguard.core.policy import Group, Origin, Policy, Site, Tablet
 from netguard.errors import BadValue
 
 ACCEPT, REJECT = "accept", "reject"
-# Attribute names are spelled as FreeRADIUS' dictionaries spell them.
-Attributes = Mapping[str, str]
-SSID_ATTRIBUTES = ("Aruba-Essid-Name", "Ruckus-SSID", "Fortinet-SSID")
+# Some NAS send Calling-Station-Id more than once, in other formats.
+CALLING_STATIONS = 3
 _NO_LOANS: Loans = MappingProxyType({})
 
 
@@ -94,7 +93,7 @@ class _Case:
         return self.by_mac(site)
 
     def by_mac(self, site: Site) -> Admission:
-        if "EAP-Message" in self.request.attributes:
+        if values(self.request.attributes, "EAP-Message"):
             return self.answered(REJECT, "eap", "EAP is not authentication by MAC")
         mac = mac_of(self.request.attributes)
         if mac is None:
@@ -112,6 +111,9 @@ class _Case:
         vlan = enrolment_vlan(self.policy, site)
         if vlan is None:
             return self.answered(REJECT, "unknown-mac", why)
+        elsewhere = self.on_another_network(site)
+        if elsewhere is not None:
+            return elsewhere
         path = ("sites", site.name, "enrolment-vlan")
         return replace(
             self.answered(ACCEPT, "unknown-mac", f"{why}, it may enrol", *path), vlan=vlan
@@ -132,10 +134,9 @@ class _Case:
         return self.on_which_network(site, tablet, group)
 
     def on_which_network(self, site: Site, tablet: Tablet, group: Group) -> Admission:
-        ssid = ssid_of(self.request.attributes)
-        if site.other_networks == "reject" and ssid is not None and ssid != site.ssid:
-            why = f"SSID {shown(ssid)} is not the tablets' network '{site.ssid}'"
-            return self.answered(REJECT, "other-network", why, "sites", site.name, "other-networks")
+        elsewhere = self.on_another_network(site)
+        if elsewhere is not None:
+            return elsewhere
         area = area_of(site, self.request.attributes)
         place = ("sites", site.name, "areas", area.name) if area is not None else ()
         if area is not None and group.name in area.closed_to:
@@ -145,6 +146,13 @@ class _Case:
             )
         self.passed("area", f"area '{area.name}'" if area else "an AP that no area names", *place)
         return self.at_what_time(site, tablet, group)
+
+    def on_another_network(self, site: Site) -> Admission | None:
+        ssid = ssid_of(site, self.request.attributes)
+        if site.other_networks != "reject" or ssid is None or ssid == site.ssid:
+            return None
+        why = f"SSID {shown(ssid)} is not the tablets' network '{site.ssid}'"
+        return self.answered(REJECT, "other-network", why, "sites", site.name, "other-networks")
 
     def at_what_time(self, site: Site, tablet: Tablet, group: Group) -> Admission:
         left = seconds_left(group.hours, self.at, site.time_zone)
@@ -185,10 +193,11 @@ def mac_of(attributes: Attributes) -> Mac | None:
     MAC authentication is recognised by content, since vendors disagree on Service-Type: User-Name
     is the same MAC as Calling-Station-Id, or the latter is absent.
     """
-    user = _mac(attributes.get("User-Name", ""))
-    if "Calling-Station-Id" not in attributes:
+    user = _mac(first(attributes, "User-Name"))
+    stations = values(attributes, "Calling-Station-Id")[:CALLING_STATIONS]
+    if not stations:
         return user
-    calling = _mac(attributes["Calling-Station-Id"])
+    calling = next((mac for text in stations if (mac := _mac(text))), None)
     return calling if calling == user else None
 
 
@@ -197,11 +206,3 @@ def _mac(text: str) -> Mac | None:
         return Mac.parse(text)
     except BadValue:
         return None
-
-
-def ssid_of(attributes: Attributes) -> str | None:
-    """Return the SSID: of Called-Station-Id, else of the vendor's own attribute, or None."""
-    ssid = split_called_station(attributes.get("Called-Station-Id", ""))[1]
-    if ssid is not None:
-        return ssid
-    return next((attributes[name] for name in SSID_ATTRIBUTES if attributes.get(name)), None)

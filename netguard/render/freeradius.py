@@ -1,4 +1,4 @@
-"""A Plan as the data FreeRADIUS answers from: `tablets` and `areas` (rlm_files), `clients.conf`.
+"""A Plan as the data FreeRADIUS answers from: `tablets`, `areas`, `lent` (rlm_files), `clients.conf`.
 
 Every word is typed before it is written, so that no SSID or name can carry unlang or an expansion
 into FreeRADIUS. The secrets are not here: each client includes a snippet that netguard never reads.
@@ -7,6 +7,7 @@ Formats: FreeRADIUS 3.2, users(5) and raddb/clients.conf.
 
 from collections.abc import Iterable, Iterator
 
+from netguard.core.names import Mac
 from netguard.core.plan import Binding, Plan, SitePlan
 from netguard.core.policy import Nas
 from netguard.core.records import SELF
@@ -35,14 +36,20 @@ def tablets(plan: Plan) -> str:
 
 def _entry(plan: Plan, binding: Binding) -> str:
     site, group = plan.site[binding.site], plan.group[binding.group]
-    check = [
-        "Auth-Type := Accept",
-        f'Netguard-Rule := "{group.name}/admit"',
-        f'Netguard-Group := "{group.name}"',
-    ]
+    closing = any(group.name in area.closed_to for area in site.areas)
+    check = ["Auth-Type := Accept", f'Netguard-Rule := "{group.name}/admit"']
+    if site.refuse_other_networks:
+        check.append(f'Netguard-Network := "{_plain(site.ssid)}"')
+    if closing or group.hours is not None:
+        check.append(f'Netguard-Group := "{group.name}"')
+    if closing:
+        # The area decides: elsewhere it is looked up for the event log only.
+        check.append('Netguard-Closing := "yes"')
     if group.hours is not None:
-        # rlm_logintime rejects outside, and shortens Session-Timeout to what is left of the day.
-        check.append(f'Login-Time := "Al{group.hours.start:%H%M}-{group.hours.end:%H%M}"')
+        # rlm_logintime counts whole minutes, the one that is named last included.
+        last = group.hours.end.hour * 60 + group.hours.end.minute - 1
+        end = f"{last // 60:02}{last % 60:02}"
+        check.append(f'Login-Time := "Al{group.hours.start:%H%M}-{end}"')
     reply = [
         "Tunnel-Type = VLAN",
         "Tunnel-Medium-Type = IEEE-802",
@@ -82,6 +89,13 @@ def _ap_key(ap: str) -> str:
     star = "*" if ap.endswith("*") else ""
     encoded = (chr(b) if b in _UNRESERVED else f"%{b:02X}" for b in ap.removesuffix("*").encode())
     return "".join(encoded) + star
+
+
+def lent(plan: Plan) -> str:
+    """Return the `lent` file for servers of other networks: one line per MAC of the inventory."""
+    macs = {b.mac for b in plan.bindings} | {r.mac for r in plan.refusals}
+    head = "# Made by netguard apply. The tablets, which belong on the tablets' network only.\n"
+    return head + "".join(f'{mac} Netguard-Lent := "yes"\n' for mac in sorted(macs))
 
 
 def clients(plan: Plan, secrets: str) -> str:
@@ -132,12 +146,23 @@ def _nas(nas: Nas, secrets: str) -> Iterator[str]:
 
 def _site(site: SitePlan) -> Iterator[str]:
     yield f"\tnetguard_site = {site.name}"
-    if any(ap.endswith("*") for area in site.areas for ap in area.aps):
+    aps = [ap for area in site.areas for ap in area.aps]
+    if any(ap.endswith("*") or _is_mac(ap) for ap in aps):
+        yield "\tnetguard_bssids = yes"
+    if any(ap.endswith("*") for ap in aps):
         yield "\tnetguard_patterns = yes"
     if site.enrolment_vlan is not None:
         yield f"\tnetguard_enrolment = {site.enrolment_vlan}"
     if site.refuse_other_networks:
         yield f'\tnetguard_ssid = "{_plain(site.ssid)}"'
+
+
+def _is_mac(ap: str) -> bool:
+    try:
+        Mac.parse(ap)
+    except BadValue:
+        return False
+    return True
 
 
 def _plain(text: str) -> str:

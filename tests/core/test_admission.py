@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from netguard.core.admission import Request, decide, mac_of, site_of_nas, ssid_of
+from netguard.core.admission import Request, decide, mac_of, site_of_nas
+from netguard.core.areas import ssid_of
 
 KNOWN = "64:1b:2f:00:00:01"
 
@@ -73,7 +74,12 @@ def test_another_ssid_is_refused_only_where_the_site_says_so(policy):
         ("AA-BB-CC-DD-EE-FF:Guest", "Guest"),
         ("aabb.ccdd.eeff:a:b", "a:b"),
         ("AA-BB-CC-DD-EE-FF", None),
-        ("AP-12:Guest", "Guest"),
+        ("AP-12:Guest", None),
+        ("AP-CAR-301:Guest", "Guest"),
+        ("ap-car-301:a:b", "a:b"),
+        ('AA-BB-CC-DD-EE-FF:"', '"'),
+        ('AP-CAR-301:"', None),
+        (("AP-12", "AA-BB-CC-DD-EE-FF:Guest"), "Guest"),
         ("AP-12", None),
         ("AA:BB:CC:DD:EE:FF", None),
         ("AA:BB:CC:DD:EE:FF:a:b", "a:b"),
@@ -81,8 +87,22 @@ def test_another_ssid_is_refused_only_where_the_site_says_so(policy):
         ("", None),
     ],
 )
-def test_the_ssid_is_read_after_the_ap(called, ssid):
-    assert ssid_of({"Called-Station-Id": called}) == ssid
+def test_the_ssid_is_read_where_it_is_certain(small, called, ssid):
+    site = small(sites=SITES).sites["pellegrin"]
+    assert ssid_of(site, {"Called-Station-Id": called}) == ssid
+
+
+@pytest.mark.parametrize(
+    ("attributes", "ssid"),
+    [
+        ({"Aruba-Essid-Name": "Guest", "Called-Station-Id": "AP-12:a"}, "Guest"),
+        ({"Aruba-Essid-Name": "Guest", "Called-Station-Id": "AA-BB-CC-DD-EE-FF:a"}, "a"),
+        ({"Aruba-Essid-Name": "x" * 33, "Fortinet-SSID": "Guest"}, "Guest"),
+        ({"Ruckus-SSID": "a\0b"}, None),
+    ],
+)
+def test_a_vendors_own_attribute_names_the_ssid(small, attributes, ssid):
+    assert ssid_of(small(sites=SITES).sites["pellegrin"], attributes) == ssid
 
 
 def test_no_mac_at_all_is_nobody():

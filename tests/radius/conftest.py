@@ -37,6 +37,11 @@ pellegrin/3c:28:6d:aa:01:12 Auth-Type := Accept, Netguard-Rule := "patients/admi
 \tTunnel-Type = VLAN,
 \tTunnel-Private-Group-Id = "640"
 
+libourne/3c:28:6d:aa:01:10 Auth-Type := Accept, Netguard-Rule := "patients/admit", Netguard-Network := "Tablettes"
+\tTunnel-Type = VLAN,
+\tTunnel-Medium-Type = IEEE-802,
+\tTunnel-Private-Group-Id = "640"
+
 arcachon/3c:28:6d:aa:01:20 Auth-Type := Accept, Netguard-Rule := "patients/admit"
 \tTunnel-Type = VLAN,
 \tTunnel-Medium-Type = IEEE-802,
@@ -55,7 +60,7 @@ client wlc-ssid {
 \tipaddr = 127.0.0.2
 \tshortname = wlc-ssid
 \trequire_message_authenticator = no
-\tnetguard_site = pellegrin
+\tnetguard_site = libourne
 \tnetguard_ssid = Tablettes
 \tsecret = 0123456789abcdef0123
 }

@@ -1,46 +1,174 @@
 """Two judges: the core says who is admitted, and a real FreeRADIUS with the rendered files is asked the same."""
 
+import os
 import random
-from dataclasses import replace
-from datetime import date
+import re
+from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from ipaddress import ip_network
-from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
+from netguard.adapters import clock
 from netguard.core import radius
 from netguard.core.admission import Request, decide
 from netguard.core.plan import compile_plan
+from netguard.core.policy import Area
 from netguard.core.radius import Code, Type
+from netguard.lab import shapes
 from netguard.render import freeradius
-from netguard.rules.folder import read_folder
-from netguard.rules.load import load
 from tests.radius.conftest import SECRET, a_server
 
-ROOT = Path(__file__).parents[2]
-SOURCES = {}  # NAS -> the loopback address that stands for it
+REQUESTS = 1200
+LOANS = MappingProxyType({"T-001": "lost", "T-002": "stolen", "T-003": "retired", "T-004": "lent"})
+# Written as a NAS would name them, plain and less so.
+NAMES = ["AP-CAR-301", "Étage 3, aile B", "bat:3", "AP_%2A", "ap.icu-1", "AP-OPEN", "3c286d-aa0110"]
+BSSIDS = ["70:3a:0e:00:00:01", "70:3a:0e:11:22:33", "70:3a:0e:11:99:01", "88:99:aa:bb:cc:dd", "02:00:00:00:00:01"]  # fmt: skip
+SSIDS = ["CHU-TABLETTES", "CHU-TABLETTES", "CHU-TABLETTES", "CHU-INVITES", "chu-tablettes", "CHU:TABLETTES", "a:b:c", "Hôpital", "CHU-TABLETTES ", 'say "x"', "back\\slash", "CHU-TABLETTES\n", "x" * 33, "%{User-Name}"]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def policy():
-    """The example hospital, with its NASes on loopback, and a group that one site refuses."""
-    loaded = load(read_folder(ROOT / "rules"), today=date(2026, 11, 20))
-    policy = loaded.policy
-    assert policy is not None
+def spelled(mac: str) -> list[str]:
+    digits = mac.replace(":", "")
+    quads = [digits[0:4], digits[4:8], digits[8:12]]
+    found = [mac, mac.replace(":", "-"), digits, ".".join(quads), "-".join(quads)]
+    found += [f"{digits[:6]}-{digits[6:]}", f"{digits[:6]}:{digits[6:]}"]
+    return found + [text.upper() for text in found]
+
+
+def no_mac(mac: str) -> list[str]:
+    digits = mac.replace(":", "")
+    return [
+        digits[:-1],
+        digits + "0",
+        mac.replace(":", "-", 1),
+        mac.replace(":", "."),
+        mac + "\n",
+        mac + "\0",
+        digits + "\n",
+        mac.replace(":", "-") + "\n",
+        f"{mac}:CHU",
+        "meraki_8021x_test",
+        "dummy",
+        "automate-tester",
+        "nurse",
+    ]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it is sent, and as the judge reads it."""
+
+    nas: str
+    sent: radius.Attributes
+    password: bytes | None
+    read: dict[str, tuple[str, ...]]
+
+
+PLAIN = {
+    Type.USER_NAME: "User-Name",
+    Type.CALLING_STATION_ID: "Calling-Station-Id",
+    Type.CALLED_STATION_ID: "Called-Station-Id",
+    Type.NAS_IDENTIFIER: "NAS-Identifier",
+    Type.EAP_MESSAGE: "EAP-Message",
+}
+VENDOR = {
+    (14823, 6): "Aruba-Location-Id",
+    (29671, 3): "Meraki-Ap-Name",
+    (12356, 8): "Fortinet-AP-Name",
+    (14823, 5): "Aruba-Essid-Name",
+    (25053, 3): "Ruckus-SSID",
+    (12356, 7): "Fortinet-SSID",
+}
+
+
+def read(sent: radius.Attributes) -> dict[str, tuple[str, ...]]:
+    """What the judge sees of what is sent, under the names of FreeRADIUS' dictionaries."""
+    found: dict[str, tuple[str, ...]] = {}
+    for kind, value in sent:
+        name, data = PLAIN.get(kind, ""), value
+        if kind == Type.VENDOR_SPECIFIC:
+            name, data = VENDOR[int.from_bytes(value[:4]), value[4]], value[6:]
+        text = data.decode("utf-8", "surrogateescape")
+        if kind == Type.NAS_IP_ADDRESS:
+            name, text = "NAS-IP-Address", ".".join(map(str, value))
+        if name:
+            found[name] = (*found.get(name, ()), text)
+    return found
+
+
+def hospital(policy, sources: dict[str, str]):
+    """The example hospital with everything that can decide: areas closed to a group by name, by BSSID
+    and by pattern, an enrolment VLAN at one site, a site that lets other networks be, a short session."""
     sites = {}
-    for name, site in policy.sites.items():
-        moved = {}
-        for nas in site.nas.values():
-            SOURCES.setdefault(nas.name, f"127.0.0.{len(SOURCES) + 1}")
-            moved[nas.name] = replace(nas, address=ip_network(SOURCES[nas.name]))
-        sites[name] = replace(site, nas=moved)
-    return replace(policy, sites=sites)
+    for name, site in sorted(policy.sites.items()):
+        nas = {
+            nas.name: replace(nas, address=ip_network(sources[nas.name]))
+            for nas in site.nas.values()
+        }
+        sites[name] = replace(site, nas=nas)
+    first, second = (sites[name] for name in sorted(sites, key=lambda name: sites[name].vlan))
+    first = replace(
+        first,
+        enrolment_vlan=642,
+        other_networks="reject",
+        interim=timedelta(seconds=600),
+        areas={
+            "closed-name": Area(
+                "closed-name", "", ("ap.icu-1", "Étage 3, aile B", "10.1.2.77"), closed_to=("demo",)
+            ),
+            "closed-bssid": Area(
+                "closed-bssid", "", ("70-3A-0E-11-22-33",), closed_to=("demo", "patients")
+            ),
+            "closed-pattern": Area(
+                "closed-pattern", "", ("70:3a:0e:11:*", "bat:3"), closed_to=("patients",)
+            ),
+            "cardio": Area("cardio", "", ("AP-CAR-301", "AP_%2A", "70:3a:*")),
+        },
+    )
+    second = replace(
+        second,
+        enrolment_vlan=None,
+        other_networks="allow",
+        areas={
+            "entrance": Area("entrance", "", ("AP-OPEN",), closed_to=("family-room",)),
+            "cardio": Area("cardio", "", ("AP-CAR-301",)),
+        },
+    )
+    groups = {
+        **policy.groups,
+        "demo": replace(policy.groups["demo"], hours=None, session_timeout=timedelta(hours=2)),
+        "family-room": replace(policy.groups["family-room"], hours=None),
+    }
+    defaults = replace(policy.defaults, unknown_mac="enrol")
+    return replace(
+        policy,
+        sites={first.name: first, second.name: second},
+        groups=groups,
+        defaults=defaults,
+    )
 
 
 @pytest.fixture(scope="module")
-def judged(policy):
-    """A FreeRADIUS that answers from what is rendered for this policy."""
-    plan = compile_plan(policy, policy.sites)
+def sources(example):
+    names = sorted(nas for site in example.sites.values() for nas in site.nas)
+    return {name: f"127.0.0.{number + 1}" for number, name in enumerate(names)}
+
+
+@pytest.fixture(scope="module")
+def policy(example, sources):
+    return hospital(example, sources)
+
+
+@contextmanager
+def answering(
+    policy, change: Callable[[str, str], str] = lambda _, text: text, zone: str | None = None
+):
+    """A FreeRADIUS that answers from what is rendered for this policy; `change` may plant a difference."""
+    plan = compile_plan(policy, policy.sites, LOANS)
     with a_server() as server:
         secrets = server.folder / "secrets"
         secrets.mkdir()
@@ -48,79 +176,283 @@ def judged(policy):
             for nas in site.nas.values():
                 text = f"secret = {SECRET.decode()}\n"
                 (secrets / f"{nas.secret_file}.conf").write_text(text)
-        (server.data / "tablets").write_text(freeradius.tablets(plan))
-        (server.data / "areas").write_text(freeradius.areas(plan))
-        (server.data / "clients.conf").write_text(freeradius.clients(plan, str(secrets)))
+        for name, text in (
+            ("tablets", freeradius.tablets(plan)),
+            ("areas", freeradius.areas(plan)),
+            ("clients.conf", freeradius.clients(plan, str(secrets))),
+        ):
+            (server.data / name).write_text(change(name, text))
+        if zone is not None:
+            server.environment["TZ"] = zone
         server.give_away()
         server.start()
         yield server
 
 
-def requests(policy):
-    """Every tablet at every NAS, then requests that are wrong in each way there is."""
-    spell = random.Random(7)
-    spellings = (
-        lambda mac: mac,
-        lambda mac: mac.upper(),
-        lambda mac: mac.replace(":", "-").upper(),
-        lambda mac: mac.replace(":", ""),
-        lambda mac: f"{mac[0:2]}{mac[3:5]}.{mac[6:8]}{mac[9:11]}.{mac[12:14]}{mac[15:17]}",
+@pytest.fixture(scope="module")
+def judged(policy):
+    with answering(policy) as server:
+        yield server
+
+
+def generated(policy, dice: random.Random, count: int) -> list[Asked]:
+    """Requests of every vendor, most of them right, each wrong in some way now and then."""
+    nases = sorted(nas for site in policy.sites.values() for nas in site.nas)
+    tablets = sorted(str(tablet.mac) for tablet in policy.tablets.values())
+    lost = [str(policy.tablets[id_].mac) for id_ in LOANS]
+    vendors = sorted(shapes.VENDORS)
+    return [
+        one_request(dice, vendors[number % len(vendors)], dice.choice(nases), tablets, lost)
+        for number in range(count)
+    ]
+
+
+def one_request(dice, vendor, nas, tablets, lost) -> Asked:
+    mac = dice.choice(tablets)
+    if dice.random() < 0.1:
+        mac = dice.choice([*lost, "3c:28:6d:ff:00:66", "3e:28:6d:ff:00:66", "00:00:00:00:00:00"])
+    ap, bssid, ssid = dice.choice(NAMES), dice.choice(BSSIDS), dice.choice(SSIDS)
+    sent = list(
+        shapes.attributes(
+            vendor,
+            mac,
+            bssid=bssid,
+            ap=ap,
+            ssid=ssid[:32],
+            nas=dice.choice([*NAMES, *spelled(bssid), f"{bssid}:vap3", "wlc", "bat:3", ":x", "n" * 65]),
+            address=bytes(dice.choice([(10, 1, 2, 10), (10, 1, 2, 77)])),
+        )
+    )  # fmt: skip
+    for _ in range(dice.choice([0, 0, 0, 1, 1, 2, 3])):
+        dice.choice(
+            [spell_again, break_the_mac, call_otherwise, repeat, leave_out, name_the_ap, network]
+        )(dice, sent, mac, ap, bssid, ssid)
+    password: bytes | None = dice.choice([shapes.password(vendor, mac), b"", b"fixed", b"p" * 128])
+    if dice.random() < 0.03:
+        sent.append(radius.text(Type.EAP_MESSAGE, bytes([2, 1, 0, 17, 1]) + b"3c286daa0110"))
+        password = None
+    return Asked(nas, tuple(sent), password, read(tuple(sent)))
+
+
+def put(sent, kind, text: str) -> None:
+    """Replace the first attribute of a kind, or add it."""
+    made = radius.text(kind, text.encode("utf-8", "surrogateescape")[:253])
+    at = next((n for n, (known, _) in enumerate(sent) if known == kind), len(sent))
+    sent[at : at + 1] = [made]
+
+
+def spell_again(dice, sent, mac, *_):
+    put(sent, Type.USER_NAME, dice.choice(spelled(mac)))
+    put(sent, Type.CALLING_STATION_ID, dice.choice(spelled(mac)))
+
+
+def break_the_mac(dice, sent, mac, *_):
+    kind = dice.choice([Type.USER_NAME, Type.CALLING_STATION_ID])
+    put(sent, kind, dice.choice(no_mac(mac)))
+
+
+def call_otherwise(dice, sent, mac, ap, bssid, ssid):
+    head = dice.choice([ap, *spelled(bssid), *no_mac(bssid)[:4], "n" * 65, "", "\xc9tage"])
+    tail = dice.choice([f":{ssid}", f":{ssid}", "", ":"])
+    put(sent, Type.CALLED_STATION_ID, (head + tail) or ":")
+
+
+def repeat(dice, sent, mac, ap, bssid, ssid):
+    """A second and third value of an attribute, before or behind the first."""
+    kind, texts = dice.choice(
+        [
+            (Type.CALLING_STATION_ID, [*spelled(mac), "10.0.0.7", "02:11:22:33:44:55"]),
+            (Type.CALLED_STATION_ID, [f"{ap}:{ssid}", f"{bssid}:{ssid}", bssid, ap, "10.1.2.3"]),
+            (Type.USER_NAME, spelled("02:11:22:33:44:55")),
+            (Type.NAS_IDENTIFIER, [ap, bssid]),
+        ]
     )
-    for site in policy.sites.values():
-        for nas in site.nas:
-            here = f"70-3A-0E-00-00-01:{site.ssid}"
-            for tablet in policy.tablets.values():
-                mac = str(tablet.mac)
-                user, calling = spell.choice(spellings)(mac), spell.choice(spellings)(mac)
-                yield (
-                    nas,
-                    {"User-Name": user, "Calling-Station-Id": calling, "Called-Station-Id": here},
-                )
-            known = str(next(iter(policy.tablets.values())).mac)
-            both = {"User-Name": known, "Calling-Station-Id": known}
-            for called in (
-                "70-3A-0E-00-00-01:CHU-INVITES",
-                "70:3a:0e:00:00:01",
-                "703a0e000001:x:y",
-            ):
-                yield nas, {**both, "Called-Station-Id": called}
-            yield nas, {"User-Name": known}
-            yield nas, {**both, "EAP-Message": "eap"}
-            yield nas, {**both, "User-Name": "nurse"}
-            yield nas, {**both, "Calling-Station-Id": "nothing"}
-            for mac in ("3c:28:6d:ff:00:66", "3e:28:6d:ff:00:66"):
-                yield nas, {"User-Name": mac, "Calling-Station-Id": mac}
+    for _ in range(dice.choice([1, 1, 2, 3])):
+        at = dice.choice([0, len(sent)])
+        sent.insert(at, radius.text(kind, dice.choice(texts)))
 
 
-KINDS = {
-    "User-Name": Type.USER_NAME,
-    "Calling-Station-Id": Type.CALLING_STATION_ID,
-    "Called-Station-Id": Type.CALLED_STATION_ID,
-    "EAP-Message": Type.EAP_MESSAGE,
+def leave_out(dice, sent, *_):
+    if len(sent) > 1:
+        del sent[dice.randrange(len(sent))]
+
+
+def name_the_ap(dice, sent, mac, ap, bssid, ssid):
+    attribute = dice.choice([(14823, 6), (29671, 3), (12356, 8)])
+    name = dice.choice([ap, *spelled(bssid), "n" * 65, 'q"', "b\\", "nul\0", "70:3a:0e:11:zz", "70:3a:*", "*", "ÉTAGE 3, aile b", ap.upper()])  # fmt: skip
+    sent.insert(dice.choice([0, len(sent)]), radius.vendor(*attribute, name))
+
+
+def network(dice, sent, mac, ap, bssid, ssid):
+    attribute = dice.choice([(14823, 5), (25053, 3), (12356, 7)])
+    sent.insert(dice.choice([0, len(sent)]), radius.vendor(*attribute, ssid))
+
+
+def difference(policy, server, asked: Asked, sources, rules: Counter) -> str:
+    """Ask both; return in which word they differ, or an empty text."""
+    wanted = decide(policy, Request(asked.nas, asked.read), LOANS, local_time(server))
+    reply, event = server.event_of(
+        server.send,
+        Code.ACCESS_REQUEST,
+        asked.sent,
+        source=sources[asked.nas],
+        password=asked.password,
+    )
+    rules[wanted.rule] += 1
+    if reply is None or event is None:
+        return f"no answer or no line, wanted {wanted.answer} by {wanted.rule}"
+    vlan = radius.vlan_of(reply)
+    got = (
+        "accept" if reply.code == Code.ACCESS_ACCEPT else "reject",
+        int(vlan) if vlan else None,
+        event["rule"],
+        number(reply, Type.ACCT_INTERIM_INTERVAL),
+    )
+    said = (wanted.answer, wanted.vlan, wanted.rule, wanted.interim)
+    if got != said or (event["answer"], event["vlan"]) != (got[0], vlan or ""):
+        return f"{got} and {event}, wanted {said}"
+    # Never longer than what was left; FreeRADIUS may take a minute less in the first second of one.
+    after = decide(policy, Request(asked.nas, asked.read), LOANS, local_time(server))
+    timeout = number(reply, Type.SESSION_TIMEOUT)
+    most, least = wanted.session_timeout, after.session_timeout
+    if (timeout is None) != (most is None):
+        return f"Session-Timeout {timeout}, wanted {most}"
+    if timeout is not None and not (least or 0) - 60 <= timeout <= (most or 0) + 1:
+        return f"Session-Timeout {timeout}, wanted {least} to {most}"
+    return ""
+
+
+def number(reply: radius.Packet, kind: int) -> int | None:
+    value = reply.first(kind)
+    return int.from_bytes(value) if value is not None else None
+
+
+def seed() -> int:
+    return int(os.environ.get("NETGUARD_SEED", random.randrange(2**32)))
+
+
+def local_time(server) -> datetime:
+    """The time of day on the server's clock, whose zone is a number of hours (conftest), as UTC."""
+    zone = server.environment["TZ"]
+    return clock.now() - timedelta(hours=int(zone.removeprefix("NOON")))
+
+
+def differences(policy, server, start: int, count: int, sources) -> tuple[list[str], Counter]:
+    """Ask both judges the same; the server's clock is the site's."""
+    sites = {name: replace(site, time_zone="UTC") for name, site in policy.sites.items()}
+    here, rules, found = replace(policy, sites=sites), Counter(), []
+    for asked in generated(policy, random.Random(start), count):
+        words = difference(here, server, asked, sources, rules)
+        if words:
+            found.append(f"{asked.nas} {asked.read}: {words}")
+    return found, rules
+
+
+def test_freeradius_and_the_core_decide_every_request_alike(policy, judged, sources, capsys):
+    start = seed()
+    with capsys.disabled():
+        print(f" NETGUARD_SEED={start}", end=" ")
+    found, rules = differences(policy, judged, start, REQUESTS, sources)
+    assert not found, f"{len(found)} differences, NETGUARD_SEED={start}\n" + "\n".join(found[:5])
+    assert sum(rules.values()) >= 1000
+    assert not ALL_RULES - set(rules), rules
+
+
+ALL_RULES = {
+    "eap",
+    "not-mac-authentication",
+    "unknown-mac",
+    "private-mac",
+    "other-network",
+    "loan/lost",
+    "loan/stolen",
+    "loan/retired",
+    "patients/admit",
+    "patients/areas",
+    "demo/admit",
+    "preparation/sites",
 }
 
 
-def test_freeradius_and_the_core_decide_every_request_alike(policy, judged):
-    asked = list(requests(policy))
-    answers = set()
-    for nas, attributes in asked:
-        wanted = decide(policy, Request(nas, attributes))
-        sent = tuple(radius.text(KINDS[name], value) for name, value in attributes.items())
-        password = None if "EAP-Message" in attributes else b"x"
-        reply, event = judged.event_of(
-            judged.send, Code.ACCESS_REQUEST, sent, source=SOURCES[nas], password=password
+def night(server_hour: int) -> str:
+    """A time zone in which it is three in the morning now."""
+    return f"NOON{server_hour - 3:+d}"
+
+
+def test_outside_the_hours_of_a_group_freeradius_rejects_by_them(policy, sources):
+    with answering(policy, zone=night(clock.now().hour)) as server:
+        found, rules = differences(policy, server, seed(), 300, sources)
+    assert not found, found[:3]
+    assert rules["patients/hours"] > 20
+    assert not rules["patients/admit"]
+    assert rules["demo/admit"], "a group without hours joins at night"
+
+
+def first_entry(tablets: str, policy, group: str) -> str:
+    """The key of the first admitted tablet of a group at the first site."""
+    rule = f'Netguard-Rule := "{group}/admit"'
+    line = next(line for line in tablets.splitlines() if rule in line)
+    return line.split(" ", 1)[0]
+
+
+def another_vlan(policy, name, text):
+    if name != "tablets":
+        return text
+    key = first_entry(text, policy, "patients")
+    head, tail = text.split(f"{key} ", 1)
+    return f"{head}{key} " + tail.replace('Group-Id = "', 'Group-Id = "1', 1)
+
+
+def one_entry_less(policy, name, text):
+    if name != "tablets":
+        return text
+    key = first_entry(text, policy, "patients")
+    kept, skipping = [], False
+    for line in text.splitlines(keepends=True):
+        skipping = line.startswith(f"{key} ") or (skipping and line.startswith("\t"))
+        if not skipping:
+            kept.append(line)
+    return "".join(kept)
+
+
+def one_area_entry_less(policy, name, text):
+    if name != "areas":
+        return text
+    lines = text.splitlines(keepends=True)
+    planted = next(line for line in lines if "closed-bssid/patients" in line)
+    return "".join(line for line in lines if line != planted)
+
+
+def no_hours(policy, name, text):
+    return re.sub(r', Login-Time := "[^"]*"', "", text) if name == "tablets" else text
+
+
+@pytest.mark.parametrize("plant", [another_vlan, one_entry_less, one_area_entry_less, no_hours])
+def test_a_planted_difference_is_found(policy, sources, plant):
+    with answering(policy, lambda name, text: plant(policy, name, text)) as server:
+        plan = compile_plan(policy, policy.sites, LOANS)
+        assert plant(policy, "tablets", freeradius.tablets(plan)) != freeradius.tablets(
+            plan
+        ) or plant(policy, "areas", freeradius.areas(plan)) != freeradius.areas(plan)
+        key = first_entry(freeradius.tablets(plan), policy, "patients")
+        found, _ = differences(policy, server, seed(), 300, sources)
+        # One of thousands of entries: its tablet is asked for by name, too.
+        mac = key.partition("/")[2]
+        site = policy.sites[key.partition("/")[0]]
+        nas = next(iter(site.nas))
+        sent = shapes.attributes(
+            "hostapd",
+            mac,
+            bssid="70:3a:0e:00:00:01",
+            ap="x",
+            ssid=site.ssid,
+            nas="x",
+            address=bytes([10, 1, 2, 10]),
         )
-        got = "accept" if reply.code == Code.ACCESS_ACCEPT else "reject"
-        vlan = radius.vlan_of(reply)
-        assert (got, vlan and int(vlan)) == (wanted.answer, wanted.vlan), (nas, attributes, event)
-        assert (event["answer"], event["rule"]) == (wanted.answer, wanted.rule), (nas, attributes)
-        answers.add(wanted.rule)
-    assert {
-        "eap",
-        "not-mac-authentication",
-        "unknown-mac",
-        "private-mac",
-        "other-network",
-    } <= answers
-    assert {"patients/admit"} <= answers
-    assert any(rule.endswith("/sites") for rule in answers)
+        here = replace(
+            policy,
+            sites={name: replace(s, time_zone="UTC") for name, s in policy.sites.items()},
+        )
+        words = difference(here, server, Asked(nas, sent, b"x", read(sent)), sources, Counter())
+    assert found or words
+    assert words or plant is one_area_entry_less
