@@ -17,6 +17,8 @@ from netguard.render import freeradius
 from netguard.settings import Settings
 
 _TRIES = 2
+# Holds which server process has not read the clients.conf beside it.
+_UNREAD = "clients.unread"
 
 
 class RadiusServer:
@@ -50,6 +52,8 @@ class RadiusServer:
         clients = freeradius.clients(plan, str(self._settings.paths.radius_secrets))
         if files.write(self._folder / "clients.conf", clients, 0o640):
             say("clients.conf changed: restart netguard-radius for it to count")
+            running = radius.identity(self._control) if self._control is not None else None
+            files.write(self._folder / _UNREAD, running or "", 0o640)
         before = _text(self._folder / "tablets")
         tablets = freeradius.tablets(plan)
         changed = [
@@ -109,14 +113,14 @@ class RadiusServer:
         return found
 
     def _clients_wait(self) -> bool:
-        """Say whether FreeRADIUS started before its clients changed: only a start reads them."""
-        try:
-            return (
-                self._control is not None
-                and self._control.stat().st_mtime < (self._folder / "clients.conf").stat().st_mtime
-            )
-        except OSError:
+        """Say whether the server that runs is the one that ran when its clients changed.
+
+        Only a start reads them.
+        """
+        unread = _text(self._folder / _UNREAD)
+        if not unread or self._control is None:
             return False
+        return radius.identity(self._control) == unread
 
 
 def _text(path: Path) -> str:

@@ -1,6 +1,7 @@
 """What FreeRADIUS answers is proven by asking it: after a change, and by hand."""
 
 import json
+import shutil
 import signal
 from time import monotonic, sleep
 
@@ -90,20 +91,31 @@ def test_a_block_that_freeradius_does_not_show_is_said_and_tried_again(hospital)
     assert ask(hospital, "T-003")[0] == 0
 
 
-def test_new_clients_wait_for_a_restart_and_a_stolen_tablet_does_not(hospital):
-    clients = hospital.settings.parent / "radius" / "clients.conf"
-    text = clients.read_text()
-    clients.write_text(text + "# a remark\n")
-    assert "restart netguard-radius" in problems(hospital)["radius-clients"]
-    hospital.exec("gw", ["netguard", "tablet", "T-002", "stolen"], timeout=60)
-    assert hospital.join("t2")["answer"] == "reject"
-    hospital.exec("gw", ["netguard", "tablet", "T-002", "found"], timeout=60)
-    assert hospital.join("t2")["answer"] == "accept"
-    hospital.stop("freeradius")
-    hospital.start("freeradius")
-    assert "radius-clients" not in problems(hospital)
-    done = hospital.exec("gw", ["netguard", "apply", hospital.record.rules], timeout=120)
-    assert done.returncode == 0
-    hospital.stop("freeradius")
-    hospital.start("freeradius")
+def test_new_clients_wait_for_a_restart_and_a_stolen_tablet_does_not(hospital, tmp_path):
+    folder = hospital.settings.parent / f"edited-{tmp_path.name}"
+    shutil.copytree(hospital.record.rules, folder)
+    sites = folder / "sites.yaml"
+    sites.write_text(
+        sites.read_text().replace("authenticator: required", "authenticator: optional")
+    )
+    try:
+        done = hospital.exec("gw", ["netguard", "apply", str(folder)], timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert "restart netguard-radius" in problems(hospital)["radius-clients"]
+        hospital.exec("gw", ["netguard", "tablet", "T-002", "stolen"], timeout=60)
+        assert hospital.join("t2")["answer"] == "reject"
+        assert "restart netguard-radius" in problems(hospital)["radius-clients"]
+        hospital.exec("gw", ["netguard", "tablet", "T-002", "found"], timeout=60)
+        assert hospital.join("t2")["answer"] == "accept"
+        restart(hospital)
+        wait_until(lambda: problems(hospital) == {})
+    finally:
+        hospital.exec("gw", ["netguard", "apply", hospital.record.rules], timeout=120)
+        shutil.rmtree(folder)
+    restart(hospital)
     wait_until(lambda: problems(hospital) == {})
+
+
+def restart(hospital):
+    hospital.stop("freeradius")
+    hospital.start("freeradius")
