@@ -80,6 +80,7 @@ class Guard:
             finally:
                 self.refusals.close()
                 monitor.close()
+                self.register.close()
                 self.settings.guard_socket.unlink(missing_ok=True)
 
     def _announce(self) -> None:

@@ -70,7 +70,7 @@ class Register:
         except NewerStore:
             raise
         except (StoreError, OSError) as error:
-            self._close()
+            self.close()
             self._fault = f"{error}. {self._without_store(note)}"
             warn("the store cannot be used", why=self._fault)
             return
@@ -94,7 +94,8 @@ class Register:
             raise StoreError(self._fault or f"{self._path} is not open")
         return self._store
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of the store."""
         if self._store is not None:
             self._store.close()
         self._store = None
