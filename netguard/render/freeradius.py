@@ -27,9 +27,9 @@ def tablets(plan: Plan) -> str:
     for binding in plan.bindings:
         entries[binding.site, str(binding.mac)] = _entry(plan, binding)
     for refusal in plan.refusals:
-        entries[refusal.site, str(refusal.mac)] = (
-            f'Auth-Type := Reject, Netguard-Rule := "{refusal.rule}"\n'
-        )
+        check = ["Auth-Type := Reject", f'Netguard-Rule := "{refusal.rule}"']
+        words = ", ".join([*check, *_place(plan.site[refusal.site])])
+        entries[refusal.site, str(refusal.mac)] = f"{words}\n"
     head = "# Made by netguard apply. Who is admitted, and into which VLAN.\n"
     return head + "".join(f"{site}/{mac} {entry}" for (site, mac), entry in sorted(entries.items()))
 
@@ -37,7 +37,7 @@ def tablets(plan: Plan) -> str:
 def _entry(plan: Plan, binding: Binding) -> str:
     site, group = plan.site[binding.site], plan.group[binding.group]
     closing = any(group.name in area.closed_to for area in site.areas)
-    check = ["Auth-Type := Accept", f'Netguard-Rule := "{group.name}/admit"']
+    check = ["Auth-Type := Accept", f'Netguard-Rule := "{group.name}/admit"', *_place(site)]
     if site.refuse_other_networks:
         check.append(f'Netguard-Network := "{_plain(site.ssid)}"')
     if closing or group.hours is not None:
@@ -59,6 +59,22 @@ def _entry(plan: Plan, binding: Binding) -> str:
     if group.session_timeout is not None:
         reply.append(f"Session-Timeout = {group.session_timeout}")
     return ", ".join(check) + "\n" + ",\n".join(f"\t{item}" for item in reply) + "\n"
+
+
+def _place(site: SitePlan) -> Iterator[str]:
+    """Yield what is said of the site in every entry: asking the client for it costs more."""
+    yield f'Netguard-Site := "{site.name}"'
+    bssids = _bssids(site)
+    if bssids:
+        yield f'Netguard-Bssids := "{bssids}"'
+
+
+def _bssids(site: SitePlan) -> str:
+    """Say how a site lists BSSIDs, so that they are not looked up in vain."""
+    aps = [ap for area in site.areas for ap in area.aps]
+    if any(ap.endswith("*") for ap in aps):
+        return "patterns"
+    return "listed" if any(_is_mac(ap) for ap in aps) else ""
 
 
 def areas(plan: Plan) -> str:
@@ -146,11 +162,9 @@ def _nas(nas: Nas, secrets: str) -> Iterator[str]:
 
 def _site(site: SitePlan) -> Iterator[str]:
     yield f"\tnetguard_site = {site.name}"
-    aps = [ap for area in site.areas for ap in area.aps]
-    if any(ap.endswith("*") or _is_mac(ap) for ap in aps):
-        yield "\tnetguard_bssids = yes"
-    if any(ap.endswith("*") for ap in aps):
-        yield "\tnetguard_patterns = yes"
+    bssids = _bssids(site)
+    if bssids:
+        yield f"\tnetguard_bssids = {bssids}"
     if site.enrolment_vlan is not None:
         yield f"\tnetguard_enrolment = {site.enrolment_vlan}"
     if site.refuse_other_networks:

@@ -25,24 +25,24 @@ NOBODY = 65534
 PATIENCE = 20  # seconds until a server that does not answer is a failure; not a measure
 
 TABLETS = """\
-pellegrin/3c:28:6d:aa:01:10 Auth-Type := Accept, Netguard-Rule := "patients/admit"
+pellegrin/3c:28:6d:aa:01:10 Auth-Type := Accept, Netguard-Rule := "patients/admit", Netguard-Site := "pellegrin"
 \tTunnel-Type = VLAN,
 \tTunnel-Medium-Type = IEEE-802,
 \tTunnel-Private-Group-Id = "640"
 
-pellegrin/3c:28:6d:aa:01:11 Auth-Type := Accept, Netguard-Rule := "patients/admit"
+pellegrin/3c:28:6d:aa:01:11 Auth-Type := Accept, Netguard-Rule := "patients/admit", Netguard-Site := "pellegrin"
 \tReply-Message = "an entry without its VLAN"
 
-pellegrin/3c:28:6d:aa:01:12 Auth-Type := Accept, Netguard-Rule := "patients/admit"
+pellegrin/3c:28:6d:aa:01:12 Auth-Type := Accept, Netguard-Rule := "patients/admit", Netguard-Site := "pellegrin"
 \tTunnel-Type = VLAN,
 \tTunnel-Private-Group-Id = "640"
 
-libourne/3c:28:6d:aa:01:10 Auth-Type := Accept, Netguard-Rule := "patients/admit", Netguard-Network := "Tablettes"
+libourne/3c:28:6d:aa:01:10 Auth-Type := Accept, Netguard-Rule := "patients/admit", Netguard-Network := "Tablettes", Netguard-Site := "libourne"
 \tTunnel-Type = VLAN,
 \tTunnel-Medium-Type = IEEE-802,
 \tTunnel-Private-Group-Id = "640"
 
-arcachon/3c:28:6d:aa:01:20 Auth-Type := Accept, Netguard-Rule := "patients/admit"
+arcachon/3c:28:6d:aa:01:20 Auth-Type := Accept, Netguard-Rule := "patients/admit", Netguard-Site := "arcachon"
 \tTunnel-Type = VLAN,
 \tTunnel-Medium-Type = IEEE-802,
 \tTunnel-Private-Group-Id = "642"

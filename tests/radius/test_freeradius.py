@@ -194,7 +194,9 @@ def test_a_request_without_message_authenticator_is_dropped_where_it_is_required
         ("70-3A-0E-00-00-01:" + "x" * 200, Code.ACCESS_REJECT),
     ],
 )
-def test_a_site_that_lets_tablets_join_their_own_network_only_admits_on_no_other(server, text, code):
+def test_a_site_that_lets_tablets_join_their_own_network_only_admits_on_no_other(
+    server, text, code
+):
     reply, event = server.event_of(
         server.ask, "3c286daa0110", "3C-28-6D-AA-01-10", called(text), source="127.0.0.2"
     )
