@@ -45,6 +45,7 @@ units() {
 }
 before=$(mktemp)
 after=$(mktemp)
+said=$(mktemp)
 units >"$before"
 
 # A policy of the administrator stays as it is; one that we left behind when interrupted is ours.
@@ -56,17 +57,28 @@ if [ ! -e "$policy" ] || grep -qF "$mark" "$policy"; then
 fi
 tidy() {
     [ "$ours" = no ] || rm -f "$policy"
-    rm -f "$before" "$after"
+    rm -f "$before" "$after" "$said"
 }
 trap tidy EXIT
 trap 'exit 130' INT TERM HUP
 
+# What a package manager says is read when it fails, and is in the way when it does not (one of
+# the packages prints a screen full of dots).
+quietly() {
+    "$@" </dev/null >"$said" 2>&1 || {
+        code=$?
+        cat "$said" >&2
+        echo "packages: '$*' failed, its words are above" >&2
+        exit "$code"
+    }
+}
+
 export DEBIAN_FRONTEND=noninteractive
 echo "packages: apt-get update"
-apt-get update -qq </dev/null
-echo "packages: apt-get install $missing"
+quietly apt-get update -qq
+echo "packages: apt-get install, a minute or two"
 # shellcheck disable=SC2086  # a list of package names
-apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $missing </dev/null >&2
+quietly apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $missing
 
 # The administrator's own policy may allow starts: what came with these packages is stopped and
 # disabled all the same, so that it does not come up at the next boot either.
