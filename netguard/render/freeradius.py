@@ -108,10 +108,12 @@ def _ap_key(ap: str) -> str:
 
 
 def lent(plan: Plan) -> str:
-    """Return the `lent` file for servers of other networks: one line per MAC of the inventory."""
-    macs = {b.mac for b in plan.bindings} | {r.mac for r in plan.refusals}
-    head = "# Made by netguard apply. The tablets, which belong on the tablets' network only.\n"
-    return head + "".join(f'{mac} Netguard-Lent := "yes"\n' for mac in sorted(macs))
+    """Return the `lent` file for servers of other networks: each MAC, and the tablets' own networks."""
+    networks = sorted({_plain(site.ssid) for site in plan.sites})
+    words = ", ".join(['Netguard-Lent := "yes"', *(f'Netguard-Network += "{n}"' for n in networks)])
+    macs = {binding.mac for binding in plan.bindings} | {refusal.mac for refusal in plan.refusals}
+    head = "# Made by netguard apply. The tablets, which belong on their own networks only.\n"
+    return head + "".join(f"{mac} {words}\n" for mac in sorted(macs))
 
 
 def clients(plan: Plan, secrets: str) -> str:
