@@ -54,6 +54,8 @@ class RadiusServer:
             say("clients.conf changed: restart netguard-radius for it to count")
             running = radius.identity(self._control) if self._control is not None else None
             files.write(self._folder / _UNREAD, running or "", 0o640)
+        # For servers of other networks, which copy it and reload in their own time.
+        files.write(self._folder / "lent", freeradius.lent(plan), 0o640)
         before = _text(self._folder / "tablets")
         tablets = freeradius.tablets(plan)
         changed = [

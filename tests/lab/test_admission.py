@@ -119,3 +119,11 @@ def test_new_clients_wait_for_a_restart_and_a_stolen_tablet_does_not(hospital, t
 def restart(hospital):
     hospital.stop("freeradius")
     hospital.start("freeradius")
+
+
+def test_servers_of_other_networks_find_the_lent_macs(hospital):
+    lent = (hospital.settings.parent / "radius" / "lent").read_text()
+    for host in ("t1", "t2", "t3"):
+        assert hospital.record.macs[host] in lent
+    assert hospital.record.macs["stranger"] not in lent
+    assert 'Netguard-Network += "CHU-TABLETTES"' in lent
