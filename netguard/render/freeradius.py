@@ -24,20 +24,21 @@ def tablets(plan: Plan) -> str:
     An entry without a VLAN is never written; radius_hooks refuses one all the same.
     """
     entries: dict[tuple[str, str], str] = {}
+    places = {site.name: list(_place(site)) for site in plan.sites}
     for binding in plan.bindings:
-        entries[binding.site, str(binding.mac)] = _entry(plan, binding)
+        entries[binding.site, str(binding.mac)] = _entry(plan, binding, places[binding.site])
     for refusal in plan.refusals:
         check = ["Auth-Type := Reject", f'Netguard-Rule := "{refusal.rule}"']
-        words = ", ".join([*check, *_place(plan.site[refusal.site])])
+        words = ", ".join([*check, *places[refusal.site]])
         entries[refusal.site, str(refusal.mac)] = f"{words}\n"
     head = "# Made by netguard apply. Who is admitted, and into which VLAN.\n"
     return head + "".join(f"{site}/{mac} {entry}" for (site, mac), entry in sorted(entries.items()))
 
 
-def _entry(plan: Plan, binding: Binding) -> str:
+def _entry(plan: Plan, binding: Binding, place: list[str]) -> str:
     site, group = plan.site[binding.site], plan.group[binding.group]
     closing = any(group.name in area.closed_to for area in site.areas)
-    check = ["Auth-Type := Accept", f'Netguard-Rule := "{group.name}/admit"', *_place(site)]
+    check = ["Auth-Type := Accept", f'Netguard-Rule := "{group.name}/admit"', *place]
     if site.refuse_other_networks:
         check.append(f'Netguard-Network := "{_plain(site.ssid)}"')
     if closing or group.hours is not None:
