@@ -19,6 +19,10 @@ from netguard.settings import Settings
 _TRIES = 2
 # Holds which server process has not read the clients.conf beside it.
 _UNREAD = "clients.unread"
+# What FreeRADIUS loads, and behind it what it was last seen to answer by: a crash in between leaves
+# the two different, and the next start knows what is still to be loaded and shown.
+_LOADED = ("areas", "tablets")
+_PROVEN = ".proven"
 
 
 class RadiusServer:
@@ -28,11 +32,10 @@ class RadiusServer:
         self._settings = settings
         self._folder = settings.paths.radius
         self._control = settings.paths.radius_control
-        self._loaded = 0.0
-        # Whom to ask about to see that the last change is in use: (site, MAC).
-        self._subjects: list[tuple[str, str]] = []
+        # A guard that has just died may have let it load a moment ago.
+        self._loaded = clock.monotonic()
         self._why = ""
-        # True until FreeRADIUS is known to have loaded the tablets: a crash may have come in between.
+        # True until FreeRADIUS is known to answer by what is written.
         self.pending = True
 
     async def bring(self, plan: Plan) -> None:
@@ -56,15 +59,15 @@ class RadiusServer:
             files.write(self._folder / _UNREAD, running or "", 0o640)
         # For servers of other networks, which copy it and reload in their own time.
         files.write(self._folder / "lent", freeradius.lent(plan), 0o640)
-        before = _text(self._folder / "tablets")
-        tablets = freeradius.tablets(plan)
-        changed = [
+        for name, text in (
+            ("areas", freeradius.areas(plan)),
+            ("tablets", freeradius.tablets(plan)),
+        ):
             files.write(self._folder / name, text, 0o640)
-            for name, text in (("areas", freeradius.areas(plan)), ("tablets", tablets))
-        ]
-        if any(changed) or not self._subjects:
-            self._subjects = proof.changed(before, tablets)
-        self.pending = self.pending or any(changed)
+        self.pending = any(
+            _text(self._folder / name) != _text(self._folder / f"{name}{_PROVEN}")
+            for name in _LOADED
+        )
 
     async def _reload_unproven(self, socket: Path) -> None:
         """Load what has changed into a server that cannot be asked: it does not know us yet.
@@ -80,17 +83,19 @@ class RadiusServer:
     async def _reload(self, plan: Plan, socket: Path) -> None:
         """Reload and prove it; a second try, then say so: guard tries again later."""
         why = ""
+        held = {name: _text(self._folder / name) for name in _LOADED}
+        subjects = proof.changed(_text(self._folder / f"tablets{_PROVEN}"), held["tablets"])
         for _ in range(_TRIES):
             await asyncio.sleep(self._until_settled(socket))
             try:
                 await radius.reload(socket)
                 self._loaded = clock.monotonic()
-                why = await asyncio.to_thread(
-                    proof.disagreement, self._settings, plan, self._subjects
-                )
+                why = await asyncio.to_thread(proof.disagreement, self._settings, plan, subjects)
             except (EnforcementError, NotReachable) as error:
                 why = str(error)
             if not why:
+                for name, text in held.items():
+                    files.write(self._folder / f"{name}{_PROVEN}", text, 0o640)
                 self.pending, self._why = False, ""
                 return
         text = f"FreeRADIUS does not answer by the last change, restart netguard-radius: {why}"

@@ -136,6 +136,24 @@ def test_killed_right_after_the_store_guard_enforces_at_its_next_start(
     assert hospital.join("t1")["answer"] == "reject"
 
 
+def test_killed_between_the_file_and_its_load_a_fresh_reload_is_no_proof(
+    hospital, netguard, guard, tablet, state
+):
+    """FreeRADIUS ignores a reload that follows another closely, and answers by the old file."""
+    file = state.parent / "radius" / "tablets"
+    netguard("tablet", "T-001", "stolen")
+    refusing = file.read_text()
+    netguard("tablet", "T-001", "found")
+    hospital.kill("guard")
+    with sqlite3.connect(state / "guard.db") as connection:
+        connection.execute("UPDATE loan SET state = 'stolen' WHERE tablet = 'T-001'")
+    connection.close()
+    file.write_text(refusing)
+    hospital.start("guard")
+    assert hospital.join("t1")["answer"] == "reject"
+    assert not reaches(hospital, tablet)
+
+
 def test_killed_at_any_moment_of_a_change_the_tablet_is_refused_afterwards(
     hospital, netguard, guard, tablet
 ):
