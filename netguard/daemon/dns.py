@@ -20,7 +20,7 @@ from netguard.core.names import Address, parse_address
 from netguard.daemon.process import pulse, say, warn
 from netguard.errors import BadValue, EnforcementError
 from netguard.render.names import Names
-from netguard.render.nftables import TABLE, learned_set
+from netguard.render.nftables import TABLE, learned_set, learned_sets_of
 from netguard.settings import Settings
 
 HEDGE = 1.0
@@ -248,8 +248,9 @@ class Proxy:
             wanted += [(service, address) for address in new]
         # The kernel's countdown starts after ours: ours never promises more than it keeps.
         self.elements.renew(
-            nfnetlink.Element(learned_set(service, address.version), address, int(span * 1000))
+            nfnetlink.Element(name, address, int(span * 1000))
             for service, address in wanted
+            for name in learned_sets_of(service, address.version)
         )
         for service, address in wanted:
             entry = Learned(asked.question.name, now + span, self.memory.purge)
@@ -364,10 +365,11 @@ class Proxy:
         """Put everything that still lives back into the kernel, after somebody emptied it."""
         now = clock.monotonic()
         alive = [
-            nfnetlink.Element(learned_set(service, a.version), a, int((entry.until - now) * 1000))
+            nfnetlink.Element(name, a, int((entry.until - now) * 1000))
             for service, held in self.memory.services.items()
             for a, entry in held.items()
             if entry.until - now > 1
+            for name in learned_sets_of(service, a.version)
         ]
         for start in range(0, len(alive), 500):
             self.elements.renew(alive[start : start + 500])
@@ -375,7 +377,8 @@ class Proxy:
             for address, entry in held.items():
                 held[address] = replace(entry, purge=self.memory.purge)
         self.resynced = self.memory.purge
-        return len(alive)
+        # Each address is in two sets.
+        return len(alive) // 2
 
     def _note(self, tablet: str, name: str, why: str) -> None:
         self.recent.append(

@@ -20,6 +20,8 @@ LOG_GROUP = 5
 BELT_MARK = 0x1
 # Longer than the longest lifetime that learning.lifetime gives, in case an element had none.
 DEFAULT_TIMEOUT = "2h"
+# Of all services together; the same for every plan, since a set that changes its size is replaced.
+LEARNED_SIZE = 1 << 20
 # Refusals that a person may be asked about: they go to the log, at a bounded rate.
 LOGGED = ("protected", "loan", "unknown_mac", "anti_spoof", "isolation")
 BUILT_IN = (
@@ -48,6 +50,15 @@ def learned_set(service: str, version: int) -> str:
     return f"s_{service.replace('-', '_')}_dns{version}"
 
 
+def learned_sets_of(service: str, version: int) -> tuple[str, str]:
+    """Return the two sets that a learned address goes into: its service's, and all services'.
+
+    The second one only tells what nobody may reach, in one lookup; it is never a right. An eviction
+    takes an address out of the first one alone, another service may still hold it.
+    """
+    return learned_set(service, version), f"learned{version}"
+
+
 def counters(plan: Plan) -> dict[str, str]:
     """Return every counter of the table by name, with the id of its rule."""
     names = {f"c_{name}": name.replace("_", "-") for name in BUILT_IN}
@@ -58,7 +69,8 @@ def counters(plan: Plan) -> dict[str, str]:
 
 def learned_sets(plan: Plan) -> tuple[str, ...]:
     """Return the names of all learned sets."""
-    return tuple(learned_set(s.name, version) for s in _remote(plan) for version in (4, 6))
+    own = tuple(learned_set(s.name, version) for s in _remote(plan) for version in (4, 6))
+    return (*own, "learned4", "learned6")
 
 
 def blocked() -> str:
@@ -107,10 +119,12 @@ def replacement(plan: Plan) -> str:
 def chain_names(plan: Plan) -> tuple[str, ...]:
     """Return the names of all chains, each after the chains it jumps to."""
     pairs = [_grant_chain(grant) for grant in plan.grants if _is_remote(plan, grant)]
+    denials = [_deny_chain(group) for group in plan.groups]
     groups = [_group_chain(group) for group in plan.groups]
     refusals = [f"x_{name}" for name in LOGGED]
     return (
         *pairs,
+        *denials,
         *groups,
         *refusals,
         "from_tablet",
@@ -155,6 +169,10 @@ def _word(name: str) -> str:
 
 def _group_chain(group: GroupPlan) -> str:
     return f"g_{_word(group.name)}"
+
+
+def _deny_chain(group: GroupPlan) -> str:
+    return f"d_{_word(group.name)}"
 
 
 def _grant_chain(grant: Grant) -> str:
@@ -236,6 +254,10 @@ def _static_sets(plan: Plan) -> dict[str, tuple[str, str, list[str]]]:
             ],
         ),
     }
+    for version in (4, 6):
+        everything = (n for service in _remote(plan) for n in service.networks)
+        declaration = f"type ipv{version}_addr; flags interval"
+        sets[f"known{version}"] = ("set", declaration, _merged(everything, version))
     for service in _remote(plan):
         for version in (4, 6):
             declaration = f"type ipv{version}_addr; flags interval"
@@ -273,14 +295,13 @@ def _declarations(plan: Plan) -> Iterator[str]:
         yield f"counter {name} {{ }}"
     for name, (kind, declaration, _) in sorted(_static_sets(plan).items()):
         yield f"{kind} {name} {{ {declaration}; }}"
-    size = plan.learned.addresses_per_service
-    for service in _remote(plan):
-        for version in (4, 6):
-            name = learned_set(service.name, version)
-            yield (
-                f"set {name} {{ type ipv{version}_addr; size {size}; "
-                f"flags timeout; timeout {DEFAULT_TIMEOUT}; }}"
-            )
+    own = {learned_set(s.name, version): version for s in _remote(plan) for version in (4, 6)}
+    for name, version in {**own, "learned4": 4, "learned6": 6}.items():
+        size = plan.learned.addresses_per_service if name in own else LEARNED_SIZE
+        yield (
+            f"set {name} {{ type ipv{version}_addr; size {size}; "
+            f"flags timeout; timeout {DEFAULT_TIMEOUT}; }}"
+        )
 
 
 def _base_chains() -> Iterator[str]:
@@ -311,6 +332,8 @@ def _chains(plan: Plan) -> Iterator[str]:
     for grant in plan.grants:
         if _is_remote(plan, grant):
             yield from _block(_grant_chain(grant), _grant_rules(plan, grant))
+    for group in plan.groups:
+        yield from _block(_deny_chain(group), _deny_rules(plan, group))
     for group in plan.groups:
         yield from _block(_group_chain(group), _group_rules(plan, group))
     for name in LOGGED:
@@ -344,15 +367,21 @@ def _interval(ports: Ports) -> str:
 
 
 def _group_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
-    for name in group.services:
+    remote = [name for name in group.services if plan.service[name].local is None]
+    if remote:
+        # What no service of anybody holds is refused after two lookups, however many there are.
+        yield f"ip daddr != @known4 ip daddr != @learned4 goto {_deny_chain(group)}"
+    for name in remote:
         service = plan.service[name]
-        if service.local is not None:
-            continue
         chain = f"gs_{_word(group.name)}__{_word(name)}"
         if _of(service.networks, 4):
             yield f"ip daddr @{_static_set(service, 4)} jump {chain}"
         if service.domains:
             yield f"ip daddr @{learned_set(name, 4)} jump {chain}"
+    yield f"goto {_deny_chain(group)}"
+
+
+def _deny_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
     yield _log(f"{group.name}/deny", plan)
     refusal = "drop" if group.deny == "drop" else "reject with icmpx type admin-prohibited"
     yield f"counter name {counter(f'{group.name}/deny')} {refusal}"

@@ -42,8 +42,8 @@ def load(bench, plan, change=lambda text: text):
 
 def learn(bench):
     for service, addresses in LEARNED.items():
-        name = nftables.learned_set(service, 4)
-        bench.nft(f"add element inet netguard {name} {{ {', '.join(addresses)} }}")
+        for name in nftables.learned_sets_of(service, 4):
+            bench.nft(f"add element inet netguard {name} {{ {', '.join(addresses)} }}")
 
 
 def flows(plan, seed, count=FLOWS):

@@ -155,3 +155,12 @@ def _v6():
     from ipaddress import ip_network
 
     return ip_network("fd00:99::/64")
+
+
+def test_an_address_that_no_service_holds_is_refused_before_any_service_is_tried(plan):
+    text = nftables.render(plan)
+    for group in plan.groups:
+        rules = text.rsplit(f"chain g_{group.name} {{", 1)[1].split("}", 1)[0].split("\n")
+        assert f"!= @known4 ip daddr != @learned4 goto d_{group.name}" in rules[1]
+    assert nftables.learned_sets_of("jitsi", 6) == ("s_jitsi_dns6", "learned6")
+    assert set(nftables.learned_sets_of("jitsi", 4)) <= set(nftables.learned_sets(plan))
