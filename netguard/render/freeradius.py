@@ -160,6 +160,8 @@ def _nas(nas: Nas, secrets: str) -> Iterator[str]:
     # 'auto' does not exist here: it is decided by the first packet and forgotten at a restart.
     required = "yes" if nas.message_authenticator == "required" else "no"
     yield f"\trequire_message_authenticator = {required}"
+    # CVE-2024-3596. From 3.2.5 on; a NAS that can never sign may be one that proxies for its APs.
+    yield f"\tlimit_proxy_state = {'no' if nas.message_authenticator == 'never' else 'yes'}"
     yield f"\t$INCLUDE {_plain(secrets)}/{nas.secret_file}.conf"
 
 

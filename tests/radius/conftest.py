@@ -60,6 +60,7 @@ client wlc-ssid {
 \tipaddr = 127.0.0.2
 \tshortname = wlc-ssid
 \trequire_message_authenticator = no
+\tlimit_proxy_state = yes
 \tnetguard_site = libourne
 \tnetguard_ssid = Tablettes
 \tsecret = 0123456789abcdef0123

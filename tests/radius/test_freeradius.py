@@ -1,7 +1,9 @@
 """Our configuration in a real FreeRADIUS: who is admitted, what an answer carries, what is written down."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -118,6 +120,67 @@ def test_what_is_no_mac_is_no_tablet(server, text, where):
 @pytest.mark.parametrize("password", [b"", b"3c286daa0110", b"fixed", b"p" * 128])
 def test_the_password_does_not_matter(server, password):
     assert is_tablet_accept(server.ask("3c286daa0110", "3C-28-6D-AA-01-10", password=password))
+
+
+@pytest.mark.parametrize("own_challenge", [True, False])
+@pytest.mark.parametrize("password", [b"3c286daa0110", b"", b"fixed"])
+def test_mac_authentication_by_chap_is_the_same_tablet(server, password, own_challenge):
+    """RFC 2865 5.3: without a CHAP-Challenge the Request Authenticator is the challenge."""
+    challenge = os.urandom(16)
+    proof = hashlib.md5(b"\x07" + password + challenge, usedforsecurity=False).digest()
+    chap = [radius.text(Type.CHAP_PASSWORD, b"\x07" + proof)]
+    if own_challenge:
+        chap.append(radius.text(Type.CHAP_CHALLENGE, challenge))
+    reply, event = server.event_of(
+        server.ask, "3c286daa0110", "3C-28-6D-AA-01-10", *chap, password=None
+    )
+    assert is_tablet_accept(reply)
+    assert (event["answer"], event["mac"]) == ("accept", MAC)
+
+
+@pytest.mark.parametrize("mac", ["3c286daa0110", "3c286daaffff"])
+def test_what_proxies_added_comes_back_unchanged_and_in_order(server, mac):
+    """RFC 2865 5.33, in an Accept and in a Reject."""
+    states = [b"first", b"\x00\xff", b"first"]
+    sent = [radius.text(Type.PROXY_STATE, state) for state in states]
+    reply = server.ask(mac, None, *sent)
+    assert list(reply.all(Type.PROXY_STATE)) == states
+    assert len(reply.all(Type.MESSAGE_AUTHENTICATOR)) == 1
+
+
+def test_accounting_gives_back_what_proxies_added_too(server):
+    states = [b"one", b"two"]
+    reply = server.account(Status.START, *(radius.text(Type.PROXY_STATE, s) for s in states))
+    assert reply.code == Code.ACCOUNTING_RESPONSE
+    assert reply.all(Type.PROXY_STATE) == states
+
+
+def test_an_unsigned_proxy_state_is_dropped_by_versions_that_can(server):
+    """CVE-2024-3596; `limit_proxy_state` came with 3.2.5, an older version knows no such item."""
+    state = radius.text(Type.PROXY_STATE, b"from a controller")
+    assert is_tablet_accept(server.ask(MAC, MAC, state, source="127.0.0.2", signed=True))
+    assert is_tablet_accept(server.ask(MAC, MAC, source="127.0.0.2", signed=False))
+    unsigned = server.ask(MAC, MAC, state, source="127.0.0.2", signed=False, patience=1)
+    if version() >= (3, 2, 5):
+        assert unsigned is None
+    else:
+        assert is_tablet_accept(unsigned)
+
+
+def version() -> tuple[int, ...]:
+    text = subprocess.run(["freeradius", "-v"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"FreeRADIUS Version (\d+)\.(\d+)\.(\d+)", text)
+    assert found, text
+    return tuple(map(int, found.groups()))
+
+
+@pytest.mark.parametrize(
+    "user", ["dummy", "automate-tester", "meraki_8021x_test", "radius-test", "probe@wlc"]
+)
+def test_a_controllers_health_check_is_answered_and_becomes_no_tablet(server, user):
+    reply, event = server.event_of(server.ask, user, None)
+    assert reply.code == Code.ACCESS_REJECT
+    assert (event["mac"], event["user"], event["rule"]) == ("", "", "not-mac-authentication")
 
 
 def test_the_first_calling_station_id_that_is_a_mac_counts(server):
