@@ -70,6 +70,14 @@ class Resolver:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what was written down is kept."""
+
+    audit: timedelta = timedelta(days=365)
+    incident_path: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
 class Nas:
     """One RADIUS client: a controller, or the network of APs that ask by themselves."""
 
@@ -193,6 +201,7 @@ class Policy:
     groups: Mapping[str, Group]
     tablets: Mapping[str, Tablet]
     allotted: Mapping[tuple[str, str], Address]
+    retention: Retention = Retention()
     origins: Mapping[Path, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )

@@ -34,6 +34,8 @@ class Fence:
 
     def __init__(self, state: Path) -> None:
         self._switch = state / "fence-blocked"
+        self._pulled = False
+        self.problem = ""
         self._digest = ""
         self._own_pids: list[int] = []
         self.drifts = 0
@@ -44,7 +46,7 @@ class Fence:
     @property
     def blocked(self) -> bool:
         """Say whether somebody has pulled the panic switch."""
-        return self._switch.exists()
+        return self._pulled or self._switch.exists()
 
     async def close(self) -> None:
         """Close everything where no table of ours stands yet, or where the switch is pulled."""
@@ -65,12 +67,26 @@ class Fence:
 
     async def pull(self, plan: Plan | None, *, block: bool) -> None:
         """Pull the panic switch, or put it back; it holds over restarts."""
-        if block:
+        self._pulled = block
+        if not block:
+            self._switch.unlink(missing_ok=True)
+        try:
+            await self.bring(plan)
+        finally:
+            # First the kernel, then the disk: a full one must not stand in the way.
+            self.remember()
+
+    def remember(self) -> None:
+        """Write down that the switch is pulled, for a restart; what fails becomes `problem`."""
+        self.problem = ""
+        if not self._pulled:
+            return
+        try:
             self._switch.parent.mkdir(parents=True, exist_ok=True)
             self._switch.touch()
-        else:
-            self._switch.unlink(missing_ok=True)
-        await self.bring(plan)
+        except OSError as error:
+            warn("the fence is blocked and a restart would not know it", why=str(error))
+            self.problem = f"the fence is blocked, and a restart would not know it: {error}"
 
     async def _load_blocked(self) -> None:
         await self._commit(nftables.blocked(), frozenset())

@@ -32,6 +32,8 @@ BELT_INTERVAL = 2.0
 AUDIT_INTERVAL = 30.0
 # What could not be brought into force or stored is tried again after this.
 RETRY_INTERVAL = 5.0
+# How often lines of the audit are looked at that the rules no longer keep.
+DAY = 86400.0
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class Guard:
                     tasks.create_task(self._keep_belt(stop))
                     tasks.create_task(self._audit(stop))
                     tasks.create_task(self._retry(stop))
+                    tasks.create_task(self._forget(stop))
                     tasks.create_task(pulse(stop))
                     self._announce()
                     await stop.wait()
@@ -184,6 +187,7 @@ class Guard:
                     await asyncio.to_thread(self.register.record, undone)
                 raise
             self.state.applied, self.state.policy, self.state.plan = applied, policy, plan
+            await self._forget_audit()
             for problem in ("resume", "enforce"):
                 self.state.problems.pop(problem, None)
         say(
@@ -297,6 +301,10 @@ class Guard:
                 await self._catch_up()
 
     async def _catch_up(self) -> None:
+        if self.fence.problem:
+            self.fence.remember()
+        with contextlib.suppress(StoreError):
+            await asyncio.to_thread(self.register.catch_up)
         if not self.register.is_open:
             await asyncio.to_thread(self.register.open, clock.now())
             if self.state.plan is None:
@@ -309,6 +317,25 @@ class Guard:
         elif self.radius.pending:
             with contextlib.suppress(OSError):
                 await self.radius.bring(plan)
+
+    async def _forget(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            async with self.busy:
+                await self._forget_audit()
+            await pause(stop, DAY)
+
+    async def _forget_audit(self) -> None:
+        """Let go of the lines of the audit that are older than the rules keep them."""
+        if self.state.policy is None:
+            return
+        before = clock.now() - self.state.policy.retention.audit
+        try:
+            count = await asyncio.to_thread(self.register.forget_audit, before)
+        except StoreError as error:
+            warn("old lines of the audit could not be let go", why=str(error))
+            return
+        if count:
+            say("old lines of the audit are gone", count=count, before=before.isoformat())
 
     # loans
 
@@ -363,6 +390,8 @@ class Guard:
         found = {**self.state.problems, **self.radius.problems()}
         if self.register.problem:
             found["store"] = self.register.problem
+        if self.fence.problem:
+            found["fence"] = self.fence.problem
         return found
 
     # the panic switch

@@ -37,6 +37,8 @@ class Register:
         self._note = state / "refused.json"
         self._store: GuardStore | None = None
         self._fault = ""
+        # What narrows is in force before it can be stored, and waits here until it is.
+        self._unstored: list[tuple[Loan, Entry]] = []
         self.details: dict[str, Loan] = {}
         self.loans: dict[str, str] | None = None
 
@@ -48,6 +50,9 @@ class Register:
     @property
     def problem(self) -> str:
         """Say what an engineer has to look at; an empty text when all is well."""
+        if self._unstored:
+            names = ", ".join(f"{loan.tablet} {loan.state}" for loan, _ in self._unstored)
+            return f"in force and not stored, guard forgets it when it ends: {names}. {self._fault}"
         if self._fault:
             return self._fault
         damaged = aside(self._path) if self.is_open else []
@@ -77,9 +82,37 @@ class Register:
         self._load()
 
     def change(self, loan: Loan, entry: Entry) -> None:
-        """Store a state and the line about it; afterwards it holds, whatever happens."""
-        self._needed().set_loans([loan], [entry])
+        """Store a state and the line about it; afterwards it holds, whatever happens.
+
+        A tablet that is refused from now on is refused at once, also where nothing can be stored:
+        then `problem` says so, and `catch_up` tries again. All else raises StoreError.
+        """
+        try:
+            self.catch_up()
+            self._needed().set_loans([loan], [entry])
+        except StoreError as error:
+            if loan.state not in REFUSED or self.loans is None:
+                raise
+            self._unstored.append((loan, entry))
+            self._fault = self._fault or str(error)
+            warn("a loan could not be stored and is in force", tablet=loan.tablet, why=str(error))
+            self._hold(self.details)
+            return
         self._load()
+
+    def catch_up(self) -> None:
+        """Store what is in force and could not be stored; raises StoreError."""
+        if not self._unstored:
+            return
+        loans, entries = zip(*self._unstored, strict=True)
+        self._needed().set_loans(loans, entries)
+        self._unstored.clear()
+        self._fault = ""
+        self._load()
+
+    def forget_audit(self, before: datetime) -> int:
+        """Let go of the audit's lines before a moment; returns how many there were."""
+        return self._needed().forget_audit(before)
 
     def record(self, entry: Entry) -> None:
         """Add a line to the audit."""
@@ -147,20 +180,24 @@ class Register:
             return "Nobody knows who is refused: nothing is put into force until this is repaired"
         count = sum(state in REFUSED for state in self.loans.values())
         return (
-            f"Who was refused stays refused ({count}); no rules and no loan can be changed until "
-            "this is repaired"
+            f"Who was refused stays refused ({count}), more can be refused; no rules can be changed "
+            "and nobody let in until this is repaired"
         )
 
     def _load(self) -> None:
         store = self._needed()
-        self.details = store.loans()
-        self.loans = {tablet: loan.state for tablet, loan in self.details.items()}
+        self._hold(store.loans())
+        assert self.loans is not None  # noqa: S101  # for the type checker: it was just made
         refused = {tablet: s for tablet, s in self.loans.items() if s in REFUSED}
         body = {"audit": store.last(), "refused": refused}
         try:
             files.write(self._note, _json(body | {"sha256": _sum(body)}) + "\n", 0o600)
         except OSError as error:
             warn("who is refused could not be noted beside the store", why=str(error))
+
+    def _hold(self, stored: Mapping[str, Loan]) -> None:
+        self.details = {**stored, **{loan.tablet: loan for loan, _ in self._unstored}}
+        self.loans = {tablet: loan.state for tablet, loan in self.details.items()}
 
     def _read_note(self) -> Note | None:
         try:

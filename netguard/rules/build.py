@@ -9,7 +9,7 @@ from datetime import timedelta
 from types import MappingProxyType
 
 from netguard.core.names import Network
-from netguard.core.policy import Defaults, Learned, Never, Policy, Protected, Resolver
+from netguard.core.policy import Defaults, Learned, Never, Policy, Protected, Resolver, Retention
 from netguard.rules import schema
 from netguard.rules.findings import ERROR
 from netguard.rules.groups import SHORTEST_SESSION, TOO_SHORT, judge_groups
@@ -55,6 +55,7 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
         groups=groups,
         tablets=documents.tablets,
         allotted=documents.allotted,
+        retention=Retention(head.retention.audit, head.retention.incident_path),
         origins=MappingProxyType(review.origins),
     )
 

@@ -22,7 +22,9 @@ from alembic.script import ScriptDirectory
 
 from netguard import __version__
 from netguard.adapters import store
-from netguard.adapters.store import GUARD, WATCH, Entry, GuardStore, Loan, WatchStore
+from netguard.adapters.store import GUARD, WATCH, Entry, GuardStore, Loan, WatchStore, database
+from netguard.adapters.store import guard as guard_store
+from netguard.adapters.store import watch as watch_store
 from netguard.core.names import Mac
 from netguard.core.records import Asked, Stranger
 from netguard.errors import DamagedStore, NewerStore, StoreError
@@ -35,8 +37,8 @@ LINE = Entry("2026-11-22T03:00:00+00:00", "alice", "loan", "T-001", "{}", '{"sta
 
 def scripts(kind):
     config = Config()
-    config.set_main_option("script_location", str(store.MIGRATIONS))
-    config.set_main_option("version_locations", str(store.MIGRATIONS / kind.name))
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    config.set_main_option("version_locations", str(database.MIGRATIONS / kind.name))
     config.set_main_option("path_separator", "newline")
     return config
 
@@ -48,7 +50,7 @@ def steps(kind):
 
 def at_step(path, kind, step):
     """Make a database as the program of an earlier step would have left it."""
-    engine = store._engine(path)
+    engine = database._engine(path)
     config = scripts(kind)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
@@ -82,8 +84,8 @@ def test_the_newest_step_is_the_one_the_program_knows_and_the_steps_are_one_chai
 @KINDS
 def test_the_steps_make_the_tables_that_the_program_asks(tmp_path, kind):
     opened(tmp_path / "a.db", kind)
-    engine = store._engine(tmp_path / "a.db")
-    wanted = store.guard_tables if kind is GUARD else store.watch_tables
+    engine = database._engine(tmp_path / "a.db")
+    wanted = guard_store.tables if kind is GUARD else watch_store.tables
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), wanted) == []
     engine.dispose()
@@ -500,6 +502,17 @@ def test_the_audit_only_grows(guard, tmp_path):
     assert guard.audit(NOW - timedelta(days=1)) == [LINE]
 
 
+def test_lines_that_the_rules_no_longer_keep_go_and_the_newest_stays(guard):
+    """Its number is what a note beside the store is compared with."""
+    for hours in (-3, -2, -1):
+        at = (NOW + timedelta(hours=hours)).isoformat(timespec="seconds")
+        guard.record(Entry(at, "w", "loan", "T-001", "{}", "{}"))
+    assert guard.forget_audit(NOW - timedelta(hours=2)) == 1
+    assert len(guard.audit(NOW - timedelta(days=1))) == 2
+    assert guard.forget_audit(NOW) == 1
+    assert guard.last() == 3
+
+
 def test_the_audit_is_asked_by_moment_and_subject_newest_first(guard):
     def entry(hours, subject):
         at = (NOW + timedelta(hours=hours)).isoformat(timespec="seconds")
@@ -603,8 +616,8 @@ def test_the_last_answer_is_kept_and_a_late_record_is_no_news(watch):
 
 
 def test_a_flood_of_made_up_addresses_pushes_out_the_oldest_only(watch, monkeypatch):
-    monkeypatch.setattr(store, "MAX_STRANGERS", 100)
-    monkeypatch.setattr(store, "MAX_ADMISSIONS", 50)
+    monkeypatch.setattr(watch_store, "MAX_STRANGERS", 100)
+    monkeypatch.setattr(watch_store, "MAX_ADMISSIONS", 50)
     for start in range(0, 500, 50):
         watch.take(
             "radius",
@@ -620,7 +633,7 @@ def test_a_flood_of_made_up_addresses_pushes_out_the_oldest_only(watch, monkeypa
 
 
 def test_the_bound_is_the_one_that_was_promised():
-    assert store.MAX_STRANGERS == 10_000
+    assert watch_store.MAX_STRANGERS == 10_000
 
 
 def test_the_name_of_a_folder_does_not_matter(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from datetime import UTC, datetime
 
 import pytest
@@ -158,7 +159,7 @@ def test_a_first_start_that_cannot_store_refuses_nobody_and_changes_nothing(tmp_
     register = opened(tmp_path / "state")
     assert register.loans == {}
     assert not register.is_open
-    assert "no rules and no loan can be changed" in register.problem
+    assert "no rules can be changed" in register.problem
 
 
 def test_a_newer_store_ends_the_daemon(state):
@@ -169,3 +170,38 @@ def test_a_newer_store_ends_the_daemon(state):
     connection.close()
     with pytest.raises(NewerStore):
         opened(state)
+
+
+def test_a_refusal_that_cannot_be_stored_is_in_force_and_is_stored_later(state):
+    register = opened(state)
+    other = sqlite3.connect(state / "guard.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        say(register, "T-002", "stolen")
+        assert register.loans is not None
+        assert register.loans["T-002"] == register.details["T-002"].state == "stolen"
+        assert "T-002 stolen" in register.problem
+        assert "another program holds it" in register.problem
+        with pytest.raises(StoreError):
+            say(register, "T-001", "stock")
+        with pytest.raises(StoreError):
+            register.catch_up()
+        assert register.loans == {"T-001": "stolen", "T-002": "stolen", "T-003": "stock"}
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    register.catch_up()
+    assert register.problem == ""
+    register.close()
+    again = opened(state)
+    assert again.loans == {"T-001": "stolen", "T-002": "stolen", "T-003": "stock"}
+    lines = again.audit(datetime.min.replace(tzinfo=UTC), "T-002")
+    assert len(lines) == 2
+
+
+def test_while_nobody_knows_who_is_refused_nobody_is_marked(tmp_path):
+    (tmp_path / "guard.db.damaged-1").write_bytes(b"")
+    register = opened(tmp_path)
+    assert register.loans is None
+    with pytest.raises(StoreError):
+        say(register, "T-001", "stolen")

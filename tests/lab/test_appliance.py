@@ -8,10 +8,12 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from time import sleep
 
 import pytest
 
 from netguard.adapters import control
+from netguard.daemon.guard import RETRY_INTERVAL
 
 ROOT = Path(__file__).parents[2]
 
@@ -356,6 +358,25 @@ def test_the_panic_switch_blocks_all_holds_over_a_crash_and_is_in_the_books(
     lines = [line for line in book["audit"] if line["verb"] == "fence"]
     assert {"fence": "blocked", "note": "worm"} in [line["after"] for line in lines]
     assert "anna" in [line["who"] for line in lines]
+
+
+def test_the_panic_switch_needs_no_disk_and_says_what_a_restart_would_not_know(hospital, tablet):
+    state = hospital.settings.parent / "state"
+    mode = state.stat().st_mode
+    state.chmod(0o555)
+    try:
+        assert hospital.exec("gw", ["netguard", "fence", "block"]).returncode == 0
+        assert not hospital.probe(tablet, "udp", "170.114.10.7", "8801", "--timeout", "1")["ok"]
+        done = hospital.exec("gw", ["netguard", "status"])
+        assert done.returncode == 1
+        assert "a restart would not know it" in done.stdout
+    finally:
+        state.chmod(mode)
+        assert hospital.exec("gw", ["netguard", "fence", "restore"]).returncode == 0
+    assert hospital.probe(tablet, "udp", "170.114.10.7", "8801")["ok"]
+    # What could not be written down meanwhile is not written down later.
+    sleep(RETRY_INTERVAL + 1)
+    assert not (state / "fence-blocked").exists()
 
 
 def test_a_refused_packet_is_shown_with_tablet_rule_and_place(hospital, tablet):

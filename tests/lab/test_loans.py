@@ -350,6 +350,19 @@ def test_who_did_what_can_be_looked_up(hospital, netguard, tablet):
     assert netguard("audit", "--since", "soon").returncode == 2
 
 
+def test_lines_older_than_the_rules_keep_them_go_with_an_apply(hospital, netguard, guard, state):
+    with sqlite3.connect(state / "guard.db") as connection:
+        connection.execute(
+            "INSERT INTO audit (at, who, verb, subject, before, after)"
+            " VALUES ('2020-01-01T00:00:00+00:00', 'alice', 'loan', 'T-old', '{}', '{}')"
+        )
+    connection.close()
+    assert len(guard("audit", subject="T-old")["audit"]) == 1
+    assert netguard("apply", hospital.record.rules).returncode == 0
+    assert guard("audit", subject="T-old")["audit"] == []
+    assert guard("audit")["audit"], "those that are newer stay"
+
+
 def test_an_apply_that_failed_is_in_the_audit_too(hospital, netguard, guard):
     """The address of a file that guard has to write is taken by a folder."""
     hosts = hospital.settings.parent / "dhcp" / "hosts.d" / "netguard"

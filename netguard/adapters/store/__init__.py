@@ -1,0 +1,24 @@
+"""What our daemons must not forget: one SQLite file each, and the numbered steps that made it.
+
+guard.db holds what people decided (loans, audit), watch.db what was seen (docs/adr/0005). What is
+said to be stored survives kill -9 and a power cut: WAL, synchronous=FULL, one transaction for what
+belongs together. Must not decide anything, nor read a clock: moments come in.
+"""
+
+from netguard.adapters.store.database import GUARD, WATCH, Kind, aside, opened, put_aside
+from netguard.adapters.store.guard import Entry, GuardStore, Loan
+from netguard.adapters.store.watch import Positions, WatchStore
+
+__all__ = [
+    "GUARD",
+    "WATCH",
+    "Entry",
+    "GuardStore",
+    "Kind",
+    "Loan",
+    "Positions",
+    "WatchStore",
+    "aside",
+    "opened",
+    "put_aside",
+]
