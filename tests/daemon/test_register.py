@@ -137,12 +137,16 @@ def test_a_store_that_cannot_be_opened_for_now_keeps_who_is_refused_and_comes_ba
     assert register.loans == {"T-001": "stolen"}
     assert "Who was refused stays refused (1)" in register.problem
     with pytest.raises(StoreError):
-        say(register, "T-005", "lost")
+        say(register, "T-001", "stock")
+    say(register, "T-005", "lost")
+    assert register.loans == {"T-001": "stolen", "T-005": "lost"}
     (state / "guard.db").rmdir()
     (state / "away").rename(state / "guard.db")
     register.open(NOW)
+    register.catch_up()
     assert register.problem == ""
-    assert register.loans == {"T-001": "stolen", "T-002": "lent", "T-003": "stock"}
+    lent = {"T-002": "lent", "T-003": "stock"}
+    assert register.loans == {"T-001": "stolen", "T-005": "lost", **lent}
 
 
 def test_a_note_that_cannot_be_written_does_not_undo_what_is_stored(state):
