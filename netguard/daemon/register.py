@@ -96,7 +96,9 @@ class Register:
             self._unstored.append((loan, entry))
             self._fault = self._fault or str(error)
             warn("a loan could not be stored and is in force", tablet=loan.tablet, why=str(error))
-            self._hold(self.details)
+            # Not from `details`: without a store only the note says who else is refused.
+            self.details = {**self.details, loan.tablet: loan}
+            self.loans = {**self.loans, loan.tablet: loan.state}
             return
         self._load()
 
