@@ -124,7 +124,7 @@ def _packet(
     else:
         name = parse_fqdn(arguments.destination)
         action, rule, lines = explain_name(policy, plan, tablet.group, name, port)
-    live |= _counter(arguments, node, rule)
+    live |= _counter(arguments, node, tablet.group, rule)
     explained = Explanation(
         tablet.id, site_name, arguments.destination, arguments.port, action, rule, lines
     )
@@ -184,13 +184,15 @@ def _live(
     return {"learned": answer["learned"]}
 
 
-def _counter(arguments: argparse.Namespace, node: Settings | None, rule: str) -> Live:
+def _counter(arguments: argparse.Namespace, node: Settings | None, group: str, rule: str) -> Live:
     if node is None or arguments.offline or arguments.rules is not None:
         return {}
     try:
-        counted = control.call(node.guard_socket, "counters")["counters"].get(rule)
+        counters = control.call(node.guard_socket, "counters")["counters"]
     except NetguardError as error:
         return {"unreachable": str(error)}
+    # A refusal is counted for the tablet's group.
+    counted = counters.get(f"{group}/{rule}") or counters.get(rule)
     return {"packets": counted[0], "bytes": counted[1]} if counted else {}
 
 

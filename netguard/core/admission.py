@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from netguard.core.areas import Attributes as Attributes  # noqa: PLC0414  # part of a Request
 from netguard.core.areas import area_of, enrolment_vlan, first, ssid_of, values
+from netguard.core.hours import seconds_left
 from netguard.core.loans import REFUSED, Loans, rule_of, why_of
-from netguard.core.names import Hours, Mac, shown
+from netguard.core.names import Mac, shown
 from netguard.core.policy import Group, Origin, Policy, Site, Tablet
 from netguard.errors import BadValue
 
@@ -174,17 +174,6 @@ class _Case:
 def site_of_nas(policy: Policy, nas: str) -> Site | None:
     """Return the site a NAS belongs to."""
     return next((site for site in policy.sites.values() if nas in site.nas), None)
-
-
-def seconds_left(hours: Hours | None, at: datetime | None, zone: str) -> int | None:
-    """Return the seconds until a group's hours end, 0 outside them, None where none are judged."""
-    if hours is None or at is None:
-        return None
-    local = at.astimezone(ZoneInfo(zone))
-    if not hours.start <= local.time() < hours.end:
-        return 0
-    end = local.replace(hour=hours.end.hour, minute=hours.end.minute, second=0, microsecond=0)
-    return max(1, int((end - local).total_seconds()))
 
 
 def mac_of(attributes: Attributes) -> Mac | None:

@@ -12,6 +12,24 @@ from ipaddress import IPv4Address, IPv6Address
 from netguard.core.names import Address, Mac
 
 PREFIX = "netguard:"
+# Why a tablet's packet is refused, beside "no service of its group has it" (GROUP/deny). Each is
+# counted for each group as GROUP/REASON, and alone where the sender is no tablet of a group; no
+# service may be called so.
+REASONS = (
+    "protected",
+    "loan",
+    "rogue-ra",
+    "rogue-dhcp",
+    "ipv6",
+    "unknown-mac",
+    "hours",
+    "anti-spoof",
+    "noise",
+    "gateway",
+    "isolation",
+    "no-grant",
+    "new-flows",
+)
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 

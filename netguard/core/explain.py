@@ -113,6 +113,8 @@ def _origins(policy: Policy, plan: Plan, flow: Flow, rule: str) -> tuple[Origin,
     group, slash, service = rule.partition("/")
     if not slash:
         return ()
+    if service == "hours":
+        return _present([policy.where("groups", group, "hours")])
     if service == "deny":
         return _present([policy.where("groups", group)])
     return _service_origins(policy, group, service, address=flow.destination, flow=flow)

@@ -139,6 +139,8 @@ class Plan:
     learned: Learned
     log_rate: str
     log_burst: int
+    new_flow_rate: str
+    new_flow_burst: int
     dscp: str
 
     @cached_property
@@ -226,6 +228,8 @@ def compile_plan(policy: Policy, serves: Iterable[str], loans: Loans = _NO_LOANS
         learned=policy.learned,
         log_rate=str(policy.defaults.log_rate),
         log_burst=policy.defaults.log_burst,
+        new_flow_rate=str(policy.defaults.new_flow_rate),
+        new_flow_burst=policy.defaults.new_flow_burst,
         dscp=policy.defaults.dscp,
     )
 

@@ -45,6 +45,10 @@ class Defaults:
     log_burst: int = 20
     dscp: str = "cs1"
     session_timeout: timedelta | None = None
+    # A call opens some dozens of flows at once (candidate pairs, signalling, pictures), an app that
+    # starts a hundred. At this rate one tablet holds at most some 12,000 entries of conntrack.
+    new_flow_rate: Frequency = field(default_factory=lambda: Frequency(100, "s"))
+    new_flow_burst: int = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ can show what decided and what did not.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from netguard.core.loans import why_of
@@ -15,16 +16,22 @@ from netguard.core.plan import Binding, GroupPlan, Plan, ServicePlan, SitePlan
 
 ACCEPT, REJECT, DROP = "accept", "reject", "drop"
 
-DNS, DHCP, NTP = 53, 67, 123
+DNS, DHCP, NTP, DHCP6_SERVER = 53, 67, 123, 547
+# ICMPv6 router advertisement (RFC 4861 4.2).
+ROUTER_ADVERTISEMENT = 134
+NEW, ESTABLISHED, RELATED, INVALID = "new", "established", "related", "invalid"
 # mDNS, SSDP, LLMNR, NetBIOS: every tablet sends them all day; counted, never logged.
 NOISE_PORTS = frozenset({5353, 1900, 5355, 137, 138})
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The first packet of a flow from the side of the tablets.
+    """One packet and what the kernel's connection tracking knows of it.
 
-    `protocol` is tcp, udp or icmp; `port` is the destination port, 0 for icmp.
+    By default the first packet of a flow from the side of the tablets. `interface` is the one it
+    comes in by: a tablet interface, or any other for what comes from outside. `protocol` is tcp,
+    udp, icmp, icmpv6 or a number; `port` is the destination port, for icmpv6 the type, else 0.
+    `mark` is the conntrack mark: the grant that let the flow in, 0 before that.
     """
 
     interface: str
@@ -33,6 +40,9 @@ class Flow:
     destination: Address
     protocol: str
     port: int = 0
+    source_port: int = 0
+    state: str = NEW
+    mark: int = 0
 
 
 class Step(NamedTuple):
@@ -60,13 +70,24 @@ class Verdict:
 
 # Addresses learned from DNS answers, by service.
 LearnedAddresses = Mapping[str, frozenset[Address]]
+# Groups with hours: seconds until they close, 0 while closed (core/hours.py: open_for).
+SecondsLeft = Mapping[str, int]
+_ALWAYS: SecondsLeft = MappingProxyType({})
 Found = tuple[str, str, str]
 
 
-def verdict(plan: Plan, flow: Flow, learned: LearnedAddresses) -> Verdict:
-    """Judge a new flow of a tablet; `learned` is what the kernel's learned sets hold."""
+def verdict(
+    plan: Plan, flow: Flow, learned: LearnedAddresses, left: SecondsLeft = _ALWAYS
+) -> Verdict:
+    """Judge one packet; `learned` is what the kernel's learned sets hold.
+
+    Without `left` the hours of groups are not judged. How many flows a tablet opens is not judged
+    either, the kernel counts that (`new-flows`).
+    """
     steps: list[Step] = []
-    for rule, found, passed in _rules(plan, flow, learned):
+    inside = flow.interface in plan.site_of_interface
+    rules = _rules(plan, flow, learned, left) if inside else _from_outside(plan, flow, left)
+    for rule, found, passed in rules:
         if found is not None:
             action, decided_by, reason = found
             steps.append(Step(decided_by, decided=True, why=reason))
@@ -76,27 +97,89 @@ def verdict(plan: Plan, flow: Flow, learned: LearnedAddresses) -> Verdict:
 
 
 def _rules(
-    plan: Plan, flow: Flow, learned: LearnedAddresses
+    plan: Plan, flow: Flow, learned: LearnedAddresses, left: SecondsLeft
 ) -> Iterator[tuple[str, Found | None, str]]:
     """Yield the rules in the kernel's order: (id, what it decided or None, what it saw)."""
     yield "protected", _protected(plan, flow), f"{flow.destination} is in no protected network"
     site = plan.site_of_interface[flow.interface]
     yield "loan", _loan(plan, flow), "not reported lost, stolen or retired"
+    yield "rogue-ra", _rogue_ra(flow), "not a router advertisement"
     yield "dhcp", _dhcp(flow), "not a DHCP request"
     yield "ipv6", _ipv6(flow), "IPv4"
     binding = plan.binding.get((site.name, flow.mac))
     yield "unknown-mac", _unknown(flow, site, binding), f"{flow.mac} is in the inventory"
+    assert binding is not None  # noqa: S101  # for the type checker: unknown-mac has decided otherwise
+    group = plan.group[binding.group]
+    yield f"{group.name}/hours", _hours(group, left), _open_hours(group, left)
     yield "anti-spoof", _spoofed(flow, binding), f"{flow.mac} and {flow.source} belong together"
     yield "gateway", _gateway(plan, flow, site, binding), f"{flow.destination} is not the appliance"
     yield "isolation", _isolation(plan, flow), f"{flow.destination} is no tablet network"
-    assert binding is not None  # noqa: S101  # for the type checker: unknown-mac has decided otherwise
-    group = plan.group[binding.group]
+    yield "established", _granted(plan, flow, left), "no flow of a service that is in force"
+    yield "rogue-dhcp", _rogue_dhcp(flow), "not a DHCP server's answer"
+    yield "no-grant", _no_grant(flow), "a new flow"
+    limit = f"at most {plan.new_flow_rate} new flows of one tablet, {plan.new_flow_burst} at once"
+    yield "new-flows", None, limit
     for name in group.services:
-        service = plan.service[name]
-        found, why = _service(group, service, flow, learned)
+        found, why = _service(group, plan.service[name], flow, learned)
         yield f"{group.name}/{name}", found, why
     reason = f"no service of group '{group.name}' has {flow.destination} on {_shown(flow)}"
     yield f"{group.name}/deny", (group.deny, f"{group.name}/deny", reason), ""
+
+
+def _from_outside(
+    plan: Plan, flow: Flow, left: SecondsLeft
+) -> Iterator[tuple[str, Found | None, str]]:
+    """Yield the rules for a packet that is to be forwarded to a tablet."""
+    yield "protected", _protected(plan, flow), f"{flow.destination} is in no protected network"
+    network = plan.shield.covering(flow.source)
+    found = None if network is None else (DROP, "protected-reply", f"it comes from {network}")
+    yield "protected-reply", found, f"{flow.source} is in no protected network"
+    tablet = next((b.tablet for b in plan.lost if b.address == flow.destination), None)
+    lost = None if tablet is None else (DROP, "loan", why_of(tablet, plan.loan[tablet]))
+    yield "loan", lost, "not to a tablet that is lost, stolen or retired"
+    yield "established", _granted(plan, flow, left), "no flow of a service that is in force"
+    yield "inbound", (DROP, "inbound", "no tablet has asked for it"), ""
+
+
+def _granted(plan: Plan, flow: Flow, left: SecondsLeft) -> Found | None:
+    for grant in plan.grants:
+        if grant.mark == flow.mark and left.get(grant.group, 1) > 0:
+            return ACCEPT, grant.rule, f"part of a flow that {grant.rule} has let in"
+    return None
+
+
+def _no_grant(flow: Flow) -> Found | None:
+    if flow.state == NEW:
+        return None
+    if flow.state == INVALID:
+        return DROP, "no-grant", "it belongs to no connection and opens none"
+    return DROP, "no-grant", "it belongs to a flow that no grant in force has let in"
+
+
+def _rogue_ra(flow: Flow) -> Found | None:
+    if flow.protocol == "icmpv6" and flow.port == ROUTER_ADVERTISEMENT:
+        return DROP, "rogue-ra", "a tablet is no router"
+    if flow.source.version == 6 and flow.protocol == "udp" and flow.source_port == DHCP6_SERVER:
+        return DROP, "rogue-dhcp", "a tablet is no DHCP server"
+    return None
+
+
+def _rogue_dhcp(flow: Flow) -> Found | None:
+    if flow.protocol == "udp" and flow.source_port == DHCP:
+        return DROP, "rogue-dhcp", "a tablet is no DHCP server"
+    return None
+
+
+def _hours(group: GroupPlan, left: SecondsLeft) -> Found | None:
+    if left.get(group.name, 1) > 0:
+        return None
+    return DROP, f"{group.name}/hours", f"outside the hours {group.hours}"
+
+
+def _open_hours(group: GroupPlan, left: SecondsLeft) -> str:
+    if group.hours is None:
+        return "the group has no hours"
+    return f"open, {group.hours}" if group.name in left else f"hours {group.hours} are not judged"
 
 
 def _protected(plan: Plan, flow: Flow) -> Found | None:
@@ -115,7 +198,7 @@ def _loan(plan: Plan, flow: Flow) -> Found | None:
 def _dhcp(flow: Flow) -> Found | None:
     # A client that has no address yet asks from 0.0.0.0 (RFC 2131 4.1).
     if flow.source.is_unspecified and flow.source.version == 4 and _is(flow, "udp", DHCP):
-        return ACCEPT, "dhcp", "a DHCP request to the appliance"
+        return _rogue_dhcp(flow) or (ACCEPT, "dhcp", "a DHCP request to the appliance")
     return None
 
 
@@ -143,12 +226,18 @@ def _spoofed(flow: Flow, binding: Binding | None) -> Found | None:
 
 def _gateway(plan: Plan, flow: Flow, site: SitePlan, binding: Binding | None) -> Found | None:
     ours = flow.destination in site.gateways
-    if flow.protocol in {"tcp", "udp"} and flow.port == DNS:
+    asks = flow.protocol in {"tcp", "udp"} and flow.port == DNS
+    # Only what connection tracking takes for a new flow is redirected.
+    caught = asks and not ours and plan.resolver.intercept_port_53 and flow.state == NEW
+    local = ours or caught or _stays_on_link(flow.destination, site)
+    if local and (rogue := _rogue_dhcp(flow)) is not None:
+        return rogue
+    if asks:
         if ours:
             return ACCEPT, "resolver", "the appliance's resolver"
-        if plan.resolver.intercept_port_53:
+        if caught:
             return ACCEPT, "resolver", "intercepted: the appliance's resolver answers instead"
-    if not ours and not _stays_on_link(flow.destination, site):
+    if not local:
         return None
     if _is(flow, "udp", DHCP) or (ours and flow.protocol == "icmp"):
         return ACCEPT, "gateway", "the appliance itself"

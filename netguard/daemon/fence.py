@@ -92,7 +92,7 @@ class Fence:
         await self._commit(nftables.blocked(), frozenset())
 
     async def _load(self, plan: Plan) -> None:
-        learned = frozenset(nftables.learned_sets(plan))
+        learned = frozenset(nftables.moving_sets(plan))
         held = await nft.read(nftables.FAMILY, nftables.TABLE, learned)
         stale = nftables.leftovers(plan, held.chains, held.sets, held.counters) if held else []
         script = nftables.render(plan, stale)
@@ -123,7 +123,7 @@ class Fence:
         `changes` is None when news may have been lost: then the whole table is compared. Returns
         what was found; the caller records it when all that follows a repair is done.
         """
-        learned = frozenset(nftables.learned_sets(plan)) if plan is not None else frozenset()
+        learned = frozenset(nftables.moving_sets(plan)) if plan is not None else frozenset()
         serious = [
             change
             for change in changes or []
@@ -189,7 +189,7 @@ class Fence:
 
     async def counted(self, plan: Plan) -> dict[str, list[int]]:
         """Return packets and bytes of every rule."""
-        learned = frozenset(nftables.learned_sets(plan))
+        learned = frozenset(nftables.moving_sets(plan))
         held = await nft.read(nftables.FAMILY, nftables.TABLE, learned)
         found = held.counters if held is not None else {}
         rules = nftables.counters(plan)

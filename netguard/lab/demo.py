@@ -55,9 +55,13 @@ class Demo:
         return control.call(self.run / "guard.sock", verb)
 
     def packets(self, rule: str) -> int:
-        """Return how many packets a rule has counted."""
+        """Return how many packets a rule has counted, for whichever group."""
         counters: dict[str, list[int]] = self.guard("counters")["counters"]
-        return counters[rule][0]
+        return sum(
+            counted[0]
+            for name, counted in counters.items()
+            if name == rule or name.endswith(f"/{rule}")
+        )
 
     def opens(self, host: str, *words: str) -> str:
         """Show that a probe works; returns what was reached."""

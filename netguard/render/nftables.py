@@ -3,13 +3,16 @@
 The only place that builds nft text. Every word that reaches it is typed: networks, numbers, MACs,
 names of the rules with a prefix and '_' for '-' (`list`, `vlan` or `8x8` alone are syntax errors
 in nft). Same plan, same bytes. Learned sets are declared and never flushed: a reload keeps what
-tablets are using. Order: protected first, stateless, both ways; then lost tablets, both ways; then
-who sends; then established flows by their mark; then the group's services; then refusal.
+tablets are using. Order: protected first, stateless, both ways; then who sends; then lost tablets,
+both ways; then established flows by their mark; then the group's services; then refusal.
+
+What depends on the hour carries a timeout to closing time, so that the kernel closes by itself.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
-from netguard.core.denials import PREFIX
+from netguard.core.denials import PREFIX, REASONS
 from netguard.core.names import Network, Ports
 from netguard.core.plan import Grant, GroupPlan, Plan, ServicePlan
 from netguard.core.verdict import NOISE_PORTS
@@ -22,22 +25,18 @@ BELT_MARK = 0x1
 DEFAULT_TIMEOUT = "2h"
 # Of all services together; the same for every plan, since a set that changes its size is replaced.
 LEARNED_SIZE = 1 << 20
-# Refusals that a person may be asked about: they go to the log, at a bounded rate.
-LOGGED = ("protected", "loan", "unknown_mac", "anti_spoof", "isolation")
-BUILT_IN = (
-    "protected",
-    "protected_reply",
-    "loan",
-    "unknown_mac",
-    "anti_spoof",
-    "ipv6",
-    "isolation",
-    "noise",
-    "gateway",
-    "intercepted",
-    "inbound",
-    "foreign",
-)
+# How long a tablet that opens no flow is remembered by what limits new ones.
+NEW_FLOWS_TIMEOUT = "1m"
+NEW_FLOWS_SIZE = 1 << 16
+# Refusals that nobody asks about: they are counted, the others go to the log at a bounded rate.
+QUIET = frozenset({"ipv6", "noise"})
+# Sets whose elements refuse something: more of them is less open.
+REFUSING = frozenset({"lost4", "lost_mac", "protected4", "protected6", "tablet_if", "tablet_net4"})
+# What no tablet of a group has sent.
+OTHERS = ("protected-reply", "inbound", "intercepted")
+# Groups with hours: seconds until they close, 0 while they are closed (core/hours.py: open_for).
+SecondsLeft = Mapping[str, int]
+ALWAYS: SecondsLeft = MappingProxyType({})
 
 
 def counter(rule: str) -> str:
@@ -61,10 +60,27 @@ def learned_sets_of(service: str, version: int) -> tuple[str, str]:
 
 def counters(plan: Plan) -> dict[str, str]:
     """Return every counter of the table by name, with the id of its rule."""
-    names = {f"c_{name}": name.replace("_", "-") for name in BUILT_IN}
+    names = {counter(reason): reason for reason in (*REASONS, *OTHERS)}
     names |= {counter(grant.rule): grant.rule for grant in plan.grants}
     names |= {counter(f"{group.name}/deny"): f"{group.name}/deny" for group in plan.groups}
+    for reason in REASONS:
+        for group in plan.groups:
+            names[_refused(group.name, reason)] = f"{group.name}/{reason}"
+    names |= {_dropped6(site.name): f"ipv6/{site.name}" for site in plan.sites}
     return names
+
+
+def _refused(group: str, reason: str) -> str:
+    return f"r_{_word(group)}__{_word(reason)}"
+
+
+def _dropped6(site: str) -> str:
+    return f"v6_{_word(site)}"
+
+
+def moving_sets(plan: Plan) -> tuple[str, ...]:
+    """Return the sets whose elements come and go by themselves: no change of ours or of others."""
+    return (*learned_sets(plan), "new_flows")
 
 
 def learned_sets(plan: Plan) -> tuple[str, ...]:
@@ -87,10 +103,11 @@ table {FAMILY} {TABLE} {{
 """
 
 
-def render(plan: Plan, stale: Iterable[str] = ()) -> str:
+def render(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) -> str:
     """Return the transaction that brings the table to this plan.
 
     `stale` are commands that remove what an earlier plan had and this one has not (see `leftovers`).
+    Groups that `left` names get nothing after so many seconds; the others have no hours.
     """
     lines = [
         f"table {FAMILY} {TABLE} {{",
@@ -99,21 +116,51 @@ def render(plan: Plan, stale: Iterable[str] = ()) -> str:
     lines += [f"  {line}" for line in _declarations(plan)]
     lines += [f"  {line}" for line in _base_chains()]
     lines += ["}"]
-    lines += _flushes(plan)
+    lines += _flushes(plan, left)
     lines += [f"table {FAMILY} {TABLE} {{"]
-    lines += [f"  {line}" for line in _chains(plan)]
+    lines += [f"  {line}" for line in _chains(plan, left)]
     lines += ["}"]
-    lines += _elements(plan)
+    lines += _elements(plan, left)
     lines += stale
     return "\n".join(lines) + "\n"
 
 
-def replacement(plan: Plan) -> str:
+def replacement(plan: Plan, left: SecondsLeft = ALWAYS) -> str:
     """Return the transaction that replaces the table, for a change of a set's type or size.
 
     The kernel switches from the old table to the new one at once; learned addresses are lost.
     """
-    return f"table {FAMILY} {TABLE} {{\n}}\ndelete table {FAMILY} {TABLE}\n{render(plan)}"
+    return f"table {FAMILY} {TABLE} {{\n}}\ndelete table {FAMILY} {TABLE}\n{render(plan, (), left)}"
+
+
+def difference(before: Plan, after: Plan, left: SecondsLeft = ALWAYS) -> str | None:
+    """Return the transaction that leads from one plan's table to another's by elements alone.
+
+    None where chains, counters or declarations differ, or the hours of a group: then render it
+    whole. Both plans are judged with the same `left`. An element that has just run out is no longer
+    there to be deleted: a transaction that fails has changed nothing, render it whole then.
+    """
+    if _frame(before, left) != _frame(after, left):
+        return None
+    old, new = _static_sets(before, left), _static_sets(after, left)
+    closing: list[str] = []
+    opening: list[str] = []
+    for name in sorted(new, key=lambda name: (name not in REFUSING, name)):
+        gone = [e for e in old[name][2] if e not in set(new[name][2])]
+        come = [e for e in new[name][2] if e not in set(old[name][2])]
+        where = f"element {FAMILY} {TABLE} {name}"
+        keys = [element.partition(" : ")[0].partition(" timeout ")[0] for element in gone]
+        less = [f"delete {where} {{ {', '.join(keys)} }}"] if keys else []
+        more = [f"add {where} {{ {', '.join(come)} }}"] if come else []
+        closing += less
+        (closing if name in REFUSING else opening).extend(more)
+    return "".join(f"{line}\n" for line in closing + opening)
+
+
+def _frame(plan: Plan, left: SecondsLeft) -> tuple[list[str], list[str], dict[str, object]]:
+    """Return everything that is no element."""
+    hours: dict[str, object] = {group.name: group.hours for group in plan.groups}
+    return list(_declarations(plan)), list(_chains(plan, left)), hours
 
 
 def chain_names(plan: Plan) -> tuple[str, ...]:
@@ -121,12 +168,12 @@ def chain_names(plan: Plan) -> tuple[str, ...]:
     pairs = [_grant_chain(grant) for grant in plan.grants if _is_remote(plan, grant)]
     denials = [_deny_chain(group) for group in plan.groups]
     groups = [_group_chain(group) for group in plan.groups]
-    refusals = [f"x_{name}" for name in LOGGED]
+    refusals = [_refusal_chain(reason) for reason in REASONS]
     return (
         *pairs,
         *denials,
-        *groups,
         *refusals,
+        *groups,
         "from_tablet",
         "early",
         "intercept",
@@ -138,7 +185,7 @@ def chain_names(plan: Plan) -> tuple[str, ...]:
 
 def set_names(plan: Plan) -> tuple[str, ...]:
     """Return the names of all sets and maps, learned ones included."""
-    return (*_static_sets(plan), *learned_sets(plan))
+    return (*_static_sets(plan, ALWAYS), *moving_sets(plan))
 
 
 def leftovers(
@@ -195,8 +242,9 @@ def _of(networks: Iterable[Network], version: int) -> list[str]:
     return [str(network) for network in networks if network.version == version]
 
 
-def _static_sets(plan: Plan) -> dict[str, tuple[str, str, list[str]]]:
+def _static_sets(plan: Plan, left: SecondsLeft) -> dict[str, tuple[str, str, list[str]]]:
     """Return static sets and maps: name -> (kind, declaration, elements)."""
+    numbers = _numbers(plan)
     sets: dict[str, tuple[str, str, list[str]]] = {
         "tablet_if": ("set", "type ifname", [f'"{i}"' for s in plan.sites for i in s.interfaces]),
         "protected4": ("set", "type ipv4_addr; flags interval", _merged(plan.protected, 4)),
@@ -222,13 +270,14 @@ def _static_sets(plan: Plan) -> dict[str, tuple[str, str, list[str]]]:
             "type ifname . ether_addr",
             [f'"{i}" . {b.mac}' for b in plan.bindings for i in plan.site[b.site].interfaces],
         ),
+        # Who may send at all, now: neither a lost tablet nor one of a group that is closed.
         "bind4": (
             "set",
-            "type ifname . ether_addr . ipv4_addr",
+            "type ifname . ether_addr . ipv4_addr; flags timeout",
             [
-                f'"{i}" . {b.mac} . {b.address}'
+                f'"{i}" . {b.mac} . {b.address}{_until(b.group, left)}'
                 for b in plan.bindings
-                if b.address is not None
+                if b.address is not None and b.tablet not in plan.loan and _opens(b.group, left)
                 for i in plan.site[b.site].interfaces
             ],
         ),
@@ -242,8 +291,27 @@ def _static_sets(plan: Plan) -> dict[str, tuple[str, str, list[str]]]:
         "ntp_allowed": ("set", "type ether_addr", _ntp_macs(plan)),
         "grants": (
             "set",
-            "type mark",
-            [f"{g.mark:#010x}" for g in sorted(plan.grants, key=lambda g: g.mark)],
+            "type mark; flags timeout",
+            [
+                f"{g.mark:#010x}{_until(g.group, left)}"
+                for g in sorted(plan.grants, key=lambda g: g.mark)
+                if _opens(g.group, left)
+            ],
+        ),
+        # Only refusals look here: what for, and whose they are.
+        "open_groups": (
+            "set",
+            "type mark; flags timeout",
+            [
+                f"{numbers[name]:#x}{_until(name, left)}"
+                for name in sorted(left)
+                if name in numbers and _opens(name, left)
+            ],
+        ),
+        "group_number": (
+            "map",
+            "type ether_addr : mark",
+            [f"{mac} : {numbers[group]:#x}" for mac, group in _groups_by_mac(plan)],
         ),
         "group_of": (
             "map",
@@ -267,6 +335,19 @@ def _static_sets(plan: Plan) -> dict[str, tuple[str, str, list[str]]]:
                 _of(service.networks, version),
             )
     return sets
+
+
+def _numbers(plan: Plan) -> dict[str, int]:
+    """Return the numbers by which refusals are told apart; 0 is what belongs to no group."""
+    return {group.name: number for number, group in enumerate(plan.groups, start=1)}
+
+
+def _opens(group: str, left: SecondsLeft) -> bool:
+    return left.get(group, 1) > 0
+
+
+def _until(group: str, left: SecondsLeft) -> str:
+    return f" timeout {left[group]}s" if group in left else ""
 
 
 def _merged(networks: Iterable[Network], version: int) -> list[str]:
@@ -293,8 +374,12 @@ def _groups_by_mac(plan: Plan) -> list[tuple[str, str]]:
 def _declarations(plan: Plan) -> Iterator[str]:
     for name in sorted(counters(plan)):
         yield f"counter {name} {{ }}"
-    for name, (kind, declaration, _) in sorted(_static_sets(plan).items()):
+    for name, (kind, declaration, _) in sorted(_static_sets(plan, ALWAYS).items()):
         yield f"{kind} {name} {{ {declaration}; }}"
+    yield (
+        f"set new_flows {{ type ether_addr; size {NEW_FLOWS_SIZE}; flags dynamic,timeout; "
+        f"timeout {NEW_FLOWS_TIMEOUT}; }}"
+    )
     own = {learned_set(s.name, version): version for s in _remote(plan) for version in (4, 6)}
     for name, version in {**own, "learned4": 4, "learned6": 6}.items():
         size = plan.learned.addresses_per_service if name in own else LEARNED_SIZE
@@ -313,32 +398,34 @@ def _base_chains() -> Iterator[str]:
     yield "chain nat_out { type nat hook postrouting priority srcnat; policy accept; }"
 
 
-def _flushes(plan: Plan) -> Iterator[str]:
+def _flushes(plan: Plan, left: SecondsLeft) -> Iterator[str]:
     declared = "\n".join(f"add chain {FAMILY} {TABLE} {name}" for name in chain_names(plan))
     yield declared
     for name in chain_names(plan):
         yield f"flush chain {FAMILY} {TABLE} {name}"
-    for name, (kind, _, _) in sorted(_static_sets(plan).items()):
+    for name, (kind, _, _) in sorted(_static_sets(plan, left).items()):
         yield f"flush {kind} {FAMILY} {TABLE} {name}"
+    # An element keeps the limit that it was made with.
+    yield f"flush set {FAMILY} {TABLE} new_flows"
 
 
-def _elements(plan: Plan) -> Iterator[str]:
-    for name, (_, _, elements) in sorted(_static_sets(plan).items()):
+def _elements(plan: Plan, left: SecondsLeft) -> Iterator[str]:
+    for name, (_, _, elements) in sorted(_static_sets(plan, left).items()):
         if elements:
             yield f"add element {FAMILY} {TABLE} {name} {{ {', '.join(elements)} }}"
 
 
-def _chains(plan: Plan) -> Iterator[str]:
+def _chains(plan: Plan, left: SecondsLeft) -> Iterator[str]:
     for grant in plan.grants:
         if _is_remote(plan, grant):
             yield from _block(_grant_chain(grant), _grant_rules(plan, grant))
     for group in plan.groups:
         yield from _block(_deny_chain(group), _deny_rules(plan, group))
+    for reason in REASONS:
+        yield from _block(_refusal_chain(reason), _refusal(plan, reason))
     for group in plan.groups:
         yield from _block(_group_chain(group), _group_rules(plan, group))
-    for name in LOGGED:
-        yield from _block(f"x_{name}", _refusal(plan, name))
-    yield from _block("from_tablet", _from_tablet())
+    yield from _block("from_tablet", _from_tablet(plan, left))
     yield from _block("early", ["iifname @tablet_if jump from_tablet"])
     yield from _block("intercept", _intercept(plan))
     yield from _block("input", _input())
@@ -371,6 +458,9 @@ def _group_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
     if remote:
         # What no service of anybody holds is refused after two lookups, however many there are.
         yield f"ip daddr != @known4 ip daddr != @learned4 goto {_deny_chain(group)}"
+        # Only what might pass uses up a tablet's new flows: what is refused opens none.
+        limit = f"{_per(plan.new_flow_rate)} burst {plan.new_flow_burst} packets"
+        yield f"update @new_flows {{ ether saddr limit rate over {limit} }} goto x_new_flows"
     for name in remote:
         service = plan.service[name]
         chain = f"gs_{_word(group.name)}__{_word(name)}"
@@ -387,34 +477,60 @@ def _deny_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
     yield f"counter name {counter(f'{group.name}/deny')} {refusal}"
 
 
-def _refusal(plan: Plan, name: str) -> Iterator[str]:
-    yield _log(name.replace("_", "-"), plan)
-    yield f"counter name c_{name} drop"
+def _refusal_chain(reason: str) -> str:
+    return f"x_{_word(reason)}"
+
+
+def _refusal(plan: Plan, reason: str) -> Iterator[str]:
+    if reason not in QUIET:
+        yield _log(reason, plan)
+    if reason == "ipv6":
+        by_site = {i: _dropped6(site.name) for site in plan.sites for i in site.interfaces}
+        of = ", ".join(f'"{interface}" : "{name}"' for interface, name in sorted(by_site.items()))
+        yield f"counter name iifname map {{ {of} }}"
+    # The packet ends here: its mark is free to say whose it was.
+    yield "meta mark set 0x0"
+    yield "meta mark set ether saddr map @group_number"
+    counted = {0: counter(reason)}
+    counted |= {number: _refused(name, reason) for name, number in _numbers(plan).items()}
+    by_group = ", ".join(f'{number:#x} : "{name}"' for number, name in counted.items())
+    yield f"counter name meta mark map {{ {by_group} }}"
+    yield "drop"
+
+
+def _per(rate: str) -> str:
+    unit = {"s": "second", "m": "minute", "h": "hour", "d": "day"}[rate[-1]]
+    return f"{rate.split('/', maxsplit=1)[0]}/{unit}"
 
 
 def _log(rule: str, plan: Plan) -> str:
-    unit = {"s": "second", "m": "minute", "h": "hour", "d": "day"}[plan.log_rate[-1]]
-    rate = plan.log_rate.split("/")[0]
     # limit before log: a curious app must not fill a disk. The counter counts every packet.
     return (
-        f'limit rate {rate}/{unit} burst {plan.log_burst} packets log prefix "{PREFIX}{rule}:" '
-        f"group {LOG_GROUP}"
+        f"limit rate {_per(plan.log_rate)} burst {plan.log_burst} packets "
+        f'log prefix "{PREFIX}{rule}:" group {LOG_GROUP}'
     )
 
 
-def _from_tablet() -> Iterator[str]:
+def _from_tablet(plan: Plan, left: SecondsLeft) -> Iterator[str]:
     yield "ip daddr @protected4 goto x_protected"
     yield "ip6 daddr @protected6 goto x_protected"
+    # The belt (an ip rule) refuses to route whatever comes from a tablet without this mark, also
+    # when somebody has flushed all of nftables. What follows only says why a packet is refused.
+    bound = "iifname . ether saddr . ip saddr @bind4"
+    yield f"{bound} meta mark set meta mark | {BELT_MARK:#x} accept"
     # Before everything that answers or accepts: it gets no address, no name and no time either.
     yield "ether saddr @lost_mac goto x_loan"
+    yield "icmpv6 type nd-router-advert goto x_rogue_ra"
+    yield "meta nfproto ipv6 udp sport 547 goto x_rogue_dhcp"
     # RFC 2131 4.1: a client without an address asks from 0.0.0.0.
     yield "ip saddr 0.0.0.0 udp dport 67 accept"
-    yield "meta nfproto ipv6 counter name c_ipv6 drop"
+    yield "meta nfproto ipv6 goto x_ipv6"
     yield "iifname . ether saddr != @tablets goto x_unknown_mac"
-    yield "iifname . ether saddr . ip saddr != @bind4 goto x_anti_spoof"
-    # The belt (an ip rule) refuses to route whatever comes from a tablet without this mark, also
-    # when somebody has flushed all of nftables.
-    yield f"meta mark set meta mark | {BELT_MARK:#x}"
+    timed = [f"{n:#x}" for name, n in _numbers(plan).items() if name in left]
+    if timed:
+        yield "meta mark set ether saddr map @group_number"
+        yield f"meta mark {{ {', '.join(timed)} }} meta mark != @open_groups goto x_hours"
+    yield "goto x_anti_spoof"
 
 
 def _intercept(plan: Plan) -> Iterator[str]:
@@ -427,16 +543,16 @@ def _intercept(plan: Plan) -> Iterator[str]:
 
 def _input() -> Iterator[str]:
     yield "iifname != @tablet_if accept"
-    yield "ip saddr 0.0.0.0 udp dport 67 accept"
+    yield "udp sport 67 goto x_rogue_dhcp"
     yield "udp dport 67 accept"
     noise = ", ".join(str(port) for port in sorted(NOISE_PORTS))
-    yield f"iifname . ip daddr != @gateway4 udp dport {{ {noise} }} counter name c_noise drop"
-    yield "iifname . ip daddr != @gateway4 counter name c_gateway drop"
+    yield f"iifname . ip daddr != @gateway4 udp dport {{ {noise} }} goto x_noise"
+    yield "iifname . ip daddr != @gateway4 goto x_gateway"
     yield "meta l4proto { tcp, udp } th dport 53 accept"
     yield "udp dport 123 ether saddr @ntp_allowed accept"
     yield "icmp type echo-request limit rate 50/second accept"
-    yield f"udp dport {{ {noise} }} counter name c_noise drop"
-    yield "counter name c_gateway drop"
+    yield f"udp dport {{ {noise} }} goto x_noise"
+    yield "goto x_gateway"
 
 
 def _forward(plan: Plan) -> Iterator[str]:
@@ -446,13 +562,15 @@ def _forward(plan: Plan) -> Iterator[str]:
     yield "ip6 saddr @protected6 counter name c_protected_reply drop"
     yield "iifname @tablet_if ip daddr @tablet_net4 goto x_isolation"
     # Before what is established: calls of a lost tablet end, also those that others keep open.
-    yield "ip daddr @lost4 counter name c_loan drop"
+    yield "ip daddr @lost4 goto x_loan"
     yield f"iifname @tablet_if ip dscp set {plan.dscp}"
-    # Established flows pass only while their grant is in force: withdrawing a service ends them.
-    yield "ct state established,related ct mark @grants accept"
-    yield "iifname @tablet_if ct state new ether saddr vmap @group_of"
-    yield "iifname @tablet_if counter name c_foreign drop"
-    yield "counter name c_inbound drop"
+    # A flow that was let in passes only while its grant is in force: withdrawing a service ends it.
+    # Whatever conntrack calls it: a flow in one direction only is never established.
+    yield "ct mark @grants accept"
+    yield "iifname != @tablet_if counter name c_inbound drop"
+    yield "udp sport 67 goto x_rogue_dhcp"
+    yield "ct state new ether saddr vmap @group_of"
+    yield "goto x_no_grant"
 
 
 def _nat_out(plan: Plan) -> Iterator[str]:

@@ -15,7 +15,6 @@ ACCEPTABLE = frozenset(
         "ap-twice",
         "area-empty",
         "doh",
-        "ipv6-full",
         "mixed-script",
         "no-case",
         "no-edge",

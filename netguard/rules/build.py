@@ -111,6 +111,8 @@ def _defaults(given: schema.DefaultsModel) -> Defaults:
         given.log_denied.burst,
         str(given.dscp),
         given.session_timeout,
+        given.new_flows.rate,
+        given.new_flows.burst,
     )
 
 

@@ -44,9 +44,6 @@ def _site_findings(documents: Documents) -> Iterator[Finding]:
     for name, site in doc.model.sites.items():
         entry = Entry(doc, site.accept, "sites", name)
         yield from entry.known_accepts()
-        if site.ipv6 == "full":
-            text = "this release drops and counts all IPv6 of tablets, also where it says full"
-            yield from entry.warn("ipv6-full", text, "ipv6")
         if not any(area.edge for area in site.areas.values()):
             text = f"site '{name}' has no edge area, no area next to an exit"
             yield from entry.warn("no-edge", text, "areas")

@@ -26,6 +26,7 @@ from netguard.rules.words import (
     HoursText,
     Interface,
     Ipv4Text,
+    Ipv6,
     Label,
     MacText,
     Model,
@@ -67,11 +68,17 @@ class LogDenied(Model):
     burst: Count = 20
 
 
+class NewFlows(Model):
+    rate: Often = Frequency(100, "s")
+    burst: Count = 500
+
+
 class DefaultsModel(Model):
     deny: Literal["reject", "drop"] = "reject"
     unknown_mac: Literal["reject", "enrol"] = "reject"
     session_timeout: Span | None = None
     log_denied: LogDenied = LogDenied()
+    new_flows: NewFlows = NewFlows()
     dscp: Literal[DSCP] = "cs1"  # type: ignore[valid-type]  # the tuple is also used in messages
 
 
@@ -144,7 +151,7 @@ class SiteModel(Model):
     networks: list[NetworkText]
     gateway: list[AddressText]
     addresses: Literal["netguard", "external"] = "netguard"
-    ipv6: Literal["full", "drop"]
+    ipv6: Ipv6
     ceiling: CeilingModel | None = None
     other_networks: Literal["reject", "ignore"] = "ignore"
     nas: dict[Name, NasModel]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from netguard.core.denials import REASONS
 from netguard.core.names import Domain, Network, suggest_of
 from netguard.core.policy import Service
 from netguard.rules import schema
@@ -9,6 +10,8 @@ from netguard.rules.review import Review
 from netguard.rules.typed import Document
 
 ServicesDocument = Document[schema.ServicesFile]
+# What GROUP/... says beside a service: why something was refused, or how a tablet was admitted.
+RESERVED = frozenset({*REASONS, "deny", "admit", "areas", "sites"})
 # A network that a service opens, with the file and the place where it is written.
 Fed = tuple[Document[schema.FeedFile], tuple[str | int, ...], Network]
 
@@ -50,6 +53,9 @@ def _service(
 ) -> Service:
     at = ("services", name)
     review.origins[at] = doc.key_origin(*at)
+    if name in RESERVED:
+        text = f"'{name}' is a word for refusals in 'group/{name}', choose another name"
+        review.error(doc, "bad-name", text, *at, key=True)
     for key, values in (
         ("domains", entry.domains),
         ("networks", entry.networks),

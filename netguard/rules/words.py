@@ -186,6 +186,19 @@ def zone(text: str) -> str:
     return text
 
 
+def _ipv6(text: str) -> str:
+    if text == "full":
+        raise BadValue(
+            "unknown-word",
+            "'full' is not built yet, write drop: IPv6 of tablets is dropped and counted",
+        )
+    if text != "drop":
+        raise BadValue(
+            "unknown-word", f"{shown(text)} is not what a site does with IPv6, write drop"
+        )
+    return text
+
+
 def _secret_file(text: str) -> str:
     try:
         return parse_name(text)
@@ -236,6 +249,7 @@ Home = Annotated[tuple[str, str], read_by(home)]
 Accept = dict[Name, Label]
 Ssid = Annotated[str, read_by(ssid)]
 Ap = Annotated[str, read_by(_ap)]
+Ipv6 = Annotated[str, read_by(_ipv6)]
 Zone = Annotated[str, read_by(zone)]
 Interface = Annotated[str, read_by(parse_interface)]
 SecretFile = Annotated[str, read_by(_secret_file)]

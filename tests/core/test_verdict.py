@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from netguard.core.names import Mac
 from netguard.core.plan import compile_plan
-from netguard.core.verdict import Flow, verdict
+from netguard.core.verdict import ESTABLISHED, INVALID, Flow, verdict
 
 NOTHING: dict = {}
 
@@ -150,3 +150,65 @@ def test_nothing_of_a_lost_tablet_passes_whatever_it_claims(example, flow, state
 def test_a_tablet_that_is_lent_or_in_stock_works(example, flow, state):
     plan = compile_plan(example, ["pellegrin"], {"T-001": state, "T-002": "lost"})
     assert verdict(plan, flow("10.60.0.40", "udp", 10000), NOTHING).allowed
+
+
+def test_outside_its_hours_a_group_gets_nothing_and_its_running_flows_end(plan, flow):
+    closed, still = {"patients": 0}, {"patients": 5}
+    new = flow("10.60.0.40", "udp", 10000)
+    assert verdict(plan, new, NOTHING, closed).rule == "patients/hours"
+    assert verdict(plan, new, NOTHING, still).rule == "patients/jitsi"
+    assert verdict(plan, flow("10.99.0.1", "udp", 53), NOTHING, closed).rule == "patients/hours"
+    assert verdict(plan, flow("10.10.0.5"), NOTHING, closed).rule == "protected"
+    mark = next(g.mark for g in plan.grants if g.rule == "patients/jitsi")
+    back = replace(new, interface="up0", source=new.destination, destination=new.source)
+    back = replace(back, state=ESTABLISHED, mark=mark)
+    assert verdict(plan, back, NOTHING, still).rule == "patients/jitsi"
+    assert verdict(plan, back, NOTHING, closed).rule == "inbound"
+
+
+def test_a_running_flow_lives_as_long_as_its_grant(plan, flow):
+    mark = next(g.mark for g in plan.grants if g.rule == "patients/zoom")
+    running = flow("8.8.8.8", "tcp", 443, state=ESTABLISHED, mark=mark)
+    assert verdict(plan, running, NOTHING).rule == "patients/zoom"
+    withdrawn = replace(plan, grants=tuple(g for g in plan.grants if g.mark != mark))
+    assert verdict(withdrawn, running, NOTHING).rule == "no-grant"
+    assert (
+        verdict(plan, replace(running, destination=ip_address("10.10.0.5")), NOTHING).rule
+        == "protected"
+    )
+
+
+def test_what_belongs_to_no_connection_is_refused(plan, flow):
+    odd = flow("10.60.0.40", "tcp", 443, state=INVALID)
+    assert verdict(plan, odd, NOTHING).rule == "no-grant"
+    assert verdict(plan, flow("8.8.8.8", "tcp", 53, state=INVALID), NOTHING).rule == "no-grant"
+
+
+def test_a_tablet_is_no_server_of_addresses_and_no_router(plan, flow):
+    offer = {"source_port": 67}
+    assert verdict(plan, flow("8.8.8.8", "udp", 68, **offer), NOTHING).rule == "rogue-dhcp"
+    assert verdict(plan, flow("255.255.255.255", "udp", 68, **offer), NOTHING).rule == "rogue-dhcp"
+    zero = ip_address("0.0.0.0")
+    relayed = flow("255.255.255.255", "udp", 67, source=zero, **offer)
+    assert verdict(plan, relayed, NOTHING).rule == "rogue-dhcp"
+    six = {"source": ip_address("fe80::1")}
+    assert verdict(plan, flow("ff02::1", "icmpv6", 134, **six), NOTHING).rule == "rogue-ra"
+    assert verdict(plan, flow("ff02::1", "icmpv6", 135, **six), NOTHING).rule == "ipv6"
+    answer = flow("fe80::9", "udp", 546, source_port=547, **six)
+    assert verdict(plan, answer, NOTHING).rule == "rogue-dhcp"
+
+
+def test_from_outside_only_what_a_tablet_has_asked_for_comes_in(example, plan, flow):
+    out = flow("10.60.0.40", "udp", 10000)
+    back = replace(out, interface="up0", source=out.destination, destination=out.source)
+    assert verdict(plan, back, NOTHING).rule == "inbound"
+    clinical = replace(back, source=ip_address("10.10.0.5"))
+    assert verdict(plan, clinical, NOTHING).rule == "protected-reply"
+    assert verdict(plan, replace(back, destination=clinical.source), NOTHING).rule == "protected"
+    lost = compile_plan(example, ["pellegrin"], {"T-001": "stolen"})
+    assert verdict(lost, back, NOTHING).rule == "loan"
+
+
+def test_the_limit_of_new_flows_is_told(plan, flow):
+    steps = {s.rule: s.why for s in verdict(plan, flow("10.60.0.40", "udp", 10000), NOTHING).steps}
+    assert steps["new-flows"] == "at most 100/s new flows of one tablet, 500 at once"

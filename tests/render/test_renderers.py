@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from netguard.core.denials import REASONS
 from netguard.core.plan import compile_plan
 from netguard.errors import BadValue
 from netguard.render import dhcp, freeradius, names, nftables
@@ -164,3 +165,63 @@ def test_an_address_that_no_service_holds_is_refused_before_any_service_is_tried
         assert f"!= @known4 ip daddr != @learned4 goto d_{group.name}" in rules[1]
     assert nftables.learned_sets_of("jitsi", 6) == ("s_jitsi_dns6", "learned6")
     assert set(nftables.learned_sets_of("jitsi", 4)) <= set(nftables.learned_sets(plan))
+
+
+def test_every_refusal_is_counted_for_each_group_and_for_nobody(plan):
+    rules = set(nftables.counters(plan).values())
+    for reason in REASONS:
+        assert {reason, f"patients/{reason}", f"visitors/{reason}"} <= rules
+    assert {"ipv6/pellegrin", "ipv6/haut-leveque"} <= rules
+    assert len(nftables.counters(plan)) == len(rules), "two counters of one name"
+
+
+def elements(script, name):
+    found = [
+        line
+        for line in script.splitlines()
+        if line.startswith(f"add element inet netguard {name} ")
+    ]
+    return found[0].split("{ ")[1].removesuffix(" }").split(", ") if found else []
+
+
+def test_what_depends_on_the_hour_ends_with_it(plan):
+    at_noon = nftables.render(plan, (), {"patients": 3600, "visitors": 0})
+    marks = {grant.rule: f"{grant.mark:#010x}" for grant in plan.grants}
+    granted = elements(at_noon, "grants")
+    assert f"{marks['patients/jitsi']} timeout 3600s" in granted
+    assert not any(marks["visitors/jitsi"] in element for element in granted)
+    assert elements(at_noon, "open_groups") == ["0x1 timeout 3600s"]
+    bound = elements(at_noon, "bind4")
+    assert bound
+    assert all(element.endswith(" timeout 3600s") for element in bound)
+    groups = {b.group for b in plan.bindings if f"{b.mac} . {b.address}" in " ".join(bound)}
+    assert groups == {"patients"}
+    assert "meta mark { 0x1, 0x2 } meta mark != @open_groups goto x_hours" in at_noon
+    assert "goto x_hours" not in nftables.render(plan)
+    assert "timeout 3600s" in nftables.replacement(plan, {"patients": 3600})
+
+
+def test_a_difference_is_what_a_plan_has_more_or_less(small, plan):
+    lost = compile_plan(small(), ["pellegrin", "haut-leveque"], {"T-001": "stolen"})
+    script = nftables.difference(plan, lost)
+    lines = script.splitlines()
+    assert [line.split()[0] for line in lines] == ["add", "add", "delete"], (
+        "what narrows comes first"
+    )
+    assert [line.split()[4] for line in lines] == ["lost4", "lost_mac", "bind4"]
+    back = nftables.difference(lost, plan).splitlines()
+    assert [line.split()[0] for line in back] == ["delete", "delete", "add"]
+    assert nftables.difference(plan, plan) == ""
+
+
+def test_a_difference_of_rules_is_none(small, plan):
+    sites = ["pellegrin", "haut-leveque"]
+    other = small(
+        services__jitsi="services:\n  jitsi:\n    networks: [198.51.100.0/24]\n    ports: [tcp/444]\n"
+        "    evidence: x\n    reviewed: 2026-11-01\n"
+    )
+    assert nftables.difference(plan, compile_plan(other, sites)) is None
+    timed = replace(plan, groups=tuple(replace(g, hours=None) for g in plan.groups))
+    changed = any(group.hours for group in plan.groups)
+    assert changed
+    assert nftables.difference(plan, timed) is None

@@ -10,7 +10,6 @@ from netguard.core.names import Mac
 @pytest.mark.parametrize(
     ("old", "new", "parts"),
     [
-        ("ipv6: drop", "ipv6: full", ["warning ipv6-full sites.yaml:10:11", "drops and counts"]),
         ("edge: true", "edge: false", ["warning no-edge", "site 'pellegrin' has no edge area"]),
         ("[AP-CAR-301]", "[]", ["warning area-empty", "area 'cardio-3' has no AP"]),
         ("[AP-CAR-301]", "[AP-CAR-301, ap-lob-01]", ["ap-twice", "is also in area 'cardio-3'"]),

@@ -96,3 +96,13 @@ def test_sets_of_a_faulty_feed_are_not_missed_as_well(rules, jitsi):
     rules.write("services/feeds/vendor.yaml", FEED.replace("203.0.112.0/24", "203.0.112.1/24"))
     jitsi("    evidence", '    feed: vendor\n    feed-sets: ["11"]\n    evidence')
     rules.says("host-bits", "services/feeds/vendor.yaml")
+
+
+@pytest.mark.parametrize("name", ["deny", "hours", "anti-spoof", "sites"])
+def test_no_service_has_the_name_of_a_reason(rules, name):
+    rules.write(
+        "services/odd.yaml",
+        f"services: {{{name}: {{label: x, networks: [198.51.100.0/24], ports: [tcp/443], evidence: x,"
+        " reviewed: 2026-11-20}}\n",
+    )
+    rules.says("error bad-name", f"'{name}' is a word for refusals", "choose another name")

@@ -15,6 +15,8 @@ import pytest
         ("[10.99.0.1]", "[10.99.3.255]", ["is the broadcast address of 10.99.0.0/22"]),
         ("[10.99.0.1]", "[]", ["error missing-key", "no IPv4 gateway"]),
         ("[10.99.0.0/22]", '[10.99.0.0/22, "fd00:99::/64"]', ["no IPv6 gateway"]),
+        ("ipv6: drop", "ipv6: full", ["error unknown-word", ":10:11", "'full' is not built yet, write drop"]),
+        ("ipv6: drop", "ipv6: maybe", ["error unknown-word", "'maybe' is not what", "write drop"]),
         ("vlan: 640", "vlan: 200", ["error vlan-clash", "never.vlans, the clinical ones"]),
         (
             "vlan: 640",
