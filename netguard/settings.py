@@ -22,6 +22,8 @@ class Paths:
     radius_control: Path | None = None
     radius_secrets: Path = Path("/etc/netguard/secrets")
     dhcp: Path = Path("/var/lib/netguard/dhcp")
+    # Who vouches for resolvers over TLS; None: the authorities that the system trusts.
+    resolver_authorities: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +69,8 @@ class Settings:
     def watch_state(self) -> Path:
         """Return the folder of watch alone: who reads hostile bytes must not write guard's files."""
         return self.paths.state / "watch"
+
+    @property
+    def dns_state(self) -> Path:
+        """Return the folder of the name proxy alone, for what it has learned."""
+        return self.paths.state / "dns"

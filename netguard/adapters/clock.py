@@ -14,6 +14,11 @@ def today() -> date:
     return now().date()
 
 
+def stamp(seconds: float) -> str:
+    """Return seconds since 1970 as text for people: UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 def monotonic() -> float:
     """Return seconds on a clock that no one sets."""
     return time.monotonic()

@@ -1,8 +1,4 @@
-"""Sockets of the name proxy: datagrams and streams of tablets, questions to the resolvers upstream.
-
-Bytes in, bytes out; what they mean is decided elsewhere. Each upstream question has a socket of
-its own, so its port is random and only the asked server can answer (RFC 5452 9.2, 10).
-"""
+"""Sockets that tablets ask on: datagrams and streams. Bytes in, bytes out, decided elsewhere."""
 
 import asyncio
 import socket
@@ -18,8 +14,9 @@ _DRAIN = 64
 _TCP_IDLE = 10.0
 _TCP_MAX = 64
 
-Sender = Callable[[bytes], None]
-OnDatagram = Callable[[bytes, str, Sender], None]
+Peer = tuple[str, int]
+# What can be answered at once is returned; what cannot is sent later with `send`.
+OnDatagram = Callable[[bytes, Peer, socket.socket], bytes | None]
 OnStream = Callable[[bytes, str], Awaitable[bytes | None]]
 
 
@@ -39,21 +36,20 @@ def listen_udp(address: str, on_datagram: OnDatagram) -> socket.socket:
                 data, peer = sock.recvfrom(_MAX_DATAGRAM)
             except (BlockingIOError, ConnectionError):
                 return
-            on_datagram(data, peer[0], _sender(sock, peer))
+            answer = on_datagram(data, peer, sock)
+            if answer is not None:
+                send(sock, peer, answer)
 
     asyncio.get_running_loop().add_reader(sock, readable)
     return sock
 
 
-def _sender(sock: socket.socket, peer: tuple[str, int]) -> Sender:
-    def send(data: bytes) -> None:
-        try:
-            sock.sendto(data, peer)
-        except OSError:
-            # The buffer is full or the tablet is gone: it asks again.
-            return
-
-    return send
+def send(sock: socket.socket, peer: Peer, data: bytes) -> None:
+    """Send an answer; a full buffer or a tablet that is gone loses it, and it asks again."""
+    try:
+        sock.sendto(data, peer)
+    except OSError:
+        return
 
 
 async def listen_tcp(address: str, on_stream: OnStream) -> asyncio.Server:
@@ -96,46 +92,3 @@ def _bind(sock: socket.socket, address: str) -> None:
             "needs CAP_NET_BIND_SERVICE" if isinstance(error, PermissionError) else error.strerror
         )
         raise EnforcementError(f"cannot listen on {address} port {PORT}: {words}") from error
-
-
-async def ask_udp(
-    server: str, message: bytes, accept: Callable[[bytes], bool], patience: float
-) -> bytes | None:
-    """Ask one server; returns the first datagram from it that `accept` takes, None in silence.
-
-    Datagrams that are not accepted (a wrong id, another question) leave the question open.
-    """
-    loop = asyncio.get_running_loop()
-    family = socket.AF_INET6 if ":" in server else socket.AF_INET
-    with socket.socket(
-        family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    ) as sock:
-        try:
-            sock.connect((server, PORT))
-            async with asyncio.timeout(patience):
-                await loop.sock_sendall(sock, message)
-                while True:
-                    data = await loop.sock_recv(sock, _MAX_DATAGRAM)
-                    if accept(data):
-                        return data
-        except (TimeoutError, OSError):
-            return None
-
-
-async def ask_tcp(
-    server: str, message: bytes, accept: Callable[[bytes], bool], patience: float
-) -> bytes | None:
-    """Ask one server over a stream, after a truncated answer."""
-    try:
-        async with asyncio.timeout(patience):
-            reader, writer = await asyncio.open_connection(server, PORT)
-            try:
-                writer.write(struct.pack("!H", len(message)) + message)
-                await writer.drain()
-                length = struct.unpack("!H", await reader.readexactly(2))[0]
-                data = await reader.readexactly(length)
-            finally:
-                writer.close()
-    except (TimeoutError, OSError, asyncio.IncompleteReadError):
-        return None
-    return data if accept(data) else None

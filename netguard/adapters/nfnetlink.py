@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,12 +20,12 @@ from netguard.errors import EnforcementError
 _NETLINK_NETFILTER = 12
 _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_NEWSETELEM, _DELSETELEM, _NEWGEN = 12, 14, 15
-_NLMSG_ERROR = 2
-_REQUEST, _ACK, _CREATE = 0x1, 0x4, 0x400
+_NEWSETELEM, _GETSETELEM, _DELSETELEM, _NEWGEN = 12, 13, 14, 15
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_REQUEST, _ACK, _CREATE, _DUMP = 0x1, 0x4, 0x400, 0x300
 _INET = 1
 _SET_ELEM_LIST_TABLE, _SET_ELEM_LIST_SET, _SET_ELEM_LIST_ELEMENTS = 1, 2, 3
-_LIST_ELEM, _ELEM_KEY, _ELEM_TIMEOUT = 1, 1, 4
+_LIST_ELEM, _ELEM_KEY, _ELEM_TIMEOUT, _ELEM_EXPIRATION = 1, 1, 4, 5
 _DATA_VALUE = 1
 _GROUP_NFTABLES = 7
 _GEN_PROC_PID, _GEN_PROC_NAME = 2, 3
@@ -64,6 +64,7 @@ class Elements:
     def __init__(self, table: str) -> None:
         self._table = table
         self._sequence = 0
+        self._places: dict[str, bytes] = {}
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
         )
@@ -81,39 +82,74 @@ class Elements:
         deleting one that is missing fails the batch. Raises SetFull or EnforcementError; then
         nothing was changed.
         """
-        batch = []
-        for element in elements:
-            if element.milliseconds <= 0:
-                raise ValueError("a timeout of 0 is for ever in nftables")
-            batch.append(self._message(_NEWSETELEM, element, timed=True))
-            batch.append(self._message(_DELSETELEM, element, timed=False))
-            batch.append(self._message(_NEWSETELEM, element, timed=True))
-        if batch:
-            self._commit(batch)
+        self.change((), elements)
 
     def remove(self, elements: Iterable[tuple[str, Address]]) -> None:
         """Take elements out of their sets, whether they are still there or not."""
-        batch = []
-        for name, address in elements:
-            element = Element(name, address, 1000)
-            batch.append(self._message(_NEWSETELEM, element, timed=True))
-            batch.append(self._message(_DELSETELEM, element, timed=False))
+        self.change(elements, ())
+
+    def change(self, gone: Iterable[tuple[str, Address]], new: Iterable[Element]) -> None:
+        """Do both in one transaction: what goes makes room for what comes."""
+        batch: list[bytes] = []
+        for name, address in gone:
+            batch += self._steps(name, address, 1000)[:2]
+        for name, address, milliseconds in new:
+            if milliseconds <= 0:
+                raise ValueError("a timeout of 0 is for ever in nftables")
+            batch += self._steps(name, address, milliseconds)
         if batch:
             self._commit(batch)
 
-    def _message(self, kind: int, element: Element, *, timed: bool) -> bytes:
-        value = attribute(_DATA_VALUE, element.address.packed)
-        body = attribute(_ELEM_KEY | NESTED, value)
-        if timed:
-            body += attribute(_ELEM_TIMEOUT, struct.pack("!Q", element.milliseconds))
-        listed = attribute(_LIST_ELEM | NESTED, body)
-        payload = (
-            attribute(_SET_ELEM_LIST_TABLE, self._table.encode() + b"\0")
-            + attribute(_SET_ELEM_LIST_SET, element.set.encode() + b"\0")
-            + attribute(_SET_ELEM_LIST_ELEMENTS | NESTED, listed)
+    def _steps(self, name: str, address: Address, milliseconds: int) -> list[bytes]:
+        """Return add, delete and add of one element."""
+        place = self._places.get(name)
+        if place is None:
+            place = self._places[name] = (
+                generic(_INET, 0)
+                + attribute(_SET_ELEM_LIST_TABLE, self._table.encode() + b"\0")
+                + attribute(_SET_ELEM_LIST_SET, name.encode() + b"\0")
+            )
+        key = attribute(_ELEM_KEY | NESTED, attribute(_DATA_VALUE, address.packed))
+        timed = key + attribute(_ELEM_TIMEOUT, struct.pack("!Q", milliseconds))
+        add, delete = (
+            place
+            + attribute(_SET_ELEM_LIST_ELEMENTS | NESTED, attribute(_LIST_ELEM | NESTED, each))
+            for each in (timed, key)
         )
-        flags = _REQUEST | (_CREATE if kind == _NEWSETELEM else 0)
-        return self._pack(_SUBSYSTEM | kind, flags, generic(_INET, 0) + payload)
+        return [
+            self._pack(_SUBSYSTEM | _NEWSETELEM, _REQUEST | _CREATE, add),
+            self._pack(_SUBSYSTEM | _DELSETELEM, _REQUEST, delete),
+            self._pack(_SUBSYSTEM | _NEWSETELEM, _REQUEST | _CREATE, add),
+        ]
+
+    def held(self, name: str) -> dict[bytes, float]:
+        """Return the addresses of a set with the seconds that each has left.
+
+        Raises EnforcementError where there is no such set.
+        """
+        payload = (
+            generic(_INET, 0)
+            + attribute(_SET_ELEM_LIST_TABLE, self._table.encode() + b"\0")
+            + attribute(_SET_ELEM_LIST_SET, name.encode() + b"\0")
+        )
+        self._socket.send(self._pack(_SUBSYSTEM | _GETSETELEM, _REQUEST | _DUMP, payload))
+        number = self._sequence
+        found: dict[bytes, float] = {}
+        while True:
+            for kind, sequence, body in messages(self._receive()):
+                if sequence != number:
+                    continue
+                if kind == _NLMSG_DONE:
+                    return found
+                if kind == _NLMSG_ERROR:
+                    raise _failure(-struct.unpack_from("=i", body)[0])
+                found.update(_listed(body))
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(1 << 17)
+        except TimeoutError as error:
+            raise EnforcementError("the kernel did not answer over netlink within 5 s") from error
 
     def _pack(self, kind: int, flags: int, payload: bytes) -> bytes:
         self._sequence += 1
@@ -131,13 +167,7 @@ class Elements:
     def _await(self, last: int, first: int) -> None:
         """Wait for the batch's answer: an error of any message, or the acknowledgement of its end."""
         while True:
-            try:
-                data = self._socket.recv(65536)
-            except TimeoutError as error:
-                raise EnforcementError(
-                    "the kernel did not answer a netlink batch within 5 s"
-                ) from error
-            for _, number, payload in messages(data):
+            for _, number, payload in messages(self._receive()):
                 # A failed batch may leave more errors behind than the one that was raised.
                 if not first <= number <= last:
                     continue
@@ -146,6 +176,18 @@ class Elements:
                     raise _failure(code)
                 if number == last:
                     return
+
+
+def _listed(body: bytes) -> Iterator[tuple[bytes, float]]:
+    """Yield address and seconds left of the elements in one message of a dump."""
+    header = generic(0, 0)
+    listed = dict(attributes(body)).get(_SET_ELEM_LIST_ELEMENTS, b"")
+    for _, element in attributes(header + listed):
+        parts = dict(attributes(header + element))
+        key = dict(attributes(header + parts.get(_ELEM_KEY, b"")))
+        left = parts.get(_ELEM_EXPIRATION)
+        if _DATA_VALUE in key and left is not None:
+            yield key[_DATA_VALUE], struct.unpack("!Q", left)[0] / 1000
 
 
 def _failure(code: int) -> EnforcementError:

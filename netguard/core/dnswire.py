@@ -6,8 +6,8 @@ RFC 2181 8. A general library is eight times slower and accepts more; it is the 
 """
 
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from netguard.core.names import Address
 
@@ -25,6 +25,13 @@ MAX_POINTERS = 64
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION_TAIL = struct.Struct("!HH")
 _RECORD = struct.Struct("!HHIH")
+_REPLY_HEAD = struct.Struct("!HHHHH")
+_ID = struct.Struct("!H")
+_TTL = struct.Struct("!I")
+# Our own OPT record: 1,232 octets (DNS flag day 2020), no option, version 0.
+_OPT = b"\0" + _RECORD.pack(41, 1232, 0, 0)
+_A_OWNER = b"\xc0\x0c" + struct.pack("!HH", A, IN)
+_AAAA_OWNER = b"\xc0\x0c" + struct.pack("!HH", AAAA, IN)
 
 
 class Malformed(Exception):
@@ -35,9 +42,11 @@ class Malformed(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question: `name` is lower case without the final dot, `raw` its bytes as asked."""
+class Question(NamedTuple):
+    """One question: `name` is lower case without the final dot, `raw` its bytes as asked.
+
+    A tuple, as Answer is: two of each are made for every packet.
+    """
 
     id: int
     flags: int
@@ -58,16 +67,28 @@ class Question:
         return bool(self.flags & 0x0100)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The address records that the question's CNAME chain reaches, and how it got there."""
+class Answer(NamedTuple):
+    """The address records that the question's CNAME chain reaches, and how it got there.
+
+    `packed` are addresses as 4 or 16 bytes, as they came and as the kernel wants them.
+    """
 
     id: int
     rcode: int
     truncated: bool
     chain: tuple[str, ...]
-    addresses: tuple[Address, ...]
+    packed: tuple[bytes, ...]
     ttl: int
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Return the addresses as such."""
+        return tuple(map(unpacked, self.packed))
+
+
+def unpacked(packed: bytes) -> Address:
+    """Return 4 or 16 bytes as an address."""
+    return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
 
 
 def parse_question(data: bytes) -> Question:
@@ -79,12 +100,22 @@ def parse_question(data: bytes) -> Question:
         raise Malformed("ignore")
     if questions != 1 or answers or authority or additional > 2:
         raise Malformed("counts")
-    name, at = read_name(data, 12)
+    name, at = _asked_name(data)
     if at + 4 > len(data):
         raise Malformed("short")
     type_, klass = _QUESTION_TAIL.unpack_from(data, at)
-    edns = _edns(data, at + 4, additional)
+    edns = _edns(data, at + 4, additional) if additional else None
     return Question(id_, flags, name, type_, klass, data[12 : at + 4], edns)
+
+
+def _asked_name(data: bytes) -> tuple[str, int]:
+    """Read the name of a query: there is nothing before it that a pointer could point to."""
+    at, end = 12, len(data)
+    while at < end and (length := data[at]):
+        if length > 63:
+            raise Malformed("name")
+        at += length + 1
+    return read_name(data, 12)[0], at + 1
 
 
 def _edns(data: bytes, at: int, additional: int) -> int | None:
@@ -105,44 +136,58 @@ def _edns(data: bytes, at: int, additional: int) -> int | None:
     return size
 
 
-def parse_answer(data: bytes, question: Question) -> Answer:
+def parse_answer(data: bytes, question: Question, *, same_case: bool = False) -> Answer:
     """Parse an answer to a question of ours; raises Malformed when it is not exactly that.
 
     Only the answer section counts, and of it only records that the CNAME chain starting at the
-    asked name reaches, with every link in this one message.
+    asked name reaches, with every link in this one message. `same_case` demands the letters of
+    the question as they were sent.
     """
     if len(data) < 12:
         raise Malformed("short")
     id_, flags, questions, answers, _, _ = _HEADER.unpack_from(data)
     if not flags & 0x8000 or flags >> 11 & 0xF:
         raise Malformed("not-an-answer")
+    if questions == 1 and data.startswith(question.raw, 12):
+        at = 12 + len(question.raw)
+    elif same_case:
+        raise Malformed("other-question")
+    else:
+        at = _after_question(data, questions, question)
+    rcode, truncated = flags & 0xF, bool(flags & 0x0200)
+    if truncated or rcode != NOERROR:
+        return Answer(id_, rcode, truncated, (question.name,), (), 0)
+    if answers > MAX_RECORDS:
+        raise Malformed("too-many-records")
+    aliases, found = _records(data, at, answers, question)
+    return _follow(id_, question.name, aliases, found)
+
+
+def _after_question(data: bytes, questions: int, question: Question) -> int:
+    """Return where the answers begin, when the question is ours in other letters."""
     name, at = read_name(data, 12) if questions == 1 else ("", 0)
     if questions != 1 or at + 4 > len(data):
         raise Malformed("counts")
-    if (name, *_QUESTION_TAIL.unpack_from(data, at)) != (
-        question.name,
-        question.type,
-        question.klass,
-    ):
+    type_, klass = _QUESTION_TAIL.unpack_from(data, at)
+    if (name, type_, klass) != (question.name, question.type, question.klass):
         raise Malformed("other-question")
-    rcode, truncated = flags & 0xF, bool(flags & 0x0200)
-    if truncated or rcode != NOERROR:
-        return Answer(id_, rcode, truncated, (name,), (), 0)
-    if answers > MAX_RECORDS:
-        raise Malformed("too-many-records")
-    aliases, found = _records(data, at + 4, answers, question.type)
-    return _follow(id_, name, aliases, found)
+    return at + 4
 
 
 _Aliases = dict[str, tuple[str, int]]
-_Found = dict[str, list[tuple[Address, int]]]
+_Found = dict[str, list[tuple[bytes, int]]]
 
 
-def _records(data: bytes, at: int, count: int, wanted: int) -> tuple[_Aliases, _Found]:
+def _records(data: bytes, at: int, count: int, question: Question) -> tuple[_Aliases, _Found]:
     aliases: _Aliases = {}
     found: _Found = {}
+    wanted = question.type
     for _ in range(count):
-        owner, at = read_name(data, at)
+        # Most owners are a pointer to the question.
+        if data.startswith(b"\xc0\x0c", at):
+            owner, at = question.name, at + 2
+        else:
+            owner, at = read_name(data, at)
         if at + 10 > len(data):
             raise Malformed("short")
         type_, klass, ttl, length = _RECORD.unpack_from(data, at)
@@ -158,15 +203,11 @@ def _records(data: bytes, at: int, count: int, wanted: int) -> tuple[_Aliases, _
                 raise Malformed("cname")
             aliases[owner] = target, ttl
         elif klass == IN and type_ == wanted and type_ in {A, AAAA}:
-            found.setdefault(owner, []).append((_address(type_, data[at:end]), ttl))
+            if length != (4 if type_ == A else 16):
+                raise Malformed("rdlength")
+            found.setdefault(owner, []).append((data[at:end], ttl))
         at = end
     return aliases, found
-
-
-def _address(type_: int, data: bytes) -> Address:
-    if len(data) != (4 if type_ == A else 16):
-        raise Malformed("rdlength")
-    return IPv4Address(data) if type_ == A else IPv6Address(data)
 
 
 def _follow(id_: int, name: str, aliases: _Aliases, found: _Found) -> Answer:
@@ -180,9 +221,9 @@ def _follow(id_: int, name: str, aliases: _Aliases, found: _Found) -> Answer:
     records = found.get(chain[-1], [])
     if len(records) > MAX_ADDRESSES:
         raise Malformed("too-many-addresses")
-    addresses = tuple(dict.fromkeys(address for address, _ in records))
+    packed = tuple(dict.fromkeys(address for address, _ in records))
     ttls.extend(ttl for _, ttl in records)
-    return Answer(id_, NOERROR, False, tuple(chain), addresses, min(ttls, default=0))
+    return Answer(id_, NOERROR, False, tuple(chain), packed, min(ttls, default=0))
 
 
 def read_name(data: bytes, at: int) -> tuple[str, int]:
@@ -238,8 +279,26 @@ def write_name(name: str) -> bytes:
 
 def ask(id_: int, question: Question) -> bytes:
     """Write the question that goes upstream: same name and type, our own id, plain EDNS."""
-    opt = b"\0" + _RECORD.pack(41, 1232, 0, 0)
-    return _HEADER.pack(id_, 0x0100, 1, 0, 0, 1) + question.raw + opt
+    return _HEADER.pack(id_, 0x0100, 1, 0, 0, 1) + question.raw + _OPT
+
+
+def lower(question: Question) -> Question:
+    """Return the question in lower case and without the client's own bits, as we ask it."""
+    raw = question.raw[:-4].lower() + question.raw[-4:]
+    return question._replace(raw=raw)
+
+
+def mixed(question: Question, noise: bytes) -> Question:
+    """Return the question with the case of its letters taken from noise (0x20 bits).
+
+    draft-vixie-dnsext-dns0x20: an answer must repeat them. `noise` has one bit a byte of the name.
+    """
+    name = bytearray(question.raw[:-4])
+    for at, byte in enumerate(name):
+        # Lengths are at most 63 and so never taken for a letter.
+        if 97 <= byte | 0x20 <= 122 and byte > 63 and noise[at >> 3] >> (at & 7) & 1:
+            name[at] = byte ^ 0x20
+    return question._replace(raw=bytes(name) + question.raw[-4:])
 
 
 def reply(
@@ -248,16 +307,23 @@ def reply(
     """Write the answer a tablet gets: the addresses under the asked name, or an rcode alone.
 
     The CNAME chain is left out: the tablet asked for one name, and gets the addresses that were
-    learned for it. A message over the client's size says so with TC (RFC 2181 9).
+    learned for it.
     """
-    kind = A if question.type == A else AAAA
-    records = b"".join(
-        b"\xc0\x0c" + _RECORD.pack(kind, IN, ttl, len(a.packed)) + a.packed for a in addresses
-    )
-    opt = b"\0" + _RECORD.pack(41, 1232, 0, 0) if question.edns is not None else b""
-    flags = 0x8080 | (0x0100 if question.recursion_desired else 0) | rcode
-    head = _HEADER.pack(question.id, flags, 1, len(addresses), 0, 1 if opt else 0)
-    return head + question.raw + records + opt
+    pieces = reply_pieces(question, rcode, tuple(a.packed for a in addresses))
+    return _ID.pack(question.id) + _TTL.pack(ttl).join(pieces)
+
+
+def reply_pieces(question: Question, rcode: int, packed: tuple[bytes, ...]) -> list[bytes]:
+    """Write an answer without its id, cut where a TTL belongs: joined by one, it is whole."""
+    opt = _OPT if question.edns is not None else b""
+    flags = 0x8080 | (question.flags & 0x0100) | rcode
+    head = _REPLY_HEAD.pack(flags, 1, len(packed), 0, 1 if opt else 0) + question.raw
+    if not packed:
+        return [head + opt]
+    owner = _A_OWNER if question.type == A else _AAAA_OWNER
+    size = b"\0\4" if question.type == A else b"\0\x10"
+    last = size + packed[-1] + opt
+    return [head + owner, *[size + each + owner for each in packed[:-1]], last]
 
 
 def truncated(question: Question) -> bytes:

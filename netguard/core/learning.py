@@ -12,7 +12,7 @@ from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from netguard.core.intervals import AddressSet
-from netguard.core.names import Address, Domain, Network, parse_network
+from netguard.core.names import Address, Domain, Upstream, parse_network
 from netguard.core.policy import Learned
 
 # IANA special-purpose registries (RFC 6890 and its updates): never a public service.
@@ -47,12 +47,37 @@ _COMPATIBLE = IPv6Network("::/96")
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _SIX_TO_FOUR = IPv6Network("2002::/16")
 _TEREDO = IPv6Network("2001::/32")
+# IPv4-translated addresses (RFC 2765 2.1) and the interface id of ISATAP (RFC 5214 6.1).
+_TRANSLATED = IPv6Network("::ffff:0:0:0/96")
+_ISATAP = (0x00005EFE, 0x02005EFE)
 
 CANARIES = {
     "firefox-doh": ("use-application-dns.net",),
     "icloud-private-relay": ("mask.icloud.com", "mask-h2.icloud.com"),
     "ddr": ("_dns.resolver.arpa", "resolver.arpa"),
 }
+
+
+# Names that devices take their time from; `*.pool.ntp.org` covers the vendors' zones of the pool.
+TIME_NAMES = (
+    "pool.ntp.org",
+    "*.pool.ntp.org",
+    "time.android.com",
+    "time.google.com",
+    "time1.google.com",
+    "time2.google.com",
+    "time3.google.com",
+    "time4.google.com",
+    "time.apple.com",
+    "time-ios.apple.com",
+    "time-macos.apple.com",
+    "time.euro.apple.com",
+    "time.asia.apple.com",
+    "time.windows.com",
+    "time.cloudflare.com",
+    "time.samsungcloudcn.com",
+    "ntp.ubuntu.com",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +91,16 @@ class NameRules:
     canaries: frozenset[str]
     protected: AddressSet
     own: AddressSet
+
+    def may_open(self, service: str, name: str) -> bool:
+        """Say whether a name is one of a service's and not one of those never resolved."""
+        return not self.banned(name) and any(
+            domain.covers(name) for domain in self.domains.get(service, ())
+        )
+
+    def banned(self, name: str) -> Domain | None:
+        """Return the entry of never.domains that covers a name."""
+        return next((ban for ban in self.never if ban.covers(name)), None)
 
     def services_for(self, group: str, name: str) -> tuple[str, ...]:
         """Return the services of a group that list a name: empty means the name is denied.
@@ -113,14 +148,20 @@ def special(address: Address) -> str:
 def embedded(address: Address) -> tuple[IPv4Address, ...]:
     """Return the IPv4 addresses that an IPv6 address carries, in every form that is in use.
 
-    IPv4-mapped and -compatible (RFC 4291 2.5.5), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056),
-    Teredo (RFC 4380 4: server, and client with its bits inverted).
+    IPv4-mapped and -compatible (RFC 4291 2.5.5), translated (RFC 2765), ISATAP (RFC 5214), NAT64
+    (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380 4: server, and client with its bits
+    inverted).
     """
     if not isinstance(address, IPv6Address):
         return ()
     value = int(address)
     low = IPv4Address(value & 0xFFFFFFFF)
-    if address in _MAPPED or address in _COMPATIBLE or any(address in n for n in _NAT64):
+    if address in _NAT64[1]:
+        # RFC 6052 2.2: in a /48 the address is around the byte that must be zero; others write /96.
+        return low, IPv4Address((value >> 64 & 0xFFFF) << 16 | value >> 40 & 0xFFFF)
+    if any(address in n for n in (_MAPPED, _COMPATIBLE, _TRANSLATED, _NAT64[0])):
+        return (low,)
+    if value >> 32 & 0xFFFFFFFF in _ISATAP:
         return (low,)
     if address in _SIX_TO_FOUR:
         return (IPv4Address(value >> 80 & 0xFFFFFFFF),)
@@ -150,6 +191,30 @@ def canary_names(canaries: Iterable[str]) -> frozenset[str]:
     return frozenset(name for canary in canaries for name in CANARIES[canary])
 
 
-def own_addresses(networks: Iterable[Network]) -> AddressSet:
-    """Return the appliance's own networks as a set: a name must not lead a tablet to them."""
-    return AddressSet(networks)
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A tablet as the proxy sees it: who it is, and its gateways, which answer its time names."""
+
+    tablet: str
+    group: str
+    gateways: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Everything the name proxy of one node goes by; made by render/names.py."""
+
+    plan: str
+    listen: tuple[str, ...]
+    upstream: tuple[Upstream, ...]
+    refuse_with_nxdomain: bool
+    letter_case: bool
+    cache: bool
+    # Questions a second and tablet; ten seconds of it may come at once.
+    query_rate: float
+    time_names: tuple[Domain, ...]
+    # Groups with a service that is `local: ntp`.
+    timed: frozenset[str]
+    clients: dict[str, Client]
+    learned: Learned
+    rules: NameRules

@@ -287,6 +287,37 @@ class Domain:
         return ("*." if self.wildcard else "") + self.name
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Upstream:
+    """A resolver that is asked; with `tls` over TLS, its certificate must bear that name."""
+
+    address: Address
+    tls: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `10.1.1.53`, or `tls://10.1.1.53#dns.chu.example` (RFC 7858, port 853)."""
+        if "://" not in text:
+            return cls(parse_address(text))
+        scheme, _, rest = text.partition("://")
+        address, hash_, name = rest.partition("#")
+        example = "tls://10.1.1.53#dns.chu.example"
+        if scheme != "tls":
+            raise BadValue(
+                "bad-upstream",
+                f"{shown(text)}: '{scheme}' is not spoken here, write an address or {example}",
+            )
+        if not hash_ or not name:
+            raise BadValue(
+                "bad-upstream",
+                f"{shown(text)} lacks the name of the resolver's certificate, write {example}",
+            )
+        return cls(parse_address(address.strip("[]")), parse_fqdn(name))
+
+    def __str__(self) -> str:
+        return f"tls://{self.address}#{self.tls}" if self.tls else str(self.address)
+
+
 def parse_fqdn(text: str) -> str:
     """Read a fully qualified host name into lower-case A-labels without the trailing dot.
 

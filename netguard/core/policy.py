@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 
-from netguard.core.names import Address, Domain, Frequency, Hours, Mac, Network, Ports, VlanId
+from netguard.core.names import (
+    Address,
+    Domain,
+    Frequency,
+    Hours,
+    Mac,
+    Network,
+    Ports,
+    Upstream,
+    VlanId,
+)
 
 Path = tuple[str, ...]
 
@@ -67,10 +77,15 @@ class Learned:
 class Resolver:
     """Where the proxy asks, and what it answers to what it does not ask."""
 
-    upstream: tuple[Address, ...]
+    upstream: tuple[Upstream, ...]
     intercept_port_53: bool = True
     denied_answer: str = "refused"
     canaries: tuple[str, ...] = ("ddr", "firefox-doh", "icloud-private-relay")
+    letter_case: bool = False
+    cache: bool = True
+    query_rate: Frequency = field(default_factory=lambda: Frequency(50, "s"))
+    # None: the names that netguard knows, learning.TIME_NAMES.
+    time_names: tuple[Domain, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

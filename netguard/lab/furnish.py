@@ -43,6 +43,7 @@ def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
     _owned(folder / "run", "root", "root", 0o1777)
     _owned(folder / "state", users.GUARD, users.GUARD, 0o755)
     _owned(folder / "state" / "watch", users.WATCH, users.WATCH, 0o750)
+    _owned(folder / "state" / "dns", users.DNS, users.DNS, 0o750)
     _owned(folder / "radius", users.GUARD, users.RADIUS, 0o2750)
     _owned(folder / "radius-log", users.RADIUS, users.WATCH, 0o2750)
     _owned(folder / "radius-run", users.RADIUS, users.RADIUS, 0o755)
@@ -133,7 +134,7 @@ def _names(layout: Layout, policy: Policy) -> None:
     _write(folder / "nsd.conf", zones.nsd(str(folder), database=True))
     if not _nsd_takes(folder / "nsd.conf"):
         _write(folder / "nsd.conf", zones.nsd(str(folder), database=False))
-    resolvers = [str(address) for address in policy.resolver.upstream]
+    resolvers = [str(each.address) for each in policy.resolver.upstream]
     for name, addresses in (("unbound", resolvers), ("open-resolver", [world.OPEN_RESOLVER])):
         folder = layout.folder / name
         _owned(folder, _NOBODY, _NOBODY, 0o755)

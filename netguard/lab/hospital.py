@@ -452,7 +452,7 @@ def _wiring(policy: Policy, site: Site, macs: dict[str, str]) -> topology.Wiring
         vlans=tuple(furnish.vlans(site)),
         nas_address=str(first.address.network_address),
         nas_gateway=str(ip_interface(f"{management.network_address + 1}/24")),
-        resolvers=tuple(str(address) for address in policy.resolver.upstream),
+        resolvers=tuple(str(each.address) for each in policy.resolver.upstream),
         macs=macs,
     )
 

@@ -133,4 +133,8 @@ def _resolver(given: schema.ResolverModel) -> Resolver:
         given.intercept_port_53,
         given.denied_answer,
         tuple(sorted(given.canaries)),
+        given.letter_case,
+        given.cache,
+        given.query_rate,
+        None if given.time_names is None else tuple(sorted(set(given.time_names))),
     )

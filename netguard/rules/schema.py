@@ -40,6 +40,7 @@ from netguard.rules.words import (
     Span,
     Ssid,
     TabletId,
+    UpstreamText,
     Vlan,
     Zone,
 )
@@ -92,7 +93,7 @@ class LearnedModel(Model):
 
 
 class ResolverModel(Model):
-    upstream: list[AddressText]
+    upstream: list[UpstreamText]
     intercept_port_53: Boolean = True
     denied_answer: Literal["refused", "nxdomain"] = "refused"
     canaries: list[Literal["firefox-doh", "icloud-private-relay", "ddr"]] = [
@@ -100,6 +101,10 @@ class ResolverModel(Model):
         "icloud-private-relay",
         "ddr",
     ]
+    letter_case: Boolean = False
+    cache: Boolean = True
+    query_rate: Often = Frequency(50, "s")
+    time_names: list[DomainText] | None = None
 
 
 class Retention(Model):

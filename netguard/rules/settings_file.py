@@ -63,6 +63,9 @@ class _Paths(Model):
     radius_control: Annotated[Path | None, read_by(_path_or_nothing)] = _PATHS.radius_control
     radius_secrets: PathText = _PATHS.radius_secrets
     dhcp: PathText = _PATHS.dhcp
+    resolver_authorities: Annotated[Path | None, read_by(_path_or_nothing)] = (
+        _PATHS.resolver_authorities
+    )
 
 
 class _Users(Model):

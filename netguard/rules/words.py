@@ -19,6 +19,7 @@ from netguard.core.names import (
     Mac,
     Network,
     Ports,
+    Upstream,
     VlanId,
     parse_address,
     parse_duration,
@@ -234,6 +235,7 @@ Date = Annotated[datetime.date, read_by(_date)]
 Vlan = Annotated[VlanId, read_by(parse_vlan)]
 NetworkText = Annotated[Network, read_by(parse_network)]
 AddressText = Annotated[Address, read_by(parse_address)]
+UpstreamText = Annotated[Upstream, read_by(Upstream.parse)]
 Ipv4Text = Annotated[Address, read_by(parse_ipv4)]
 DomainText = Annotated[Domain, read_by(Domain.parse)]
 BanText = Annotated[Domain, read_by(lambda text: Domain.parse(text, top_level=True))]

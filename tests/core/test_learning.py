@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from netguard.core.learning import canary_names, embedded, lifetime, reply_ttl, special
 from netguard.core.plan import compile_plan
 from netguard.core.policy import Learned
-from netguard.render.names import Names, render
+from netguard.render.names import read, render
 
 # Every line must leave the sets unchanged. dnsmasq's rebind protection or the libraries'
 # is_global() let several of these pass.
@@ -51,7 +51,7 @@ REBINDING = [
 
 @pytest.fixture(scope="module")
 def names(example):
-    return Names(render(compile_plan(example, ["pellegrin"])))
+    return read(render(compile_plan(example, ["pellegrin"])))
 
 
 @pytest.mark.parametrize("text", REBINDING)
@@ -149,6 +149,6 @@ def test_an_element_outlives_the_answer_that_announced_it(ttl):
 
 
 def test_a_names_file_of_another_version_is_refused(example):
-    text = render(compile_plan(example, ["pellegrin"])).replace('"version": 1', '"version": 99')
+    text = render(compile_plan(example, ["pellegrin"])).replace('"version": 2', '"version": 99')
     with pytest.raises(ValueError, match="version 99"):
-        Names(text)
+        read(text)

@@ -133,3 +133,26 @@ def test_the_belt_holds_when_nftables_is_empty(bench, loaded, arrivals):
     assert arrivals([packet]) == set()
     bench.run(bench.gw, "ip", "rule", "del", "pref", "10")
     assert arrivals([packet]) == {7}, "the control: without the belt the packet passes"
+
+
+def test_what_a_set_holds_reads_as_nft_lists_it(bench, loaded):
+    out = python(
+        bench,
+        "e = Elements('netguard')\n"
+        "for b in range(0, 900, 300):\n"
+        "    e.renew([Element('s_jitsi_dns4', a(f'1.2.{n >> 8}.{n & 255}'), 90_000 + n * 1000) for n in range(b, b + 300)])\n"
+        "e.renew([Element('s_jitsi_dns6', a('2606:4700::1'), 3_600_000)])\n"
+        "print(json.dumps([{k.hex(): v for k, v in e.held(s).items()} for s in ('s_jitsi_dns4', 's_jitsi_dns6')]))\n"
+        "try:\n    e.held('s_no_such')\nexcept Exception as error:\n    print(type(error).__name__)\n",
+    )
+    lines = out.splitlines()
+    four, six = json.loads(lines[0])
+    oracle = {
+        bytes(map(int, address.split("."))).hex(): expires
+        for address, (_, expires) in elements(bench, "s_jitsi_dns4").items()
+    }
+    assert four.keys() == oracle.keys()
+    assert len(four) == 900
+    assert all(abs(four[key] - oracle[key]) <= 10 for key in four)
+    assert list(six) == ["260647000000000000000000000000" + "01"]
+    assert lines[1] == "EnforcementError"

@@ -1,0 +1,260 @@
+"""Questions on their way upstream: whom to ask, when to ask the next one, which answer counts.
+
+Pure: the clock, the noise for ids and the act of sending come in. One question a name and type is
+under way, whoever waits for it. A server that does not answer is asked last, and probed until it
+does (RFC 5452 for what an answer must match).
+"""
+
+import heapq
+import struct
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+from netguard.core import dnswire
+from netguard.core.dnswire import Answer, Malformed, Question
+
+HEDGE = 0.4
+LAST_TRY = 1.0
+PATIENCE = 2.0
+# While no server answers: a tablet is told soon, and the next question is a new try.
+SHORT_PATIENCE = 1.0
+TRIES = 3
+DOWN_AFTER = 3
+PROBE_EVERY = 5.0
+
+W = TypeVar("W")
+Key = tuple[str, int]
+# (server's number, message, over a stream?) -> the way it went; an answer comes back on the same.
+Send = Callable[[int, bytes, bool], Hashable]
+
+
+class Attempt(Generic[W]):
+    """One message to one server."""
+
+    __slots__ = ("at", "flight", "question", "server", "streamed", "way")
+
+    def __init__(self, flight: "Flight[W]", server: int, question: Question, at: float) -> None:
+        self.flight, self.server, self.question, self.at = flight, server, question, at
+        self.way: tuple[Hashable, int] = (None, 0)
+        self.streamed = False
+
+
+class Flight(Generic[W]):
+    """One question and everybody who waits for its answer."""
+
+    __slots__ = (
+        "attempts",
+        "due",
+        "ended",
+        "key",
+        "order",
+        "question",
+        "start",
+        "tries",
+        "waiters",
+    )
+
+    def __init__(self, key: Key, question: Question, start: float, order: list[int]) -> None:
+        self.key, self.question, self.start, self.order = key, question, start, order
+        self.waiters: list[W] = []
+        self.attempts: list[Attempt[W]] = []
+        self.tries = 0
+        self.due = 0.0
+        self.ended = False
+
+
+class Landed(NamedTuple, Generic[W]):
+    """The end of a flight; no answer means that every server failed."""
+
+    flight: Flight[W]
+    answer: Answer | None
+
+
+class Server:
+    """What is known of one upstream server."""
+
+    __slots__ = ("answers", "down", "failures", "in_row", "name", "probe_at")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.answers = self.failures = self.in_row = 0
+        self.down = False
+        self.probe_at = 0.0
+
+    def well(self) -> None:
+        """Note an answer."""
+        self.answers += 1
+        self.in_row = 0
+        self.down = False
+
+    def failed(self, now: float) -> None:
+        """Note silence or an answer that is none."""
+        self.failures += 1
+        self.in_row += 1
+        if self.in_row >= DOWN_AFTER and not self.down:
+            self.down = True
+            self.probe_at = now + PROBE_EVERY
+
+
+class Flights(Generic[W]):
+    """All questions that are under way."""
+
+    def __init__(self, send: Send, noise: Callable[[int], bytes]) -> None:
+        self.servers: list[Server] = []
+        self.same_case = False
+        self.bad: Counter[str] = Counter()
+        self._send = send
+        self._noise = noise
+        self._open: dict[Key, Flight[W]] = {}
+        self._ways: dict[tuple[Hashable, int], Attempt[W]] = {}
+        self._due: list[tuple[float, int, Flight[W]]] = []
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def use(self, names: list[str]) -> None:
+        """Ask these servers from now on; what is known of those that stay is kept."""
+        if [server.name for server in self.servers] == names:
+            return
+        known = {server.name: server for server in self.servers}
+        self.servers = [known.get(name) or Server(name) for name in names]
+        # Numbers of servers mean something else now: what is open starts anew when it is asked again.
+        for flight in self._open.values():
+            flight.order = list(range(len(names)))
+            for attempt in flight.attempts:
+                self._ways.pop(attempt.way, None)
+            flight.attempts = []
+
+    @property
+    def all_down(self) -> bool:
+        """Say whether no server answers."""
+        return bool(self.servers) and all(server.down for server in self.servers)
+
+    def waiting(self, key: Key) -> Flight[W] | None:
+        """Return the flight of a question, if it is under way."""
+        return self._open.get(key)
+
+    def ask(self, question: Question, waiter: W, now: float) -> None:
+        """Ask, or wait for the answer to the same question."""
+        key = question.name, question.type
+        flight = self._open.get(key)
+        if flight is None:
+            order = self._order()
+            flight = self._open[key] = Flight(key, dnswire.lower(question), now, order)
+            self._next(flight, now)
+            self._probe(flight, now)
+        flight.waiters.append(waiter)
+
+    def _order(self) -> list[int]:
+        servers = range(len(self.servers))
+        if not any(server.down for server in self.servers):
+            return list(servers)
+        return sorted(servers, key=lambda number: self.servers[number].down)
+
+    def _probe(self, flight: Flight[W], now: float) -> None:
+        for number, server in enumerate(self.servers):
+            if server.down and server.probe_at <= now:
+                server.probe_at = now + PROBE_EVERY
+                if number != flight.order[0]:
+                    self._attempt(flight, number, now)
+
+    def _next(self, flight: Flight[W], now: float) -> None:
+        """Send the next message of a flight and say when to look at it again."""
+        if flight.tries < TRIES and flight.order:
+            self._attempt(flight, flight.order[flight.tries % len(flight.order)], now)
+            flight.tries += 1
+        patience = SHORT_PATIENCE if self.all_down else PATIENCE
+        stage = {1: HEDGE, 2: LAST_TRY}.get(flight.tries, patience) if flight.order else 0.0
+        self._number += 1
+        flight.due = max(now + 0.001, flight.start + min(stage, patience))
+        heapq.heappush(self._due, (flight.due, self._number, flight))
+
+    def _attempt(
+        self, flight: Flight[W], server: int, now: float, *, streamed: bool = False
+    ) -> None:
+        question = flight.question
+        if self.same_case:
+            question = dnswire.mixed(question, self._noise(len(question.raw) // 8 + 1))
+        id_ = struct.unpack("!H", self._noise(2))[0]
+        attempt = Attempt(flight, server, question, now)
+        attempt.streamed = streamed
+        attempt.way = self._send(server, dnswire.ask(id_, question), streamed), id_
+        if attempt.way in self._ways:
+            # The same way and id twice at once: one in 65,536; the hedge asks again.
+            return
+        self._ways[attempt.way] = attempt
+        flight.attempts.append(attempt)
+
+    def received(self, way: Hashable, data: bytes, now: float) -> Landed[W] | None:
+        """Take a message from upstream; what is no answer to an open question changes nothing."""
+        attempt = self._ways.get((way, int.from_bytes(data[:2], "big"))) if len(data) > 11 else None
+        if attempt is None:
+            self.bad["id"] += 1
+            return None
+        try:
+            answer = dnswire.parse_answer(data, attempt.question, same_case=self.same_case)
+        except Malformed as error:
+            self.bad[error.reason] += 1
+            if error.reason == "other-question":
+                return None
+            return self._failed(attempt, now)
+        if answer.truncated:
+            if attempt.streamed:
+                return self._failed(attempt, now)
+            self._close(attempt)
+            self._attempt(attempt.flight, attempt.server, now, streamed=True)
+            return None
+        if answer.rcode not in {dnswire.NOERROR, dnswire.NXDOMAIN}:
+            self.bad["rcode"] += 1
+            return self._failed(attempt, now)
+        self._close(attempt)
+        self.servers[attempt.server].well()
+        return self._land(attempt.flight, answer, now, attempt.server)
+
+    def lost(self, way: Hashable, now: float) -> list[Landed[W]]:
+        """Note that a way (a stream) is broken: its questions go to the next server."""
+        broken = [attempt for (each, _), attempt in self._ways.items() if each == way]
+        landed = [self._failed(attempt, now) for attempt in broken if not attempt.flight.ended]
+        return [each for each in landed if each is not None]
+
+    def _failed(self, attempt: Attempt[W], now: float) -> Landed[W] | None:
+        """Note a server's failure and ask the next one at once."""
+        self._close(attempt)
+        self.servers[attempt.server].failed(now)
+        flight = attempt.flight
+        if flight.tries < TRIES:
+            self._next(flight, now)
+        elif not flight.attempts:
+            return self._land(flight, None, now)
+        return None
+
+    def _close(self, attempt: Attempt[W]) -> None:
+        self._ways.pop(attempt.way, None)
+        attempt.flight.attempts.remove(attempt)
+
+    def _land(
+        self, flight: Flight[W], answer: Answer | None, now: float, winner: int = -1
+    ) -> Landed[W]:
+        flight.ended = True
+        self._open.pop(flight.key, None)
+        for attempt in flight.attempts:
+            self._ways.pop(attempt.way, None)
+            # Only silence of a fair time is a failure; who is merely slower than another is not.
+            if attempt.server != winner and now - attempt.at >= HEDGE:
+                self.servers[attempt.server].failed(now)
+        return Landed(flight, answer)
+
+    def tick(self, now: float) -> Iterator[Landed[W]]:
+        """Ask the next server where one is late; yield the flights that nobody answered."""
+        while self._due and self._due[0][0] <= now:
+            due, _, flight = heapq.heappop(self._due)
+            # A flight that was looked at meanwhile has a later time of its own in the list.
+            if flight.ended or due != flight.due:
+                continue
+            patience = SHORT_PATIENCE if self.all_down else PATIENCE
+            if now - flight.start >= patience or not flight.order:
+                yield self._land(flight, None, now)
+            else:
+                self._next(flight, now)
