@@ -181,7 +181,7 @@ def _live(
         raise
     except NetguardError as error:
         return {"unreachable": str(error)}
-    return {"learned": answer["learned"]}
+    return {key: answer[key] for key in ("learned", "denied") if key in answer}
 
 
 def _counter(arguments: argparse.Namespace, node: Settings | None, group: str, rule: str) -> Live:
@@ -210,6 +210,9 @@ def _print(explanation: Explanation, live: Live) -> None:
         lines.append(
             f"  counter {explanation.rule}: {live['packets']:,} packets, {live['bytes']:,} bytes"
         )
+    if "denied" in live:
+        row = live["denied"]
+        lines.append(f"  refused by name {row['count']} times, last {row['at']} to {row['tablet']}")
     if "unreachable" in live:
         lines.append(f"  live state unknown: {live['unreachable']}")
     before = explanation.lines[:-1]

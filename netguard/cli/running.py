@@ -147,6 +147,7 @@ def _wrong(guard: dict[str, Any], dns: dict[str, Any] | None) -> list[str]:
         wrong.append("the name proxy does not answer: no new name opens, established calls go on")
     elif guard["plan"] is not None and dns["plan"] != guard["plan"]:
         wrong.append("the name proxy answers from another plan")
+    wrong += [f"names: {why}" for why in (dns or {}).get("problems", ())]
     if guard["drift"] and not guard["drift"][-1]["repaired"]:
         wrong.append(f"the ruleset was changed and not repaired: {guard['drift'][-1]['what']}")
     return wrong

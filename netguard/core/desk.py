@@ -68,6 +68,9 @@ class _Ready:
 
 
 class _Match(NamedTuple):
+    """What a name is to a group: `kind` is canary, time, denied, or empty for its services'."""
+
+    kind: str
     services: tuple[str, ...]
     domains: tuple[tuple[str, str], ...]
 
@@ -218,13 +221,13 @@ class Desk:
             self.counts["refused", "type"] += 1
             return dnswire.reply(question, dnswire.REFUSED)
         name = question.name
-        if book.rules.is_canary(name):
+        match = self._match(book, client.group, name)
+        if match.kind == "canary":
             self.counts["canary", ""] += 1
             return dnswire.reply(question, dnswire.NXDOMAIN)
-        if client.group in book.timed and any(d.covers(name) for d in book.time_names):
+        if match.kind == "time":
             return self._time(client, question)
-        match = self._match(book, client.group, name)
-        if not match.services:
+        if match.kind:
             return self._denied(book, client, question, now)
         if question.type not in {A, AAAA}:
             # HTTPS and SVCB carry address hints and ECH keys; no other type opens anything.
@@ -243,13 +246,20 @@ class Desk:
         if found is None:
             if len(self._matches) >= MAX_MATCHES:
                 self._matches.clear()
-            granted = book.rules.group_services.get(group, ())
-            hits = [hit for hit in self._index.of(name) if hit[0] in granted]
-            if book.rules.banned(name) is not None:
-                hits = []
-            services = tuple(dict.fromkeys(service for service, _ in sorted(hits)))
-            found = self._matches[group, name] = _Match(services, tuple(hits))
+            found = self._matches[group, name] = self._judged(book, group, name)
         return found
+
+    def _judged(self, book: Book, group: str, name: str) -> _Match:
+        if book.rules.is_canary(name):
+            return _Match("canary", (), ())
+        if group in book.timed and any(d.covers(name) for d in book.time_names):
+            return _Match("time", (), ())
+        granted = book.rules.group_services.get(group, ())
+        hits = tuple(hit for hit in self._index.of(name) if hit[0] in granted)
+        if not hits or book.rules.banned(name) is not None:
+            return _Match("denied", (), ())
+        services = tuple(dict.fromkeys(service for service, _ in sorted(hits)))
+        return _Match("", services, hits)
 
     def _denied(self, book: Book, client: Client, question: Question, now: float) -> bytes:
         self.counts["denied", client.group] += 1
@@ -409,16 +419,16 @@ class Desk:
         book = self.book
         if book is None:
             return {"answer": "refused", "why": "no rules are loaded"}
-        if book.rules.is_canary(name):
+        match = self._match(book, group, name)
+        if match.kind == "canary":
             return {"answer": "nxdomain", "why": "asks whether DNS may be hidden: no"}
-        if group in book.timed and any(d.covers(name) for d in book.time_names):
+        if match.kind == "time":
             return {"answer": "gateway", "why": "a name of the time; the appliance has the clock"}
         ban = book.rules.banned(name)
         no = "nxdomain" if book.refuse_with_nxdomain else "refused"
         if ban is not None:
             return {"answer": no, "why": f"never resolved, see '{ban}' under never.domains"}
-        match = self._match(book, group, name)
-        if not match.services:
+        if match.kind:
             return {"answer": no, "why": "not a name of its services"}
         listed = ", ".join(f"'{domain}' of {service}" for service, domain in match.domains)
         return {"answer": "resolved", "why": listed, "services": list(match.services)}

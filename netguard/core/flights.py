@@ -7,7 +7,7 @@ does (RFC 5452 for what an answer must match).
 
 import heapq
 import struct
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
@@ -109,6 +109,7 @@ class Flights(Generic[W]):
         self._open: dict[Key, Flight[W]] = {}
         self._ways: dict[tuple[Hashable, int], Attempt[W]] = {}
         self._due: list[tuple[float, int, Flight[W]]] = []
+        self._probes: deque[tuple[float, tuple[Hashable, int]]] = deque()
         self._number = 0
 
     def __len__(self) -> int:
@@ -131,6 +132,10 @@ class Flights(Generic[W]):
     def all_down(self) -> bool:
         """Say whether no server answers."""
         return bool(self.servers) and all(server.down for server in self.servers)
+
+    def probe_due(self, now: float) -> bool:
+        """Say whether a server that is down should be asked again, if only by ourselves."""
+        return any(server.down and server.probe_at <= now for server in self.servers)
 
     def waiting(self, key: Key) -> Flight[W] | None:
         """Return the flight of a question, if it is under way."""
@@ -193,6 +198,11 @@ class Flights(Generic[W]):
         if attempt is None:
             self.bad["id"] += 1
             return None
+        if attempt.flight.ended:
+            # A probe: its question is answered long since, the server is what counts.
+            del self._ways[attempt.way]
+            self.servers[attempt.server].well()
+            return None
         try:
             answer = dnswire.parse_answer(data, attempt.question, same_case=self.same_case)
         except Malformed as error:
@@ -216,6 +226,9 @@ class Flights(Generic[W]):
     def lost(self, way: Hashable, now: float) -> list[Landed[W]]:
         """Note that a way (a stream) is broken: its questions go to the next server."""
         broken = [attempt for (each, _), attempt in self._ways.items() if each == way]
+        for attempt in broken:
+            if attempt.flight.ended:
+                del self._ways[attempt.way]
         landed = [self._failed(attempt, now) for attempt in broken if not attempt.flight.ended]
         return [each for each in landed if each is not None]
 
@@ -240,14 +253,20 @@ class Flights(Generic[W]):
         flight.ended = True
         self._open.pop(flight.key, None)
         for attempt in flight.attempts:
+            server = self.servers[attempt.server]
+            if server.down and winner >= 0:
+                self._probes.append((now + PATIENCE, attempt.way))
+                continue
             self._ways.pop(attempt.way, None)
             # Only silence of a fair time is a failure; who is merely slower than another is not.
             if attempt.server != winner and now - attempt.at >= HEDGE:
-                self.servers[attempt.server].failed(now)
+                server.failed(now)
         return Landed(flight, answer)
 
     def tick(self, now: float) -> Iterator[Landed[W]]:
         """Ask the next server where one is late; yield the flights that nobody answered."""
+        while self._probes and self._probes[0][0] <= now:
+            self._ways.pop(self._probes.popleft()[1], None)
         while self._due and self._due[0][0] <= now:
             due, _, flight = heapq.heappop(self._due)
             # A flight that was looked at meanwhile has a later time of its own in the list.

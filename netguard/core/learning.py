@@ -182,8 +182,8 @@ def lifetime(learned: Learned, ttl: int) -> timedelta:
 
 def reply_ttl(learned: Learned, ttl: int) -> int:
     """Return the TTL that the tablet sees: short enough that it asks again in time."""
-    bounded = min(timedelta(seconds=ttl), learned.reply_ttl_ceiling, learned.ttl_ceiling)
-    return max(0, int(bounded.total_seconds()))
+    ceiling = min(learned.reply_ttl_ceiling, learned.ttl_ceiling)
+    return max(0, min(ttl, int(ceiling.total_seconds())))
 
 
 def canary_names(canaries: Iterable[str]) -> frozenset[str]:

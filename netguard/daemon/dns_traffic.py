@@ -206,10 +206,13 @@ class Traffic:
         """Ask for the exact names whose answers have ended, a few at a time."""
         now = clock.monotonic()
         due = [name for name, (at, _) in self._warm.items() if at <= now][:WARM_AT_ONCE]
+        probe = self.flights.probe_due(now)
+        if probe and not due:
+            due = list(self._warm)[:1]
         for name in due:
             _, services = self._warm[name]
             entry = self.desk.entry(name, dnswire.A)
-            if entry is not None and entry.expires > now and entry.packed:
+            if entry is not None and entry.expires > now and entry.packed and not probe:
                 self._warm[name] = entry.expires, services
                 continue
             self._warm[name] = now + WARM_AGAIN, services

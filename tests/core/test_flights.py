@@ -95,11 +95,23 @@ def test_a_server_that_fails_is_asked_last_and_probed_until_it_answers(wire):
     wire.ask("later.zoom.us")
     assert [server for server, *_ in wire.sent[before:]] == [1]
     wire.answer(before)
+    assert not wire.flights.probe_due(wire.now)
     wire.turn(flights.PROBE_EVERY)
+    assert wire.flights.probe_due(wire.now)
+    wire.ask("silent.zoom.us")
+    wire.answer(len(wire.sent) - 2)
+    way = wire.sent[-1][1]
+    assert wire.flights.lost(way, wire.now) == []
+    wire.turn(flights.PROBE_EVERY)
+    wire.ask("late.zoom.us")
+    wire.answer(len(wire.sent) - 2)
+    wire.turn(flights.PROBE_EVERY)
+    assert first.down
     before = len(wire.sent)
     wire.ask("probe.zoom.us")
     assert [server for server, *_ in wire.sent[before:]] == [1, 0]
-    wire.answer(before + 1)
+    assert wire.answer(before).answer is not None
+    assert wire.answer(before + 1) is None, "the question is answered; the server is back"
     assert not first.down
     wire.ask("after.zoom.us")
     assert wire.sent[-1][0] == 0

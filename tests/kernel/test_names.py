@@ -1,0 +1,157 @@
+"""The running name proxy and the kernel's sets: first packets, a long call, faults, many tablets at once."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench" / "dns"))
+import field as names_field
+
+
+@pytest.fixture(scope="module")
+def field():
+    with names_field.Field(names_field.plan_of(), 3) as made:
+        made.server = made.proxy()
+        yield made
+
+
+def test_a_thousand_first_packets_after_fresh_names_pass_from_three_tablets(field):
+    with ThreadPoolExecutor() as pool:
+        done = list(
+            pool.map(
+                lambda t: field.load(t, "first", names_field.GATEWAY, f"t{t}x", "334"), range(3)
+            )
+        )
+    assert [d["tcp"] + d["udp"] for d in done] == [334] * 3
+    assert all(d["tcp"] == d["udp"] == 167 for d in done)
+
+
+def test_the_same_names_without_the_proxy_pass_nothing(field):
+    """The control: what the test above shows is not a kernel that lets everything through."""
+    field.run(field.gw, "nft", "flush", "set", "inet", "netguard", "s_zoom_dns4")
+    tablet = next(iter(field.tablets))
+    code = "import socket; s=socket.create_connection(('20.1.2.3',443),0.5); print(s)"
+    done = field.run(tablet, sys.executable, "-c", code, check=False)
+    assert done == ""
+
+
+def test_two_hundred_questions_at_once_of_each_tablet_are_all_answered(field):
+    """10,000 tablets that start at once ask for the same few names; their number is the load."""
+    with ThreadPoolExecutor() as pool:
+        done = list(
+            pool.map(
+                lambda t: field.load(
+                    t, "load", names_field.GATEWAY, "20", "4000", "--outstanding", "60"
+                ),
+                range(3),
+            )
+        )
+    assert [d["wrong"] for d in done] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_keeps_what_is_open_and_the_sets_are_filled_from_the_file(field, how):
+    field.load(0, "load", names_field.GATEWAY, "50", "50")
+    # The file is written every few seconds; a kill may lose the last of them, the sets do not.
+    held = field.held("s_zoom_dns4")
+    assert held >= 50
+    field.stop(field.server, how)
+    assert field.held("s_zoom_dns4") == held
+    if how == signal.SIGTERM:
+        field.run(field.gw, "nft", "flush", "set", "inet", "netguard", "s_zoom_dns4")
+    field.server = field.proxy()
+    assert field.held("s_zoom_dns4") >= held - 1
+
+
+def test_an_element_lives_as_long_as_its_answer_says_and_a_running_call_longer():
+    """Scaled: two seconds of life, and a call of five seconds that nothing cuts."""
+    plan = names_field.plan_of()
+    short = replace(
+        plan.learned, ttl_floor=timedelta(seconds=1), ttl_ceiling=timedelta(seconds=1), grace=timedelta(seconds=1)
+    )  # fmt: skip
+    talk = (
+        "import socket, sys, time\n"
+        "from netguard.lab.dnsload import question\n"
+        "q = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); q.settimeout(3); q.connect(('10.99.0.1', 53))\n"
+        "q.send(question('call.names.example', 1)); a = socket.inet_ntoa(q.recv(999)[-4:])\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.5); s.connect((a, 443))\n"
+        "heard = 0\n"
+        "for n in range(50):\n"
+        "    s.send(b'x'); heard += s.recv(9) == b'x'; time.sleep(0.1)\n"
+        "t = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); t.settimeout(0.5); t.connect((a, 443))\n"
+        "try:\n    t.send(b'new'); new = t.recv(9)\nexcept OSError: new = b''\n"
+        "print(heard, new)\n"
+    )
+    with names_field.Field(replace(plan, learned=short), 1) as made:
+        made.proxy()
+        out = made.run(next(iter(made.tablets)), sys.executable, "-c", talk)
+    assert out.split() == ["50", "b''"], "the call goes on, and nothing new opens after the end"
+
+
+CONF = """server:
+  interface: 10.255.0.1@853
+  tls-port: 853
+  tls-service-key: {folder}/key.pem
+  tls-service-pem: {folder}/cert.pem
+  access-control: 0.0.0.0/0 allow
+  do-daemonize: no
+  use-syslog: no
+  username: ""
+  chroot: ""
+  pidfile: ""
+  module-config: "iterator"
+  local-zone: "names.example." redirect
+  local-data: "names.example. 60 IN A 20.9.9.9"
+remote-control:
+  control-enable: no
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"), [("dns.chu.example", 0), ("other.chu.example", 2)], ids=["right", "wrong"]
+)
+def test_the_hospitals_resolver_is_asked_over_tls_and_its_name_verified(name, outcome):
+    plan = names_field.plan_of(upstream=f"tls://10.255.0.1#{name}")
+    with names_field.Field(plan, 1) as made:
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-keyout", made.folder / "key.pem", "-out", made.folder / "cert.pem", "-days", "2",
+             "-subj", "/CN=dns.chu.example", "-addext", "subjectAltName=DNS:dns.chu.example"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        (made.folder / "unbound.conf").write_text(CONF.format(folder=made.folder))
+        made.start(made.outside, "unbound", "-d", "-c", str(made.folder / "unbound.conf"))
+        made.proxy(**{"resolver-authorities": str(made.folder / "cert.pem")}, wait=False)
+        told = ""
+        for _ in range(100):
+            code = (
+                "import socket; from netguard.lab.dnsload import question\n"
+                "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.connect(('10.99.0.1', 53))\n"
+                "s.send(question('a.names.example', 1)); d = s.recv(999); print(d[3] & 15, d[-4:].hex())"
+            )
+            told = made.run(next(iter(made.tablets)), sys.executable, "-c", code, check=False)
+            if told.startswith(str(outcome)):
+                break
+            time.sleep(0.1)
+        assert told.startswith(str(outcome)), told
+        status = json.loads(
+            made.run(
+                made.gw, sys.executable, "-c",
+                "import json; from pathlib import Path; from netguard.adapters import control\n"
+                f"print(json.dumps(control.call(Path('{made.folder}/run/dns.sock'), 'status')))",
+            )
+        )  # fmt: skip
+        if outcome:
+            assert any("certificate" in why for why in status["problems"]), status["problems"]
+            assert made.held("s_zoom_dns4") == 0
+        else:
+            assert told.split()[1] == "14090909"
+            assert status["problems"] == []
