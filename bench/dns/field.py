@@ -144,7 +144,11 @@ class Field:
     def start(self, where: str, *command: str) -> subprocess.Popen[str]:
         with (self.folder / f"{len(self._running)}.log").open("w") as log:
             process = subprocess.Popen(
-                ["ip", "netns", "exec", where, *command], stdout=log, stderr=log, text=True, cwd=ROOT
+                ["ip", "netns", "exec", where, *command],
+                stdout=log,
+                stderr=log,
+                text=True,
+                cwd=ROOT,
             )
         self._running.append(process)
         return process
