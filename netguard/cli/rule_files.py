@@ -6,6 +6,9 @@ import sys
 
 from netguard.adapters import files
 from netguard.cli import folders
+from netguard.core.fronts import shared
+from netguard.core.plan import compile_plan
+from netguard.core.policy import Policy
 from netguard.errors import NetguardError
 from netguard.rules import inventory
 from netguard.rules.allot import allot as allotment
@@ -17,7 +20,7 @@ from netguard.rules.settings_file import check_settings
 
 def check(arguments: argparse.Namespace) -> int:
     """Print every finding; 1 when there is an error."""
-    return _judge(arguments, fail_on_warnings=False)
+    return _judge(arguments, fail_on_warnings=False, tell_shared=True)
 
 
 def lint(arguments: argparse.Namespace) -> int:
@@ -25,7 +28,9 @@ def lint(arguments: argparse.Namespace) -> int:
     return _judge(arguments, fail_on_warnings=True)
 
 
-def _judge(arguments: argparse.Namespace, *, fail_on_warnings: bool) -> int:
+def _judge(
+    arguments: argparse.Namespace, *, fail_on_warnings: bool, tell_shared: bool = False
+) -> int:
     previous = None
     if arguments.against is not None:
         before = load(
@@ -45,6 +50,8 @@ def _judge(arguments: argparse.Namespace, *, fail_on_warnings: bool) -> int:
         findings += check_settings(arguments.settings)
         files_read += 1
         findings += _unknown_sites(arguments, loaded)
+    if tell_shared and arguments.format == "text" and loaded.policy is not None:
+        _print_shared(loaded.policy)
     _print(arguments.format, files_read, findings)
     return 1 if errors(findings) or (fail_on_warnings and findings) else 0
 
@@ -80,6 +87,15 @@ def _print(form: str, files_read: int, findings: list[Finding]) -> None:
         for finding in findings:
             sys.stdout.write(finding.render() + "\n")
     sys.stderr.write(summary(files_read, findings) + "\n")
+
+
+def _print_shared(policy: Policy) -> None:
+    """Say which allowed names open addresses that serve other names, too."""
+    found = shared(compile_plan(policy, policy.sites))
+    for each in found:
+        sys.stderr.write(f"note: {each}\n")
+    if found:
+        sys.stderr.write("note: an address cannot tell names apart; keep the ports narrow\n")
 
 
 def allot(arguments: argparse.Namespace) -> int:

@@ -35,7 +35,10 @@ def run(capsys, *words):
 def test_check_of_the_example_is_clean(capsys):
     code, out, err = run(capsys, "check", RULES, "--today", "2026-11-22")
     assert (code, out) == (0, "")
-    assert re.fullmatch(r"[0-9]+ files, 0 errors, 0 warnings\n", err)
+    *notes, summary = err.splitlines()
+    assert re.fullmatch(r"[0-9]+ files, 0 errors, 0 warnings", summary)
+    assert all(note.startswith("note: ") for note in notes)
+    assert any("'meetings.googleapis.com' of 'meet' opens addresses of Google" in n for n in notes)
 
 
 def test_lint_fails_on_what_check_only_shows(capsys):
