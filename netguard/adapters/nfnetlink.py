@@ -20,7 +20,11 @@ from netguard.errors import EnforcementError
 _NETLINK_NETFILTER = 12
 _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_NEWSETELEM, _GETSETELEM, _DELSETELEM, _NEWGEN = 12, 13, 14, 15
+_NEWSETELEM, _GETSETELEM, _DELSETELEM, _NEWGEN, _GETGEN = 12, 13, 14, 15, 16
+_NEWOBJ, _GETOBJ = 18, 19
+_OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 2, 3, 4
+_OBJECT_COUNTER = 1
+_COUNTER_BYTES, _COUNTER_PACKETS = 1, 2
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _REQUEST, _ACK, _CREATE, _DUMP = 0x1, 0x4, 0x400, 0x300
 _INET = 1
@@ -28,7 +32,9 @@ _SET_ELEM_LIST_TABLE, _SET_ELEM_LIST_SET, _SET_ELEM_LIST_ELEMENTS = 1, 2, 3
 _LIST_ELEM, _ELEM_KEY, _ELEM_TIMEOUT, _ELEM_EXPIRATION = 1, 1, 4, 5
 _DATA_VALUE = 1
 _GROUP_NFTABLES = 7
-_GEN_PROC_PID, _GEN_PROC_NAME = 2, 3
+_GEN_ID, _GEN_PROC_PID, _GEN_PROC_NAME = 1, 2, 3
+# Attribute 1 of every message names its table.
+_TABLE = 1
 
 NAMES = {
     0: "new table",
@@ -44,6 +50,21 @@ NAMES = {
     18: "new object",
     20: "deleted object",
 }
+# Which attribute says where it was, and in which words.
+_PLACES = {
+    3: (3, ""),
+    5: (3, ""),
+    6: (2, "in chain "),
+    8: (2, "in chain "),
+    9: (2, ""),
+    11: (2, ""),
+    12: (2, "in set "),
+    14: (2, "in set "),
+    18: (2, ""),
+    20: (2, ""),
+}
+# Of a flush of 10,000 elements nobody needs each.
+_MOST = 8
 
 
 class Element(NamedTuple):
@@ -198,18 +219,79 @@ def _failure(code: int) -> EnforcementError:
     return EnforcementError(f"netlink: {os.strerror(code)}")
 
 
+def generation() -> int:
+    """Return the kernel's number of the ruleset: every committed transaction adds one."""
+    with socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+    ) as asking:
+        asking.bind((0, 0))
+        asking.settimeout(5)
+        payload = generic(socket.AF_UNSPEC, 0)
+        asking.send(message(_SUBSYSTEM | _GETGEN, _REQUEST, 1, payload))
+        for kind, _, answer in messages(asking.recv(65536)):
+            if kind == _SUBSYSTEM | _NEWGEN:
+                return _number(dict(attributes(answer)).get(_GEN_ID, b""))
+            if kind == _NLMSG_ERROR:
+                raise _failure(-struct.unpack_from("=i", answer)[0])
+    raise EnforcementError("the kernel did not say the generation of its ruleset")
+
+
+def counters(table: str) -> dict[str, tuple[int, int]]:
+    """Return packets and bytes of every named counter of one of our tables.
+
+    0.1 ms; the nft program takes 80 ms and more, because it reads every element as well.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    with socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+    ) as asking:
+        asking.bind((0, 0))
+        asking.settimeout(5)
+        wanted = attribute(_TABLE, table.encode() + b"\0")
+        wanted += attribute(_OBJECT_TYPE, struct.pack("!I", _OBJECT_COUNTER))
+        payload = generic(_INET, 0) + wanted
+        asking.send(message(_SUBSYSTEM | _GETOBJ, _REQUEST | _DUMP, 1, payload))
+        while True:
+            for kind, _, answer in messages(asking.recv(1 << 20)):
+                if kind == _NLMSG_DONE:
+                    return found
+                if kind == _NLMSG_ERROR:
+                    raise _failure(-struct.unpack_from("=i", answer)[0])
+                body = dict(attributes(answer))
+                data = dict(attributes(generic(0, 0) + body.get(_OBJECT_DATA, b"")))
+                if _number(body.get(_OBJECT_TYPE, b"")) == _OBJECT_COUNTER:
+                    packets, size = (
+                        _number(data.get(key, b"")) for key in (_COUNTER_PACKETS, _COUNTER_BYTES)
+                    )
+                    found[_name(body, _OBJECT_NAME)] = packets, size
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Somebody's committed transaction: what kinds of objects it touched, and who did it."""
+    """Somebody's committed transaction: which tables it touched, how, and who did it.
 
+    `sets` are the sets of which elements came or went; `what` says in words what was done where,
+    the first few.
+    """
+
+    tables: frozenset[str]
     kinds: frozenset[str]
     sets: frozenset[str]
+    what: tuple[str, ...]
     pid: int
     program: str
 
 
 class Monitor:
-    """Reads the kernel's news about nf_tables; `changes` never blocks."""
+    """Reads the kernel's news about nf_tables; `changes` never blocks.
+
+    `generation` is that of the last transaction it has heard of, None before the first: where the
+    kernel's own is another, news was lost.
+    """
 
     def __init__(self) -> None:
         self.socket = socket.socket(
@@ -219,8 +301,14 @@ class Monitor:
         )
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         self.socket.bind((0, 1 << (_GROUP_NFTABLES - 1)))
+        self.generation: int | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._tables: set[str] = set()
         self._kinds: set[str] = set()
         self._sets: set[str] = set()
+        self._what: dict[str, None] = {}
 
     def close(self) -> None:
         """Close the socket."""
@@ -237,8 +325,7 @@ class Monitor:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self._kinds.clear()
-                self._sets.clear()
+                self._begin()
                 return None
             for kind, _, payload in messages(data):
                 self._take(kind & 0xFF, payload, done)
@@ -246,13 +333,22 @@ class Monitor:
     def _take(self, kind: int, payload: bytes, done: list[Change]) -> None:
         found = dict(attributes(payload))
         if kind == _NEWGEN:
-            pid = struct.unpack("!I", found.get(_GEN_PROC_PID, b"\0\0\0\0"))[0]
-            program = found.get(_GEN_PROC_NAME, b"?").rstrip(b"\0").decode(errors="replace")
-            done.append(Change(frozenset(self._kinds), frozenset(self._sets), pid, program))
-            self._kinds.clear()
-            self._sets.clear()
+            self.generation = _number(found.get(_GEN_ID, b""))
+            pid = _number(found.get(_GEN_PROC_PID, b""))
+            tables, kinds = frozenset(self._tables), frozenset(self._kinds)
+            what, program = tuple(self._what), _name(found, _GEN_PROC_NAME)
+            done.append(Change(tables, kinds, frozenset(self._sets), what, pid, program))
+            self._begin()
             return
-        self._kinds.add(NAMES.get(kind, f"message {kind}"))
+        name = NAMES.get(kind, f"message {kind}")
+        self._tables.add(_name(found, _TABLE))
+        self._kinds.add(name)
+        place, words = _PLACES.get(kind, (_TABLE, ""))
         if kind in {_NEWSETELEM, _DELSETELEM}:
-            name = found.get(_SET_ELEM_LIST_SET, b"").rstrip(b"\0").decode(errors="replace")
-            self._sets.add(name)
+            self._sets.add(_name(found, place))
+        if len(self._what) < _MOST:
+            self._what[f"{name} {words}{_name(found, place)}"] = None
+
+
+def _name(found: dict[int, bytes], kind: int) -> str:
+    return found.get(kind, b"?").rstrip(b"\0").decode(errors="replace")

@@ -55,12 +55,40 @@ async def read(family: str, table: str, learned: frozenset[str]) -> Held | None:
         for row in rows
         if "counter" in row
     }
-    return Held(chains, sets, counters, _digest(rows, learned))
+    digest = await asyncio.to_thread(_digest, rows, learned)
+    return Held(chains, sets, counters, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A base chain of somebody else's table, as nft(8) names its parts."""
+
+    table: str
+    chain: str
+    type: str
+    hook: str
+    priority: int
 
 
 async def foreign_tables(family: str, table: str) -> list[str]:
     """Return the tables that are not ours, as `family name`."""
     return [f"{f} {t}" for f, t in await _tables() if (f, t) != (family, table)]
+
+
+async def foreign_hooks(family: str, table: str) -> list[Hook]:
+    """Return the base chains of all tables but ours."""
+    chains = [row["chain"] for row in await _list("chains") if "chain" in row]
+    return [
+        Hook(
+            f"{chain['family']} {chain['table']}",
+            chain["name"],
+            chain["type"],
+            chain["hook"],
+            int(chain.get("prio", 0)),
+        )
+        for chain in chains
+        if "hook" in chain and (chain["family"], chain["table"]) != (family, table)
+    ]
 
 
 async def _tables() -> list[tuple[str, str]]:
@@ -75,7 +103,7 @@ async def _list(*what: str) -> list[dict[str, Any]]:
 
 
 def _digest(rows: list[dict[str, Any]], learned: frozenset[str]) -> str:
-    """Digest what must not move: no handles, no counts, no learned elements."""
+    """Digest what must not move: no handles, no counts, no elements that come and go by themselves."""
     still: list[str] = []
     rules: dict[str, list[str]] = {}
     for row in rows:
@@ -87,7 +115,8 @@ def _digest(rows: list[dict[str, Any]], learned: frozenset[str]) -> str:
             )
             kept = {key: value for key, value in body.items() if key not in moving}
             if "elem" in kept:
-                kept["elem"] = sorted(kept["elem"], key=json.dumps)
+                staying = [each for each in kept["elem"] if not _passes(each)]
+                kept["elem"] = sorted(staying, key=json.dumps)
             text = json.dumps({kind: kept}, sort_keys=True)
             if kind == "rule":
                 # Order matters between the rules of one chain, and nowhere else.
@@ -96,6 +125,11 @@ def _digest(rows: list[dict[str, Any]], learned: frozenset[str]) -> str:
                 still.append(text)
     lines = [*sorted(still), *(text for chain in sorted(rules) for text in rules[chain])]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _passes(element: Any) -> bool:  # noqa: ANN401  # whatever nft prints
+    """Say whether an element ends by itself: a limit per tablet, hours until closing time."""
+    return isinstance(element, dict) and "timeout" in element.get("elem", {})
 
 
 async def _nft(*arguments: str, script: str | None = None) -> tuple[str, int]:

@@ -187,8 +187,13 @@ def _print(
     for drift in guard["drift"][-3:]:
         word = "repaired" if drift["repaired"] else "NOT repaired"
         lines.append(f"           {drift['at']} {word}: {drift['what']}, by {drift['by']}")
-    lines += [f"           foreign table {table}" for table in guard["foreign_tables"]]
+    lines += [f"           {_foreign(row)}" for row in guard["foreign"]]
     if dns is not None:
         lines.append(f"names      {sum(dns['elements'].values())} learned addresses open")
     lines += [f"wrong      {line}" for line in wrong] or ["wrong      nothing"]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _foreign(row: dict[str, str]) -> str:
+    chain = f", chain {row['chain']}: {row['concern']}" if row["concern"] else ""
+    return f"foreign table {row['table']}{chain}"

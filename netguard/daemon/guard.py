@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 
-from netguard.adapters import clock, control, files, nfnetlink, systemd
+from netguard.adapters import clock, control, files, netlink, nfnetlink, systemd
 from netguard.core.names import Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
 from netguard.daemon import incoming, lending
-from netguard.daemon.fence import Fence
-from netguard.daemon.process import pause, pulse, say, warn
+from netguard.daemon.fence import Drift, Fence
+from netguard.daemon.process import pause, pulse, readable, say, warn
 from netguard.daemon.radius_server import RadiusServer
 from netguard.daemon.refusals import Refusals
 from netguard.daemon.register import Register
@@ -28,8 +28,11 @@ from netguard.rules.folder import Folder, read_folder
 from netguard.rules.load import load
 from netguard.settings import Settings
 
-BELT_INTERVAL = 2.0
-AUDIT_INTERVAL = 30.0
+# Links, belt and hours are looked at when there is news of them, and this often all the same.
+NETWORK_INTERVAL = 10.0
+# Of one change come several news: they are looked at together.
+GATHER = 0.05
+AUDIT_INTERVAL = 60.0
 # What could not be brought into force or stored is tried again after this.
 RETRY_INTERVAL = 5.0
 # How often lines of the audit are looked at that the rules no longer keep.
@@ -63,7 +66,7 @@ class Guard:
     async def run(self, stop: asyncio.Event) -> None:
         """Guard until told to end."""
         with files.lock(self.settings.paths.run / "guard.lock", "guard"):
-            monitor = nfnetlink.Monitor()
+            monitor, news = nfnetlink.Monitor(), netlink.News()
             self.refusals = Refusals()
             try:
                 await self._resume()
@@ -72,8 +75,8 @@ class Guard:
                 )
                 async with server, asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._watch_changes(monitor, stop))
-                    tasks.create_task(self._keep_belt(stop))
-                    tasks.create_task(self._audit(stop))
+                    tasks.create_task(self._keep_network(news, stop))
+                    tasks.create_task(self._audit(monitor, stop))
                     tasks.create_task(self._retry(stop))
                     tasks.create_task(self._forget(stop))
                     tasks.create_task(pulse(stop))
@@ -83,6 +86,7 @@ class Guard:
             finally:
                 self.refusals.close()
                 monitor.close()
+                news.close()
                 self.register.close()
                 self.settings.guard_socket.unlink(missing_ok=True)
 
@@ -249,23 +253,11 @@ class Guard:
     # what others do
 
     async def _watch_changes(self, monitor: nfnetlink.Monitor, stop: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-        news = asyncio.Event()
-        loop.add_reader(monitor.socket, news.set)
-        try:
-            while not stop.is_set():
-                waiting = [asyncio.ensure_future(news.wait()), asyncio.ensure_future(stop.wait())]
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in waiting:
-                    task.cancel()
-                news.clear()
-                async with self.busy:
-                    await self._judge_changes(monitor.changes())
-        finally:
-            loop.remove_reader(monitor.socket)
+        async for _ in readable(monitor.socket, stop):
+            async with self.busy:
+                await self._record(await self.fence.judge(monitor.changes(), self.state.plan))
 
-    async def _judge_changes(self, changes: list[nfnetlink.Change] | None) -> None:
-        drift = await self.fence.judge(changes, self.state.plan)
+    async def _record(self, drift: Drift | None) -> None:
         if drift is None:
             return
         if drift.repaired and self.state.plan is not None:
@@ -273,21 +265,28 @@ class Guard:
             await self._tell_dns("resync")
         self.fence.record(drift)
 
-    async def _keep_belt(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            await pause(stop, BELT_INTERVAL)
-            if self.state.plan is not None and not stop.is_set():
-                async with self.busy:
-                    await self.fence.keep_belt(self.state.plan)
+    async def _keep_network(self, news: netlink.News, stop: asyncio.Event) -> None:
+        async for _ in readable(news.socket, stop, NETWORK_INTERVAL):
+            await pause(stop, GATHER)
+            news.drain()
+            async with self.busy:
+                if self.state.plan is not None and not stop.is_set():
+                    await self.fence.keep_network(self.state.plan)
+                    await self._keep_hours(self.state.plan)
 
-    async def _audit(self, stop: asyncio.Event) -> None:
-        """Compare the whole table now and then: news can be lost, the kernel's state cannot."""
+    async def _keep_hours(self, plan: Plan) -> None:
+        try:
+            await self.fence.keep_hours(plan)
+        except EnforcementError as error:
+            warn("the hours could not be brought into force, tried again", why=str(error))
+
+    async def _audit(self, monitor: nfnetlink.Monitor, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await pause(stop, AUDIT_INTERVAL)
             if not stop.is_set():
                 async with self.busy:
                     try:
-                        await self._judge_changes(None)
+                        await self._record(await self.fence.audit(monitor, self.state.plan))
                     except EnforcementError as error:
                         warn("the ruleset could not be read back", why=str(error))
 
@@ -387,11 +386,9 @@ class Guard:
         return {"audit": [lending.told(entry) for entry in found]}
 
     def _problems(self) -> dict[str, str]:
-        found = {**self.state.problems, **self.radius.problems()}
+        found = {**self.state.problems, **self.radius.problems(), **self.fence.problems()}
         if self.register.problem:
             found["store"] = self.register.problem
-        if self.fence.problem:
-            found["fence"] = self.fence.problem
         return found
 
     # the panic switch

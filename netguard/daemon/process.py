@@ -4,8 +4,9 @@ import asyncio
 import json
 import logging
 import signal
+import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from netguard.adapters import systemd
 from netguard.errors import NetguardError
@@ -85,6 +86,37 @@ async def pulse(stop: asyncio.Event) -> None:
         if interval is not None:
             systemd.notify("WATCHDOG=1")
         await pause(stop, interval or 3600)
+
+
+async def readable(
+    wire: socket.socket, stop: asyncio.Event, interval: float | None = None
+) -> AsyncIterator[None]:
+    """Yield when a socket has something to read, and every `interval` seconds, until the end.
+
+    Whoever takes its time to read does not keep the loop busy meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    news = asyncio.Event()
+
+    def heard() -> None:
+        loop.remove_reader(wire)
+        news.set()
+
+    ending = loop.create_task(stop.wait())
+    try:
+        while True:
+            loop.add_reader(wire, heard)
+            waiting = loop.create_task(news.wait())
+            done = asyncio.FIRST_COMPLETED
+            await asyncio.wait({waiting, ending}, timeout=interval, return_when=done)
+            waiting.cancel()
+            if stop.is_set():
+                return
+            news.clear()
+            yield
+    finally:
+        ending.cancel()
+        loop.remove_reader(wire)
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

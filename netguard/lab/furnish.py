@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import secrets
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -67,6 +69,13 @@ def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
     for name, module in (("netguard", "netguard"), ("probe", "netguard.lab.probe")):
         text = _WRAPPER.format(python=python, module=module)
         _write(folder / "bin" / name, text, mode=0o755)
+
+
+def copy_rules(given: Path, copy: Path, zone: str) -> None:
+    """Copy a rules folder, all its sites in one time zone: groups have hours, the lab has none."""
+    shutil.copytree(given, copy)
+    sites = copy / "sites.yaml"
+    sites.write_text(re.sub(r"(\btime-zone:\s*)[^\s,}#]+", rf"\g<1>{zone}", sites.read_text()))
 
 
 def settings(layout: Layout, record: Record) -> str:

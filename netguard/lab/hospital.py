@@ -68,10 +68,11 @@ class Hospital:
             if layout.names().count(name) or topology.leftovers(where):
                 say(f"removing what is left of lab '{name}'")
                 _remove(where)
-            record = Record(name=name, token=secrets.token_hex(16), rules=str(folder))
+            record = Record(name=name, token=secrets.token_hex(16), rules=str(where.rules))
+            record.zone = world.midday(clock.now().hour)
             lab = cls(where, record, say)
             try:
-                lab._build(policy)
+                lab._build(policy, folder)
                 lab._start_all()
             except BaseException:
                 say("it did not work, taking it down again")
@@ -95,7 +96,7 @@ class Hospital:
         """End it and remove every trace."""
         down(self.layout.name, self.say)
 
-    def _build(self, policy: Policy) -> None:
+    def _build(self, policy: Policy, rules: Path) -> None:
         site = next(iter(policy.sites.values()))
         tablets = _three(policy, site)
         record, where = self.record, self.layout
@@ -108,6 +109,8 @@ class Hospital:
         record.nas_gateway = wiring.nas_gateway.split("/")[0]
         where.folder.mkdir(mode=0o755)
         where.write(record)
+        self.say(f"rules: a copy of {rules}, in which it is midday")
+        furnish.copy_rules(rules, where.rules, record.zone)
         record.port = self._web_socket()
         made = users.make()
         self.say(f"users: {', '.join(made) if made else 'all there'}")
@@ -439,15 +442,8 @@ def _home(site: Site, tablet: Tablet) -> str:
 def _wiring(policy: Policy, site: Site, macs: dict[str, str]) -> topology.Wiring:
     first = next(iter(site.nas.values()))
     management = ip_network(f"{first.address.network_address}/24", strict=False)
-    gateways = [
-        f"{gateway}/{network.prefixlen}"
-        for gateway in site.gateways
-        for network in site.networks
-        if gateway.version == 4 and gateway in network
-    ]
     return topology.Wiring(
         tablet_interface=site.interfaces[0],
-        gateways=tuple(gateways),
         uplink=site.uplink,
         vlans=tuple(furnish.vlans(site)),
         nas_address=str(first.address.network_address),

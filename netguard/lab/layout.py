@@ -40,6 +40,7 @@ class Record:
     macs: dict[str, str] = field(default_factory=dict)
     homes: dict[str, str] = field(default_factory=dict)
     nas_gateway: str = ""
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,11 @@ class Layout:
     def settings(self) -> Path:
         """Return the settings file of the lab's node."""
         return self.folder / "settings.yaml"
+
+    @property
+    def rules(self) -> Path:
+        """Return the rules that are in force here, a copy."""
+        return self.folder / "rules"
 
     @property
     def logs(self) -> Path:

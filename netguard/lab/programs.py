@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from netguard.adapters import clock
 from netguard.lab import jail, users
 from netguard.lab.jail import Program
 from netguard.lab.layout import Layout, Record
@@ -58,14 +57,6 @@ def _ours(where: Layout, process: str, user: str, *capabilities: str) -> Program
     return Program(process, "gw", _netguard(where, process), user, capabilities=capabilities)
 
 
-def midday(hour: int) -> str:
-    """Return a time zone (POSIX TZ) in which it is noon when it is this hour in UTC.
-
-    Groups have hours, and a lab has to work at night as well: FreeRADIUS lives at midday here.
-    """
-    return f"NOON{hour - 12:+d}"
-
-
 def _freeradius(where: Layout, record: Record) -> Program:
     folder = where.folder
     hooks = str(folder / "code" / "radius_hooks")
@@ -77,7 +68,7 @@ def _freeradius(where: Layout, record: Record) -> Program:
         "NETGUARD_RADIUS_AUTH_PORT": "1812",
         "NETGUARD_RADIUS_ACCT_PORT": "1813",
         "NETGUARD_RADIUS_SELF_PORT": "18121",
-        "TZ": midday(clock.now().hour),
+        "TZ": record.zone,
     }
     argv = ("freeradius", "-f", "-l", "stdout", "-d", hooks, "-n", "radiusd")
     return Program("freeradius", "gw", argv, users.RADIUS, environment=environment)

@@ -21,7 +21,6 @@ class Wiring:
     """What the rules say about the tablets' side."""
 
     tablet_interface: str
-    gateways: tuple[str, ...]  # with their prefix lengths
     uplink: str
     vlans: tuple[int, ...]  # the first is the tablets'
     nas_address: str
@@ -89,14 +88,15 @@ def _appliance(layout: Layout, wiring: Wiring) -> None:
             f"link add {tablets} type veth peer name trunk{vlan} netns {ap}",
             f"link add {uplink} type veth peer name gw0 netns {core}",
             f"link add mgmt0 type veth peer name mgmt0 netns {ap}",
-            *(f"addr add {gateway} dev {tablets}" for gateway in wiring.gateways),
             f"addr add {far} dev {uplink}",
             f"addr add {management} dev mgmt0",
-            *(f"link set {name} up" for name in (tablets, uplink, "mgmt0")),
+            # The tablets' side is brought up by guard, once its table stands.
+            *(f"link set {name} up" for name in (uplink, "mgmt0")),
             f"route add default via {near.split('/')[0]}",
         ],
     )
-    _set(layout, "gw", {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"})
+    # IPv6 would be forwarded here: that none of the tablets' is has to be the fence's doing.
+    _set(layout, "gw", {"net.ipv6.conf.all.forwarding": "1"})
 
 
 def _outside(layout: Layout, wiring: Wiring) -> None:

@@ -88,3 +88,12 @@ NAMES: dict[str, tuple[str, ...]] = {
     "rebind-mixed.zoom.us": (VIDEO, PACS),
     "rebind-v6.zoom.us": ("::ffff:10.10.0.5",),
 }
+
+
+def midday(hour: int) -> str:
+    """Return the time zone in which it is noon when it is this hour in UTC (0 to 23).
+
+    Groups have hours, and a lab has to work at night as well. The sign of these names is that of
+    POSIX: Etc/GMT-5 is five hours ahead.
+    """
+    return f"Etc/GMT{hour - 12:+d}"

@@ -243,6 +243,14 @@ def wait_until(happened, patience=30.0):
         ["nft", "add", "chain", "inet", "netguard", "forward", "{ policy accept; }"],
         ["ip", "rule", "del", "pref", "10"],
         ["ip", "-6", "rule", "del", "pref", "10"],
+        ["ip", "rule", "flush"],
+        ["ip", "route", "del", "10.99.0.0/22"],
+        ["ip", "addr", "flush", "dev", "tab0"],
+        ["ip", "link", "set", "tab0", "down"],
+        ["sysctl", "-qw", "net.ipv4.ip_forward=0"],
+        ["nft", "delete", "table", "inet", "netguard"],
+        ["nft", "delete", "element", "inet", "netguard", "tablet_if", "{ tab0 }"],
+        ["nft", "flush", "set", "inet", "netguard", "bind4"],
     ],
 )
 def test_what_somebody_else_changes_is_repaired_and_named(hospital, tablet, guard, command):
@@ -260,14 +268,28 @@ def test_what_somebody_else_changes_is_repaired_and_named(hospital, tablet, guar
     assert hospital.probe(tablet, "udp", "170.114.10.7", "8801")["ok"]
 
 
-def test_a_foreign_table_is_named_and_left_alone(hospital, guard):
+def test_a_foreign_table_is_named_with_what_it_could_do_and_left_alone(hospital, tablet, guard):
     hospital.exec("gw", ["nft", "add", "table", "ip", "somebodys"])
     try:
-        wait_until(lambda: "ip somebodys" in guard("status")["foreign_tables"])
-        assert "ip somebodys" in hospital.exec("gw", ["netguard", "status"]).stdout
+        wait_until(lambda: guard("status")["foreign"])
+        assert "table ip somebodys\n" in hospital.exec("gw", ["netguard", "status"]).stdout
+        for chain, hook in (
+            ("out", "{ type nat hook postrouting priority 100; }"),
+            ("early", "{ type filter hook prerouting priority -310; }"),
+            ("late", "{ type filter hook forward priority 10; }"),
+            ("ours", "{ type filter hook output priority 0; }"),
+        ):
+            words = ["nft", "add", "chain", "ip", "somebodys", chain, hook]
+            assert hospital.exec("gw", words).returncode == 0
+        wait_until(lambda: len(guard("status")["foreign"]) == 3)
+        shown = hospital.exec("gw", ["netguard", "status"]).stdout
+        assert "ip somebodys, chain out (nat, postrouting, 100): can rewrite" in shown
+        assert "chain early (filter, prerouting, -310): can set the marks" in shown
+        assert "chain ours" not in shown
+        assert hospital.probe(tablet, "udp", "170.114.10.7", "8801")["ok"]
     finally:
         hospital.exec("gw", ["nft", "delete", "table", "ip", "somebodys"])
-    wait_until(lambda: guard("status")["foreign_tables"] == [])
+    wait_until(lambda: guard("status")["foreign"] == [])
 
 
 def test_an_end_in_order_leaves_the_rules_and_a_start_resumes(hospital, tablet, guard):

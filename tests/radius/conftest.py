@@ -17,7 +17,7 @@ import pytest
 from netguard.adapters import clock
 from netguard.core import radius
 from netguard.core.radius import Code, Status, Type
-from netguard.lab.programs import midday
+from netguard.lab.world import midday
 
 ROOT = Path(__file__).parents[2]
 SECRET = b"0123456789abcdef0123"

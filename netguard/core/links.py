@@ -1,0 +1,49 @@
+"""A Plan as what the appliance's own links need: names, VLAN sub-interfaces, addresses, routes.
+
+A tablet interface that is called PARENT.NUMBER is the 802.1Q sub-interface of PARENT with that VLAN,
+as vconfig and most distributions name them. The uplink belongs to whoever installed the machine.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+
+from netguard.core.plan import Plan, SitePlan
+
+_VLANS = range(1, 4095)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One interface on the tablets' side; `parent` and `vlan` where it can be made by us."""
+
+    name: str
+    parent: str
+    vlan: int | None
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+
+
+def links(plan: Plan) -> tuple[Link, ...]:
+    """Return the tablet interfaces of a plan, by name."""
+    return tuple(
+        sorted(
+            (_link(name, site) for site in plan.sites for name in site.interfaces),
+            key=lambda link: link.name,
+        )
+    )
+
+
+def _link(name: str, site: SitePlan) -> Link:
+    parent, _, number = name.rpartition(".")
+    tagged = bool(parent) and number.isdecimal() and int(number) in _VLANS
+    addresses = [
+        ip_interface(f"{gateway}/{network.prefixlen}")
+        for gateway in site.gateways
+        for network in site.networks
+        if gateway.version == network.version and gateway in network
+    ]
+    return Link(
+        name,
+        parent if tagged else "",
+        int(number) if tagged else None,
+        tuple(sorted(addresses, key=str)),
+    )
