@@ -34,6 +34,8 @@ class RadiusServer:
         self._control = settings.paths.radius_control
         # A guard that has just died may have let it load a moment ago.
         self._loaded = clock.monotonic()
+        # The tablets that it may hold: who differs from them shows that it has loaded the new ones.
+        self._asked = _text(self._folder / f"tablets{_PROVEN}")
         self._why = ""
         # True until FreeRADIUS is known to answer by what is written.
         self.pending = True
@@ -64,7 +66,8 @@ class RadiusServer:
             ("tablets", freeradius.tablets(plan)),
         ):
             files.write(self._folder / name, text, 0o640)
-        self.pending = any(
+        # Never taken back here: it may hold what was loaded and not shown in between.
+        self.pending = self.pending or any(
             _text(self._folder / name) != _text(self._folder / f"{name}{_PROVEN}")
             for name in _LOADED
         )
@@ -76,6 +79,7 @@ class RadiusServer:
         pending, and is proven after that restart.
         """
         await asyncio.sleep(self._until_settled(socket))
+        self._asked = _text(self._folder / "tablets")
         with contextlib.suppress(EnforcementError):
             await radius.reload(socket)
             self._loaded = clock.monotonic()
@@ -84,7 +88,7 @@ class RadiusServer:
         """Reload and prove it; a second try, then say so: guard tries again later."""
         why = ""
         held = {name: _text(self._folder / name) for name in _LOADED}
-        subjects = proof.changed(_text(self._folder / f"tablets{_PROVEN}"), held["tablets"])
+        subjects = proof.changed(self._asked, held["tablets"])
         for _ in range(_TRIES):
             await asyncio.sleep(self._until_settled(socket))
             try:
@@ -96,6 +100,7 @@ class RadiusServer:
             if not why:
                 for name, text in held.items():
                     files.write(self._folder / f"{name}{_PROVEN}", text, 0o640)
+                self._asked = held["tablets"]
                 self.pending, self._why = False, ""
                 return
         text = f"FreeRADIUS does not answer by the last change, restart netguard-radius: {why}"

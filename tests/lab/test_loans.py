@@ -16,6 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from netguard.adapters import control
+from netguard.adapters.store import GUARD
 
 MEDIA = ("udp", "170.114.10.7", "8801")
 
@@ -241,7 +242,7 @@ def test_guard_ends_with_3_before_a_newer_store_and_the_tablets_stay_as_they_are
         assert hospital.join("t1")["answer"] == "reject"
     finally:
         with sqlite3.connect(state / "guard.db") as connection:
-            connection.execute("UPDATE alembic_version SET version_num = '0002'")
+            connection.execute("UPDATE alembic_version SET version_num = ?", (GUARD.head,))
             connection.execute("DELETE FROM program WHERE step = '0099'")
         connection.close()
         hospital.start("guard")
