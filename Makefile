@@ -72,7 +72,7 @@ bench-%: runtime
 
 .PHONY: nightly
 nightly: setup ## every test with hypothesis' deep profile, then the benches
-	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest -m "not bench" --strict-skips --timeout 3600
+	@HYPOTHESIS_PROFILE=deep NETGUARD_FUZZ=5000000 $(BIN)/pytest -m "not bench" --strict-skips --timeout 3600
 	@$(MAKE) --no-print-directory bench
 
 .PHONY: lock

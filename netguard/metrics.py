@@ -134,7 +134,19 @@ def _names(view: View) -> Iterator[Metric]:
         "netguard_dns_refused_answers", "Answers refused for an address in them", labels=["reason"]
     )
     results = dict.fromkeys(
-        ("allowed", "denied", "canary", "no-data", "failed", "refused", "malformed"), 0
+        (
+            "allowed",
+            "denied",
+            "canary",
+            "time",
+            "no-data",
+            "failed",
+            "refused",
+            "malformed",
+            "limited",
+            "dropped",
+        ),
+        0,
     )
     refusals = dict.fromkeys(REFUSALS, 0)
     for kind, reason, count in dns.get("answers", ()):
@@ -154,6 +166,17 @@ def _names(view: View) -> Iterator[Metric]:
     for service, count in sorted((dns.get("elements") or {}).items()):
         elements.add_metric([service], count)
     yield elements
+    for kind, help_ in (
+        ("cached", "Questions answered from an answer that still lived"),
+        ("stale", "Questions answered from an ended answer while no resolver answered"),
+        ("evicted", "Addresses that made room in a full set"),
+    ):
+        family = CounterMetricFamily(f"netguard_dns_{kind}", help_)
+        family.add_metric([], sum(n for k, _, n in dns.get("answers", ()) if k == kind))
+        yield family
+    down = GaugeMetricFamily("netguard_dns_upstream_down", "Resolvers that do not answer now")
+    down.add_metric([], sum(bool(each["down"]) for each in dns.get("upstream", ())))
+    yield down
     failures = CounterMetricFamily(
         "netguard_dns_upstream_failures", "Upstream questions without an answer"
     )

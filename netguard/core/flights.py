@@ -88,6 +88,12 @@ class Server:
         self.in_row = 0
         self.down = False
 
+    def refused(self) -> None:
+        """Note an answer that helps nobody, such as SERVFAIL."""
+        self.failures += 1
+        self.in_row = 0
+        self.down = False
+
     def failed(self, now: float) -> None:
         """Note silence or an answer that is none."""
         self.failures += 1
@@ -217,8 +223,10 @@ class Flights(Generic[W]):
             self._attempt(attempt.flight, attempt.server, now, streamed=True)
             return None
         if answer.rcode not in {dnswire.NOERROR, dnswire.NXDOMAIN}:
+            # It lives, and may know other names: the next one is asked, and it is not put last.
             self.bad["rcode"] += 1
-            return self._failed(attempt, now)
+            self.servers[attempt.server].refused()
+            return self._next_server(attempt, now)
         self._close(attempt)
         self.servers[attempt.server].well()
         return self._land(attempt.flight, answer, now, attempt.server)
@@ -234,8 +242,11 @@ class Flights(Generic[W]):
 
     def _failed(self, attempt: Attempt[W], now: float) -> Landed[W] | None:
         """Note a server's failure and ask the next one at once."""
-        self._close(attempt)
         self.servers[attempt.server].failed(now)
+        return self._next_server(attempt, now)
+
+    def _next_server(self, attempt: Attempt[W], now: float) -> Landed[W] | None:
+        self._close(attempt)
         flight = attempt.flight
         if flight.tries < TRIES:
             self._next(flight, now)

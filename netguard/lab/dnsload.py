@@ -26,7 +26,13 @@ _IP_PKTINFO = 8
 
 
 def address_of(name: str) -> bytes:
-    """Return the address that the upstream gives a name: a function of the name alone."""
+    """Return the address that the upstream gives a name: a function of the name alone.
+
+    `x0a0a0005.names.example` is a lie on purpose: 10.10.0.5.
+    """
+    label = name.partition(".")[0]
+    if len(label) == 9 and label[0] == "x" and not label[1:].strip("0123456789abcdef"):
+        return bytes.fromhex(label[1:])
     return b"\x14" + hashlib.blake2s(name.encode(), digest_size=3).digest()
 
 

@@ -136,6 +136,11 @@ def test_an_answer_that_is_none_sends_the_question_on_at_once(wire, rcode):
     landed = wire.answer(2, rcode=rcode)
     assert landed.answer is None
     assert len(wire.sent) == flights.TRIES
+    for n in range(5):
+        wire.ask(f"n{n}.zoom.us")
+        for _ in range(flights.TRIES):
+            wire.answer(len(wire.sent) - 1, rcode=rcode)
+    assert not any(server.down for server in wire.flights.servers), "it answers"
 
 
 def test_nxdomain_is_an_answer(wire):

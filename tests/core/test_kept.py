@@ -106,6 +106,13 @@ def test_what_only_the_kernel_knows_stays_under_the_same_rules_only(book):
     assert len(other.gone) == 2
 
 
+def test_what_lost_its_name_in_a_crash_is_put_back_under_the_same_rules_only(book):
+    nameless = (row(names=()),)
+    assert len(reconcile(book, Kept(book.plan, nameless), {}, NOW).missing) == 1
+    assert reconcile(book, Kept("other", nameless), {}, NOW).missing == ()
+    assert reconcile(book, Kept("other", nameless), {"zoom": {ZOOM: 9.0}}, NOW).gone
+
+
 def test_the_set_of_all_services_gets_the_longest_end():
     memory = Memory()
     for service, span in (("a", 3600.0), ("b", 120.0)):

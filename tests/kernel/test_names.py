@@ -1,6 +1,7 @@
 """The running name proxy and the kernel's sets: first packets, a long call, faults, many tablets at once."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -94,6 +95,64 @@ def test_an_element_lives_as_long_as_its_answer_says_and_a_running_call_longer()
         made.proxy()
         out = made.run(next(iter(made.tablets)), sys.executable, "-c", talk)
     assert out.split() == ["50", "b''"], "the call goes on, and nothing new opens after the end"
+
+
+ROOT = Path(__file__).parents[2]
+LIES = """
+import json, random, socket, sys
+from netguard.lab.dnsload import question
+rng = random.Random(5)
+lies = json.loads(sys.argv[1])
+rng.shuffle(lies)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(5)
+s.connect(("10.99.0.1", 53))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+answers = []
+for lie in lies:
+    s.send(question(f"x{socket.inet_aton(lie).hex()}.names.example", 1))
+    answers.append(s.recv(999)[3] & 15)
+    for port in (443, 8801, 53):
+        try:
+            u.sendto(b"x", (lie, port))
+        except OSError:
+            pass
+print(json.dumps(sorted(set(answers))))
+"""
+
+
+def test_whatever_upstream_says_no_packet_reaches_a_protected_address(field):
+    """The property of tests/core/test_desk.py once on the real kernel, with a control."""
+    rng = random.Random(11)
+    corpus = [
+        line.split("\t")[0]
+        for line in (ROOT / "tests/data/rebinding.txt").read_text().splitlines()
+        if not line.startswith("#") and ":" not in line
+    ]
+    shield = [n for n in field.plan.protected if n.version == 4]
+    lies = corpus + [str(n[rng.randrange(n.num_addresses)]) for n in shield for _ in range(8)]
+    watch = "table ip seen {\n counter lie { }\n counter good { }\n chain c {\n type filter hook prerouting priority raw;\n"
+    watch += f" iifname eth0 ip saddr 10.99.0.0/22 ip daddr {{ {', '.join(sorted(set(lies)))} }} counter name lie\n"
+    watch += ' iifname "eth0" ip daddr 20.0.0.0/8 counter name good\n }\n}\n'
+    field.run(field.outside, "nft", "-f", "-", stdin=watch)
+    tablet = next(iter(field.tablets))
+    out = field.run(tablet, sys.executable, "-c", LIES, json.dumps(lies))
+    assert json.loads(out) == [5], "every lie is refused"
+    field.load(0, "first", names_field.GATEWAY, "control", "2")
+    seen = json.loads(
+        field.run(field.outside, "nft", "-j", "list", "counters", "table", "ip", "seen")
+    )
+    counted = {
+        r["counter"]["name"]: r["counter"]["packets"] for r in seen["nftables"] if "counter" in r
+    }
+    assert counted["lie"] == 0
+    assert counted["good"] > 0
+    held = field.run(field.gw, "nft", "list", "table", "inet", "netguard")
+    learned = "".join(
+        part for part in held.split("set ") if part.startswith(("learned4", "s_zoom_dns4"))
+    )
+    assert not [lie for lie in lies if f" {lie} " in learned]
 
 
 CONF = """server:
