@@ -128,7 +128,6 @@ class Desk:
         self._cache = {k: v for k, v in self._cache.items() if self._index.of(k[0])}
         self._known = {str(d) for domains in book.rules.domains.values() for d in domains}
         self.seen = {k: at for k, at in self.seen.items() if k[1] in self._known}
-        self.limited = Counter({t: n for t, n in self.limited.items() if n})
         self._bump()
         gone = [
             (row.service, row.packed)
@@ -368,9 +367,9 @@ class Desk:
     def _prepare(self, asked: Asked, pieces: list[bytes], change: Change) -> None:
         """Keep the answer as bytes for the next one who asks the same, while it lives."""
         entry = self._cache.get((asked.question.name, asked.question.type))
-        size = sum(map(len, pieces)) + 4 * len(pieces)
         if entry is None or asked.key is None or not change.packed:
             return
+        size = sum(map(len, pieces)) + 4 * len(pieces)
         if entry.packed != change.packed or size > (asked.question.edns or 512):
             return
         if len(self._ready) >= MAX_READY:
