@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.kernel import wire
 
 HERE = Path(__file__).parent
 
@@ -100,8 +103,9 @@ def observe(bench, frames, *, inwards=False):
     return {int(line) for line in out.split()}
 
 
-@pytest.fixture(scope="module")
-def bench():
+@contextmanager
+def standing():
+    """Put a bench up, and take it down whatever happens."""
     assert os.geteuid() == 0, "tests of the kernel need root"
     bench = Bench()
     try:
@@ -109,6 +113,34 @@ def bench():
         yield bench
     finally:
         bench.down()
+
+
+@pytest.fixture
+def own_bench():
+    with standing() as bench:
+        yield bench
+
+
+@pytest.fixture
+def ends(bench):
+    """Both ends of the bench, with every neighbour written down: no ARP stands in the way."""
+    tablet = wire.End(bench.tablet, "eth0", "10.99.0.1")
+    outside = wire.End(bench.outside, "eth0", "10.255.0.2")
+    mine, theirs = tablet.mac.hex(":"), outside.mac.hex(":")
+    known = [f"neigh replace 10.255.0.1 lladdr {theirs} dev up0 nud permanent"]
+    known += [
+        f"neigh replace 10.99.0.{n} lladdr {mine} dev tab0 nud permanent" for n in range(2, 254)
+    ]
+    bench.run(bench.gw, "ip", "-batch", "-", stdin="\n".join(known))
+    yield tablet, outside
+    tablet.close()
+    outside.close()
+
+
+@pytest.fixture(scope="module")
+def bench():
+    with standing() as bench:
+        yield bench
 
 
 @pytest.fixture

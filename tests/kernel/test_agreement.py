@@ -15,7 +15,6 @@ from netguard.core.plan import compile_plan
 from netguard.core.verdict import NEW, verdict
 from netguard.render import nftables
 from tests.kernel import wire
-from tests.kernel.conftest import Bench
 from tests.kernel.drawn import GATEWAY, IN, OUT, Draw, Running, learned_of, policy_of
 
 SITES = ["pellegrin", "haut-leveque"]
@@ -26,33 +25,9 @@ QUICK = {"new_flow_rate": "1000000/s", "new_flow_burst": 1_000_000}
 
 
 @pytest.fixture
-def bench():
-    """A bench of its own: connection tracking remembers what a planted fault has let through."""
-    bench = Bench()
-    try:
-        bench.up()
-        yield bench
-    finally:
-        bench.down()
-
-
-@pytest.fixture
-def ends(bench):
-    """Both ends of the bench, with every neighbour written down: no ARP stands in the way."""
-    tablet = wire.End(bench.tablet, "eth0", "10.99.0.1")
-    outside = wire.End(bench.outside, "eth0", "10.255.0.2")
-    mine, theirs = tablet.mac.hex(":"), outside.mac.hex(":")
-    known = [f"neigh replace 10.255.0.1 lladdr {theirs} dev up0 nud permanent"]
-    known += [
-        f"neigh replace 10.99.0.{n} lladdr {mine} dev tab0 nud permanent" for n in range(16, 40)
-    ]
-    bench.run(bench.gw, "ip", "-batch", "-", stdin="\n".join(known))
-    # The lab's own stack must not answer for the tablets: ARP for the barrier comes from 0.0.0.0.
-    for key in ("tab0", "up0"):
-        bench.run(bench.gw, "sysctl", "-qw", f"net.ipv4.conf.{key}.rp_filter=0")
-    yield tablet, outside
-    tablet.close()
-    outside.close()
+def bench(own_bench):
+    """Connection tracking remembers what a planted fault has let through: a bench for each test."""
+    return own_bench
 
 
 @dataclass
