@@ -68,7 +68,9 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def frame(hop: bytes, mac: bytes, one: IPv4Address, other: IPv4Address, ports: tuple[int, int]) -> bytes:
+def frame(
+    hop: bytes, mac: bytes, one: IPv4Address, other: IPv4Address, ports: tuple[int, int]
+) -> bytes:
     """Build a UDP packet of 64 bytes without a checksum of its own (RFC 768 allows that)."""
     head = struct.pack("!BBHHHBBH", 0x45, 0, 50, 0, 0, 64, 17, 0) + one.packed + other.packed
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
@@ -141,7 +143,13 @@ class Router:
     plan: Plan | None
     script: str
     iptables: str = ""
+    tablets: int = FLOWS
     times: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def who(self) -> list[int]:
+        """Return the numbers of the tablets that send, spread over all of them."""
+        return [n * self.tablets // FLOWS for n in range(FLOWS)]
 
     def up(self) -> None:
         tag = uuid.uuid4().hex[:6]
@@ -166,6 +174,12 @@ class Router:
             sh("ip", "netns", "exec", gw, "nft", "-f", "-", text=self.script)
         if self.iptables:
             sh("ip", "netns", "exec", gw, "sh", "-e", text=self.iptables)
+        # Nobody answers ARP there, and an error about it would leave by the other side.
+        known = "".join(
+            f"neigh replace {address(n)} lladdr {NEXT_HOP} dev tab0 nud permanent\n"
+            for n in self.who
+        )
+        sh("ip", "-n", gw, "-batch", "-", text=known)
         self.sender, self.hop = self._socket(tab, gw, "tab0")
         self.outside, self.way_back = self._socket(out, gw, "up0")
 
@@ -183,6 +197,22 @@ class Router:
                 sock.close()
         for space in getattr(self, "spaces", ()):
             subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
+
+    def burst(self, to: IPv4Address, sports: list[int]) -> "Burst":
+        """Build a packet of one tablet after the other for each source port."""
+        macs = [bytes.fromhex(str(mac(n)).replace(":", "")) for n in self.who]
+        own = [address(n) for n in self.who]
+        return Burst(
+            [
+                frame(self.hop, macs[n % FLOWS], own[n % FLOWS], to, (sport, 8801))
+                for n, sport in enumerate(sports)
+            ]
+        )
+
+    def answers(self) -> "Burst":
+        """Build the server's answer to each running flow."""
+        back = self.way_back
+        return Burst([frame(back, back, SERVER, address(n), (8801, 900)) for n in self.who])
 
     def forwarded(self) -> int:
         """Return how many packets left towards the outside."""
@@ -247,7 +277,7 @@ def ours(base: Policy, name: str, tablets: int, services: int, deny: str = "reje
     plan = compile_plan(policy(base, tablets, services, deny), ["pellegrin"])
     # First packets are measured at full speed: the limit itself stays in their way.
     plan = replace(plan, new_flow_rate="1000000/s", new_flow_burst=1_000_000)
-    return Router(name, plan, nftables.render(plan))
+    return Router(name, plan, nftables.render(plan), tablets=tablets)
 
 
 def linear(tablets: int) -> str:
@@ -282,10 +312,10 @@ def candidates(base: Policy) -> list[Router]:
         ours(base, "200 services", 10_000, 200),
         ours(base, "200 services, drop", 10_000, 200, "drop"),
         Router("a rule per MAC, 200", None, linear(200)),
-        Router("a rule per MAC, 1,000", None, linear(1_000)),
+        Router("a rule per MAC, 1,000", None, linear(1_000), tablets=1_000),
     ]
     if shutil.which("ipset") and shutil.which("iptables"):
-        routers.append(Router("ipset, 10,000 tablets", None, "", ipset(10_000)))
+        routers.append(Router("ipset, 10,000 tablets", None, "", ipset(10_000), 10_000))
     else:
         print("ipset and iptables are not installed (scripts/packages.sh bench): left out")
     return routers
@@ -295,33 +325,19 @@ def run(routers: list[Router]) -> None:
     ports = iter(range(1024, 10**9))
     for router in routers:
         router.up()
-        router.tablets = len(router.plan.bindings) if router.plan else FLOWS  # type: ignore[attr-defined]
     for turn in range(ROUNDS):
         for router in routers:
-            count = router.tablets  # type: ignore[attr-defined]
-            who = [n * count // FLOWS for n in range(FLOWS)]
-            macs = [bytes.fromhex(str(mac(n)).replace(":", "")) for n in who]
-            own = [address(n) for n in who]
-
-            def packets(to: IPv4Address, sports: list[int], macs=macs, own=own, hop=router.hop):  # type: ignore[no-untyped-def]
-                return Burst(
-                    [frame(hop, macs[n % FLOWS], own[n % FLOWS], to, (s, 8801)) for n, s in enumerate(sports)]
-                )
-
             running = [900] * BATCH
             if turn == 0:
-                packets(SERVER, running[:FLOWS]).send(router.sender)
-                answers = [
-                    frame(router.way_back, router.way_back, SERVER, one, (8801, 900)) for one in own
-                ]
-                Burst(answers).send(router.outside)
-            measured(router, "running", packets(SERVER, running), passes=True)
+                router.burst(SERVER, running[:FLOWS]).send(router.sender)
+                router.answers().send(router.outside)
+            measured(router, "running", router.burst(SERVER, running), passes=True)
             first = [1024 + next(ports) % 60000 for _ in range(BATCH // 3)]
-            measured(router, "first", packets(SERVER, first), passes=True)
+            measured(router, "first", router.burst(SERVER, first), passes=True)
             if router.script or router.iptables:
-                measured(router, "denied", packets(NOBODY, first), passes=False)
+                measured(router, "denied", router.burst(NOBODY, first), passes=False)
             if router.plan is not None:
-                measured(router, "protected", packets(CLINICAL, first), passes=False)
+                measured(router, "protected", router.burst(CLINICAL, first), passes=False)
 
 
 def report(routers: list[Router]) -> None:
@@ -337,7 +353,8 @@ def report(routers: list[Router]) -> None:
         print(f"  {name:24}{cells}")
     wide = cost["200 services"]
     ratios = {
-        "10,000 tablets / two rules": cost["two rules"]["running"] / cost["10,000 tablets"]["running"],
+        "10,000 tablets / two rules": cost["two rules"]["running"]
+        / cost["10,000 tablets"]["running"],
         "10,000 tablets / 200 tablets": cost["10,000 tablets"]["running"]
         / cost["200 tablets"]["running"],
         "200 services / 10 services": wide["running"] / cost["10,000 tablets"]["running"],
@@ -352,7 +369,9 @@ def report(routers: list[Router]) -> None:
         for name, (sign, aim) in AIMS.items()
     }
     for name, (sign, aim) in AIMS.items():
-        print(f"  {name:36} {ratios[name]:6.2f}  aim {sign} {aim}  {'ok' if within[name] else 'missed'}")
+        print(
+            f"  {name:36} {ratios[name]:6.2f}  aim {sign} {aim}  {'ok' if within[name] else 'missed'}"
+        )
     line = {
         "bench": "forward",
         "ratios": {name: round(value, 3) for name, value in ratios.items()},

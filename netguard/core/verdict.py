@@ -119,6 +119,11 @@ def _rules(
     yield "no-grant", _no_grant(flow), "a new flow"
     limit = f"at most {plan.new_flow_rate} new flows of one tablet, {plan.new_flow_burst} at once"
     yield "new-flows", None, limit
+    # Networks that the rules name decide before addresses that were learned.
+    for name in group.services:
+        found, why = _service(group, plan.service[name], flow, {})
+        if found is not None:
+            yield f"{group.name}/{name}", found, why
     for name in group.services:
         found, why = _service(group, plan.service[name], flow, learned)
         yield f"{group.name}/{name}", found, why

@@ -10,11 +10,13 @@ What depends on the hour carries a timeout to closing time, so that the kernel c
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address
+from itertools import pairwise
 from types import MappingProxyType
 
 from netguard.core.denials import PREFIX, REASONS
 from netguard.core.names import Network, Ports
-from netguard.core.plan import Grant, GroupPlan, Plan, ServicePlan
+from netguard.core.plan import Grant, GroupPlan, Plan, ServicePlan, meet
 from netguard.core.verdict import NOISE_PORTS
 
 TABLE = "netguard"
@@ -113,8 +115,12 @@ def render(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) ->
         f"table {FAMILY} {TABLE} {{",
         '  comment "netguard: made by netguard apply, do not edit"',
     ]
-    lines += [f"  {line}" for line in _declarations(plan)]
     lines += [f"  {line}" for line in _base_chains()]
+    lines += ["}"]
+    # Before the maps that jump to them: nft writes a map of intervals where it is declared.
+    lines += [f"add chain {FAMILY} {TABLE} {name}" for name in chain_names(plan)]
+    lines += [f"table {FAMILY} {TABLE} {{"]
+    lines += [f"  {line}" for line in _declarations(plan)]
     lines += ["}"]
     lines += _flushes(plan, left)
     lines += [f"table {FAMILY} {TABLE} {{"]
@@ -163,14 +169,34 @@ def _frame(plan: Plan, left: SecondsLeft) -> tuple[list[str], list[str], dict[st
     return list(_declarations(plan)), list(_chains(plan, left)), hours
 
 
+def steps(
+    before: Plan, after: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS
+) -> tuple[str, ...]:
+    """Return the transactions from one plan to another: what narrows first, what widens last.
+
+    One transaction is one moment for the rules, but a packet that is being judged may find one set
+    as it was and the next as it will be. `stale` goes with the last one.
+    """
+    between = meet(before, after)
+    if between in (before, after):
+        return (render(after, stale, left),)
+    return render(between, (), left), render(after, stale, left)
+
+
 def chain_names(plan: Plan) -> tuple[str, ...]:
     """Return the names of all chains, each after the chains it jumps to."""
     pairs = [_grant_chain(grant) for grant in plan.grants if _is_remote(plan, grant)]
+    shared = [
+        _shared_chain(group, number)
+        for group in plan.groups
+        for number in range(len(_shared(plan, group)))
+    ]
     denials = [_deny_chain(group) for group in plan.groups]
     groups = [_group_chain(group) for group in plan.groups]
     refusals = [_refusal_chain(reason) for reason in REASONS]
     return (
         *pairs,
+        *shared,
         *denials,
         *refusals,
         *groups,
@@ -178,6 +204,7 @@ def chain_names(plan: Plan) -> tuple[str, ...]:
         "early",
         "intercept",
         "input",
+        "outwards",
         "forward",
         "nat_out",
     )
@@ -226,8 +253,57 @@ def _grant_chain(grant: Grant) -> str:
     return f"gs_{_word(grant.group)}__{_word(grant.service)}"
 
 
-def _static_set(service: ServicePlan, version: int) -> str:
-    return f"s_{_word(service.name)}_net{version}"
+def _networks_map(group: GroupPlan) -> str:
+    return f"n_{_word(group.name)}"
+
+
+def _remote_services(plan: Plan, group: GroupPlan) -> list[str]:
+    return [name for name in group.services if plan.service[name].local is None]
+
+
+def _territories(plan: Plan, group: GroupPlan) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the IPv4 addresses of a group's services as ranges apart, each with its services."""
+    first_after: dict[int, set[str]] = {}
+    ends: dict[int, set[str]] = {}
+    for name in _remote_services(plan, group):
+        for network in plan.service[name].networks:
+            if network.version == 4:
+                first_after.setdefault(int(network.network_address), set()).add(name)
+                ends.setdefault(int(network.broadcast_address) + 1, set()).add(name)
+    found: list[tuple[int, int, tuple[str, ...]]] = []
+    # A plan's networks of one service are apart: each name begins and ends in turn.
+    here: set[str] = set()
+    borders = sorted({*first_after, *ends})
+    for start, end in pairwise(borders):
+        here = (here - ends.get(start, set())) | first_after.get(start, set())
+        services = tuple(sorted(here))
+        if found and services and found[-1][1] == start and found[-1][2] == services:
+            found[-1] = (found[-1][0], end, services)
+        elif services:
+            found.append((start, end, services))
+    return [(f"{IPv4Address(a)}-{IPv4Address(b - 1)}", services) for a, b, services in found]
+
+
+def _shared(plan: Plan, group: GroupPlan) -> list[tuple[str, ...]]:
+    """Return the combinations of services that have addresses in common."""
+    return sorted({services for _, services in _territories(plan, group) if len(services) > 1})
+
+
+def _shared_chain(group: GroupPlan, number: int) -> str:
+    return f"gm_{_word(group.name)}__{number}"
+
+
+def _networks_elements(plan: Plan, group: GroupPlan) -> list[str]:
+    shared = {services: n for n, services in enumerate(_shared(plan, group))}
+    return [
+        f"{addresses} : jump "
+        + (
+            _shared_chain(group, shared[services])
+            if services in shared
+            else f"gs_{_word(group.name)}__{_word(services[0])}"
+        )
+        for addresses, services in _territories(plan, group)
+    ]
 
 
 def _remote(plan: Plan) -> tuple[ServicePlan, ...]:
@@ -326,14 +402,9 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> dict[str, tuple[str, str, lis
         everything = (n for service in _remote(plan) for n in service.networks)
         declaration = f"type ipv{version}_addr; flags interval"
         sets[f"known{version}"] = ("set", declaration, _merged(everything, version))
-    for service in _remote(plan):
-        for version in (4, 6):
-            declaration = f"type ipv{version}_addr; flags interval"
-            sets[_static_set(service, version)] = (
-                "set",
-                declaration,
-                _of(service.networks, version),
-            )
+    for group in plan.groups:
+        declaration = "type ipv4_addr : verdict; flags interval"
+        sets[_networks_map(group)] = ("map", declaration, _networks_elements(plan, group))
     return sets
 
 
@@ -399,8 +470,6 @@ def _base_chains() -> Iterator[str]:
 
 
 def _flushes(plan: Plan, left: SecondsLeft) -> Iterator[str]:
-    declared = "\n".join(f"add chain {FAMILY} {TABLE} {name}" for name in chain_names(plan))
-    yield declared
     for name in chain_names(plan):
         yield f"flush chain {FAMILY} {TABLE} {name}"
     for name, (kind, _, _) in sorted(_static_sets(plan, left).items()):
@@ -420,15 +489,20 @@ def _chains(plan: Plan, left: SecondsLeft) -> Iterator[str]:
         if _is_remote(plan, grant):
             yield from _block(_grant_chain(grant), _grant_rules(plan, grant))
     for group in plan.groups:
+        for number, services in enumerate(_shared(plan, group)):
+            jumps = (f"jump gs_{_word(group.name)}__{_word(name)}" for name in services)
+            yield from _block(_shared_chain(group, number), jumps)
+    for group in plan.groups:
         yield from _block(_deny_chain(group), _deny_rules(plan, group))
     for reason in REASONS:
         yield from _block(_refusal_chain(reason), _refusal(plan, reason))
     for group in plan.groups:
         yield from _block(_group_chain(group), _group_rules(plan, group))
     yield from _block("from_tablet", _from_tablet(plan, left))
-    yield from _block("early", ["iifname @tablet_if jump from_tablet"])
+    yield from _block("early", [f"iifname {_inside(plan)} jump from_tablet"])
     yield from _block("intercept", _intercept(plan))
-    yield from _block("input", _input())
+    yield from _block("input", _input(plan))
+    yield from _block("outwards", _outwards(plan))
     yield from _block("forward", _forward(plan))
     yield from _block("nat_out", _nat_out(plan))
 
@@ -454,19 +528,19 @@ def _interval(ports: Ports) -> str:
 
 
 def _group_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
-    remote = [name for name in group.services if plan.service[name].local is None]
+    remote = _remote_services(plan, group)
     if remote:
         # What no service of anybody holds is refused after two lookups, however many there are.
         yield f"ip daddr != @known4 ip daddr != @learned4 goto {_deny_chain(group)}"
         # Only what might pass uses up a tablet's new flows: what is refused opens none.
         limit = f"{_per(plan.new_flow_rate)} burst {plan.new_flow_burst} packets"
         yield f"update @new_flows {{ ether saddr limit rate over {limit} }} goto x_new_flows"
+        # Static networks in one lookup; learned addresses in one for each service that has names.
+        yield f"ip daddr vmap @{_networks_map(group)}"
+        yield f"ip daddr != @learned4 goto {_deny_chain(group)}"
     for name in remote:
-        service = plan.service[name]
-        chain = f"gs_{_word(group.name)}__{_word(name)}"
-        if _of(service.networks, 4):
-            yield f"ip daddr @{_static_set(service, 4)} jump {chain}"
-        if service.domains:
+        if plan.service[name].domains:
+            chain = f"gs_{_word(group.name)}__{_word(name)}"
             yield f"ip daddr @{learned_set(name, 4)} jump {chain}"
     yield f"goto {_deny_chain(group)}"
 
@@ -536,13 +610,13 @@ def _from_tablet(plan: Plan, left: SecondsLeft) -> Iterator[str]:
 def _intercept(plan: Plan) -> Iterator[str]:
     if plan.resolver.intercept_port_53:
         yield (
-            "iifname @tablet_if meta l4proto { tcp, udp } th dport 53 fib daddr type != local "
+            f"iifname {_inside(plan)} meta l4proto {{ tcp, udp }} th dport 53 fib daddr type != local "
             "counter name c_intercepted redirect"
         )
 
 
-def _input() -> Iterator[str]:
-    yield "iifname != @tablet_if accept"
+def _input(plan: Plan) -> Iterator[str]:
+    yield f"iifname != {_inside(plan)} accept"
     yield "udp sport 67 goto x_rogue_dhcp"
     yield "udp dport 67 accept"
     noise = ", ".join(str(port) for port in sorted(NOISE_PORTS))
@@ -560,17 +634,28 @@ def _forward(plan: Plan) -> Iterator[str]:
     yield "ip6 daddr @protected6 goto x_protected"
     yield "ip saddr @protected4 counter name c_protected_reply drop"
     yield "ip6 saddr @protected6 counter name c_protected_reply drop"
-    yield "iifname @tablet_if ip daddr @tablet_net4 goto x_isolation"
+    yield f"iifname {_inside(plan)} goto outwards"
     # Before what is established: calls of a lost tablet end, also those that others keep open.
     yield "ip daddr @lost4 goto x_loan"
-    yield f"iifname @tablet_if ip dscp set {plan.dscp}"
+    yield "ct mark @grants accept"
+    yield "counter name c_inbound drop"
+
+
+def _outwards(plan: Plan) -> Iterator[str]:
+    yield "ip daddr @tablet_net4 goto x_isolation"
+    yield f"ip dscp set {plan.dscp}"
     # A flow that was let in passes only while its grant is in force: withdrawing a service ends it.
     # Whatever conntrack calls it: a flow in one direction only is never established.
     yield "ct mark @grants accept"
-    yield "iifname != @tablet_if counter name c_inbound drop"
     yield "udp sport 67 goto x_rogue_dhcp"
     yield "ct state new ether saddr vmap @group_of"
     yield "goto x_no_grant"
+
+
+def _inside(plan: Plan) -> str:
+    """Return what tablet interfaces are compared with: a single one costs no lookup."""
+    interfaces = [i for site in plan.sites for i in site.interfaces]
+    return f'"{interfaces[0]}"' if len(interfaces) == 1 else "@tablet_if"
 
 
 def _nat_out(plan: Plan) -> Iterator[str]:

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from netguard.core.plan import Grant, _refuse_collisions, canonical, compile_plan, mark_of
+from netguard.core.names import Ports
+from netguard.core.plan import Grant, _refuse_collisions, canonical, compile_plan, mark_of, meet
 from netguard.errors import BadValue
 
 
@@ -124,3 +125,29 @@ def test_a_lost_tablet_is_refused_at_every_site_also_where_its_group_may_not_be(
     rules = {(refusal.site, str(refusal.mac)): refusal.rule for refusal in plan.refusals}
     assert set(rules.values()) == {"loan/retired"}
     assert len(rules) == 2 * len(everybody)
+
+
+def test_what_two_plans_have_in_common_is_no_more_than_either(small):
+    policy = small()
+    sites = ["pellegrin", "haut-leveque"]
+    plain = compile_plan(policy, sites)
+    assert meet(plain, plain) == plain
+    lost = compile_plan(policy, sites, {"T-001": "lost"})
+    assert meet(plain, lost).loans == meet(lost, plain).loans == lost.loans
+    jitsi = policy.services["jitsi"]
+    wide = replace(
+        jitsi,
+        networks=(*(network.supernet() for network in jitsi.networks),),
+        ports=(Ports("tcp", 400, 500), Ports("udp", 1, 9)),
+    )
+    other = compile_plan(replace(policy, services={**policy.services, "jitsi": wide}), sites)
+    both = meet(plain, other).service["jitsi"]
+    assert both.networks == plain.service["jitsi"].networks
+    assert both.ports == (Ports("tcp", 443, 443),)
+    group = replace(policy.groups["patients"], allow=("time",))
+    less = compile_plan(replace(policy, groups={**policy.groups, "patients": group}), sites)
+    for one, two in ((plain, less), (less, plain)):
+        assert meet(one, two).group["patients"].services == ("time",)
+        assert "patients/jitsi" not in {grant.rule for grant in meet(one, two).grants}
+    elsewhere = compile_plan(policy, ["pellegrin"])
+    assert meet(elsewhere, plain).bindings == ()

@@ -266,7 +266,7 @@ FAULTS = {
     "whatever has a mark passes": instead("ct mark @grants accept", "ct mark != 0 accept"),
     "running flows are judged anew": without("ct mark @grants accept"),
     "the set of all services opens each": pattern(
-        r"ip daddr @s_\w+_(net|dns)4 jump", "ip daddr @known4 jump", all_=True
+        r"ip daddr @s_\w+_dns4 jump", "ip daddr @known4 jump", all_=True
     ),
     "learned addresses are not looked at": instead("@learned4 goto", "@known4 goto"),
     "static networks are not looked at": instead("ip daddr != @known4", ""),
@@ -276,7 +276,7 @@ FAULTS = {
     "nobody looks who sends": instead("iifname . ether saddr . ip saddr @bind4", "ip version 4"),
     "lost tablets are called": without("ip daddr @lost4 goto x_loan"),
     "lost tablets have no reason": without("ether saddr @lost_mac goto x_loan"),
-    "tablets see one another": without("iifname @tablet_if ip daddr @tablet_net4 goto x_isolation"),
+    "tablets see one another": without("ip daddr @tablet_net4 goto x_isolation"),
     "everybody may call a tablet": instead("counter name c_inbound drop", "accept"),
     "refused is let through": pattern(r"(counter name c_\w+__deny) \w.*", r"\1 accept", all_=True),
     "withdrawn grants stay": without("flush set inet netguard grants"),
