@@ -296,7 +296,7 @@ def linear(tablets: int) -> str:
 def ipset(tablets: int) -> str:
     members = "".join(f"add lent {address(n)},{mac(n)}\n" for n in range(tablets))
     return (
-        f"ipset restore <<END\ncreate lent hash:ip,mac maxelem 65536\n{members}END\n"
+        f"ipset restore <<END\ncreate lent bitmap:ip,mac range 10.99.0.0/16\n{members}END\n"
         "iptables -P FORWARD DROP\n"
         "iptables -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n"
         "iptables -A FORWARD -i tab0 -m set --match-set lent src,src -d 170.114.0.0/16 -j ACCEPT\n"
