@@ -10,6 +10,7 @@ What depends on the hour carries a timeout to closing time, so that the kernel c
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import pairwise
 from types import MappingProxyType
@@ -178,7 +179,8 @@ def steps(
     as it was and the next as it will be. `stale` goes with the last one.
     """
     between = meet(before, after)
-    if between in (before, after):
+    # Refusals are RADIUS's: this table does not hold them.
+    if between == after or replace(between, refusals=before.refusals) == before:
         return (render(after, stale, left),)
     return render(between, (), left), render(after, stale, left)
 
@@ -263,19 +265,19 @@ def _remote_services(plan: Plan, group: GroupPlan) -> list[str]:
 
 def _territories(plan: Plan, group: GroupPlan) -> list[tuple[str, tuple[str, ...]]]:
     """Return the IPv4 addresses of a group's services as ranges apart, each with its services."""
-    first_after: dict[int, set[str]] = {}
+    begins: dict[int, set[str]] = {}
     ends: dict[int, set[str]] = {}
     for name in _remote_services(plan, group):
         for network in plan.service[name].networks:
             if network.version == 4:
-                first_after.setdefault(int(network.network_address), set()).add(name)
+                begins.setdefault(int(network.network_address), set()).add(name)
                 ends.setdefault(int(network.broadcast_address) + 1, set()).add(name)
     found: list[tuple[int, int, tuple[str, ...]]] = []
     # A plan's networks of one service are apart: each name begins and ends in turn.
     here: set[str] = set()
-    borders = sorted({*first_after, *ends})
+    borders = sorted({*begins, *ends})
     for start, end in pairwise(borders):
-        here = (here - ends.get(start, set())) | first_after.get(start, set())
+        here = (here - ends.get(start, set())) | begins.get(start, set())
         services = tuple(sorted(here))
         if found and services and found[-1][1] == start and found[-1][2] == services:
             found[-1] = (found[-1][0], end, services)

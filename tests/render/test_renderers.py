@@ -225,3 +225,34 @@ def test_a_difference_of_rules_is_none(small, plan):
     changed = any(group.hours for group in plan.groups)
     assert changed
     assert nftables.difference(plan, timed) is None
+
+
+def test_a_change_goes_over_what_both_plans_allow_where_neither_allows_less(small, plan):
+    sites = ["pellegrin", "haut-leveque"]
+    lost = compile_plan(small(), sites, {"T-001": "stolen"})
+    assert nftables.steps(plan, plan) == (nftables.render(plan),)
+    assert nftables.steps(plan, lost) == (nftables.render(lost),)
+    assert nftables.steps(lost, plan, ["# gone"]) == (nftables.render(plan, ["# gone"]),)
+    other = compile_plan(small(), sites, {"T-002": "stolen"})
+    between, last = nftables.steps(lost, other)
+    assert last == nftables.render(other)
+    assert len(elements(between, "lost_mac")) == 2
+    assert len(elements(between, "bind4")) < len(elements(last, "bind4"))
+
+
+def test_addresses_of_several_services_lead_to_each_of_them(small):
+    policy = small(
+        services__more="services:\n  more:\n    networks: [10.60.0.40/31, 10.60.0.44/32]\n"
+        "    ports: [udp/9]\n    evidence: x\n    reviewed: 2026-11-01\n",
+        groups="groups:\n  patients: {sites: [pellegrin], allow: [jitsi, more]}\n"
+        "  visitors: {sites: [haut-leveque], allow: [jitsi]}\n",
+    )
+    text = nftables.render(compile_plan(policy, ["pellegrin"]))
+    assert elements(text, "n_patients") == [
+        "10.60.0.40-10.60.0.40 : jump gm_patients__0",
+        "10.60.0.41-10.60.0.41 : jump gs_patients__more",
+        "10.60.0.44-10.60.0.44 : jump gs_patients__more",
+    ]
+    assert (
+        "chain gm_patients__0 {\n    jump gs_patients__jitsi\n    jump gs_patients__more\n" in text
+    )
