@@ -208,10 +208,6 @@ class Memory:
                 if entry.until > now:
                     yield Row(service, packed, tuple(sorted(entry.names)), entry.until)
 
-    def of(self, service: str, name: str) -> tuple[bytes, ...]:
-        """Return the addresses that a name has taught a service."""
-        return tuple(self._names.get((service, name), ()))
-
     def restorable(self, now: float) -> tuple[Add, ...]:
         """Return everything that lives for more than a second, for sets that were emptied."""
         return tuple(

@@ -428,3 +428,62 @@ def test_no_sequence_of_answers_opens_a_protected_address(plan, script):
                 assert verdict(plan, flow, frozen).action == "drop"
     assert isinstance(tablet.mac, Mac)
     assert timedelta(0) < plan.learned.grace
+
+
+def test_an_ended_answer_is_no_answer_under_rules_that_refuse_it(model):
+    model.says("zoom.us", "170.114.52.2", ttl=60)
+    model.ask("zoom.us")
+    model.upstream.clear()
+    model.now += 61
+    rules = model.desk.book.rules
+    shield = AddressSet([parse_network("170.114.0.0/16")])
+    model.desk.load(replace(model.desk.book, rules=replace(rules, protected=shield)))
+    assert rcode(model.ask("zoom.us")) == dnswire.SERVFAIL
+
+
+def test_an_ended_answer_whose_addresses_have_left_is_no_answer(model):
+    model.says("zoom.us", "170.114.52.2", ttl=60)
+    model.ask("zoom.us")
+    model.upstream.clear()
+    model.desk.purged()
+    model.now += 61
+    assert rcode(model.ask("zoom.us")) == dnswire.SERVFAIL
+
+
+def test_without_a_cache_every_question_goes_upstream(model):
+    model.desk.load(replace(model.desk.book, cache=False))
+    model.says("zoom.us", "170.114.52.2")
+    model.ask("zoom.us")
+    model.ask("zoom.us")
+    assert len(model.asked) == 2
+    assert model.batches == 1, "the kernel is not asked again"
+
+
+def test_a_question_of_our_own_teaches_and_answers_nobody(model):
+    raw = dnswire.write_name("zoom.us") + b"\0\1\0\1"
+    own = Asked(Question(0, 0x100, "zoom.us", 1, 1, raw, 1232), None, ("zoom",))
+    answer = model.says("zoom.us", "170.114.52.2")
+    change = model.desk.settle(own, answer, model.now)
+    assert model.desk.confirm(own, answer, change, model.now) == b""
+    assert model.desk.memory.held_until(["zoom"], answer.packed) > model.now
+    model.desk.book = None
+    assert rcode(model.desk.settle(own, answer, model.now)) == dnswire.SERVFAIL
+
+
+def test_what_has_ended_is_forgotten(model):
+    model.says("zoom.us", "170.114.52.2", ttl=60)
+    model.ask("zoom.us")
+    model.desk.sweep(model.now + 200)
+    assert model.desk.entry("zoom.us", 1) is None
+    model.desk.book = None
+    model.desk.sweep(model.now)
+
+
+def test_an_answer_larger_than_the_client_takes_is_not_prepared(model):
+    model.says("zoom.us", *(f"170.114.1.{n}" for n in range(60)))
+    model.ask("zoom.us", edns=None)
+    assert model.desk._ready == {}
+
+
+def test_a_name_outside_the_frequent_ones_is_not_in_the_list(model):
+    assert model.desk.denied.get("never.example.org") is None

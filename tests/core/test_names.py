@@ -14,6 +14,7 @@ from netguard.core.names import (
     Hours,
     Mac,
     Ports,
+    Upstream,
     parse_address,
     parse_duration,
     parse_fqdn,
@@ -362,3 +363,24 @@ def test_known_words_are_listed_the_nearest_first_and_not_without_end():
 def test_hostile_text_is_shown_escaped_and_clipped():
     assert shown("a\x1b[31m\n") == r"'a\x1b[31m\n'"
     assert shown("a" * 100) == "'" + "a" * 64 + "...'"
+
+
+@pytest.mark.parametrize("text", ["10.1.1.53", "2001:db8::53", "tls://10.1.1.53#dns.chu.example"])
+def test_an_upstream_reads_back_as_it_is_written(text):
+    assert str(Upstream.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("https://10.1.1.53", "'https' is not spoken here"),
+        ("tls://10.1.1.53", "lacks the name of the resolver's certificate"),
+        ("tls://10.1.1.53#", "lacks the name of the resolver's certificate"),
+        ("tls://dns.chu.example#dns.chu.example", "is not an IP address"),
+        ("tls://10.1.1.53#bad name", "has a space"),
+        ("10.1.1.530", "is not an IP address"),
+    ],
+)
+def test_an_upstream_that_is_none_says_what_to_write(text, words):
+    with pytest.raises(BadValue, match=words):
+        Upstream.parse(text)
