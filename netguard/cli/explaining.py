@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from netguard.adapters import control, files
+from netguard.adapters import clock, control, files
 from netguard.cli import folders
 from netguard.core.admission import Admission, Request, decide
 from netguard.core.explain import (
@@ -16,6 +16,7 @@ from netguard.core.explain import (
     explain_name,
     find_tablet,
 )
+from netguard.core.hours import open_for
 from netguard.core.loans import why_of
 from netguard.core.names import Address, Mac, Ports, parse_address, parse_fqdn, shown, suggest
 from netguard.core.plan import compile_plan
@@ -110,17 +111,23 @@ def _packet(
         return refused, {}
     port = _port(arguments.port)
     target = _address(arguments.destination)
+    left = open_for(plan, clock.now()) if _is_live(arguments, node) else {}
     live = _live(arguments, node, target, arguments.destination)
     live |= {key: why for key, why in known.items() if key == "unreachable"}
     if target is not None:
         interface = plan.site[site_name].interfaces[0]
         flow = Flow(interface, tablet.mac, address, target, port.protocol, port.first)
-        judged, lines = explain_address(policy, plan, flow, _learned(live))
+        judged, lines = explain_address(policy, plan, flow, _learned(live), left)
         action, rule = judged.action, judged.rule
     elif tablet.id in plan.loan:
         # Its question does not even reach the name proxy.
         action, rule = "drop", "loan"
         lines = (Line(rule, True, why_of(tablet.id, plan.loan[tablet.id]), ()),)
+    elif left.get(tablet.group) == 0:
+        action, rule = "drop", f"{tablet.group}/hours"
+        origin = policy.where("groups", tablet.group, "hours")
+        why = f"outside the hours {plan.group[tablet.group].hours}"
+        lines = (Line(rule, True, why, (origin,) if origin else ()),)
     else:
         name = parse_fqdn(arguments.destination)
         action, rule, lines = explain_name(policy, plan, tablet.group, name, port)
@@ -131,9 +138,14 @@ def _packet(
     return explained, live
 
 
+def _is_live(arguments: argparse.Namespace, node: Settings | None) -> bool:
+    """Say whether it is about this node now, and not about a folder of rules."""
+    return node is not None and not arguments.offline and arguments.rules is None
+
+
 def loans_in_force(arguments: argparse.Namespace, node: Settings | None) -> Live:
     """Ask guard who is lost; silence is said, not guessed over."""
-    if node is None or arguments.offline or arguments.rules is not None:
+    if node is None or not _is_live(arguments, node):
         return {}
     try:
         return {"loans": control.call(node.guard_socket, "loans")["loans"] or {}}
@@ -170,7 +182,7 @@ def _live(
     arguments: argparse.Namespace, node: Settings | None, target: Address | None, word: str
 ) -> Live:
     """Ask the name proxy what it has learned; silence is said, not guessed over."""
-    if node is None or arguments.offline or arguments.rules is not None:
+    if node is None or not _is_live(arguments, node):
         return {}
     try:
         if target is not None:
@@ -185,7 +197,7 @@ def _live(
 
 
 def _counter(arguments: argparse.Namespace, node: Settings | None, group: str, rule: str) -> Live:
-    if node is None or arguments.offline or arguments.rules is not None:
+    if node is None or not _is_live(arguments, node):
         return {}
     try:
         counters = control.call(node.guard_socket, "counters")["counters"]

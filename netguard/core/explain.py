@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from netguard.core.names import Address, Mac, Ports, shown, suggest
 from netguard.core.plan import Plan
 from netguard.core.policy import Origin, Policy, Tablet
-from netguard.core.verdict import Flow, LearnedAddresses, Verdict, verdict
+from netguard.core.verdict import ALWAYS, Flow, LearnedAddresses, SecondsLeft, Verdict, verdict
 from netguard.errors import BadValue
 
 
@@ -58,10 +58,14 @@ def find_tablet(policy: Policy, word: str) -> Tablet:
 
 
 def explain_address(
-    policy: Policy, plan: Plan, flow: Flow, learned: LearnedAddresses
+    policy: Policy,
+    plan: Plan,
+    flow: Flow,
+    learned: LearnedAddresses,
+    left: SecondsLeft = ALWAYS,
 ) -> tuple[Verdict, tuple[Line, ...]]:
-    """Judge a flow and give each step its places."""
-    judged = verdict(plan, flow, learned)
+    """Judge a flow and give each step its places; `left` as in `verdict`."""
+    judged = verdict(plan, flow, learned, left)
     lines = tuple(
         Line(step.rule, step.decided, step.why, _origins(policy, plan, flow, step.rule))
         for step in judged.steps

@@ -72,12 +72,12 @@ class Verdict:
 LearnedAddresses = Mapping[str, frozenset[Address]]
 # Groups with hours: seconds until they close, 0 while closed (core/hours.py: open_for).
 SecondsLeft = Mapping[str, int]
-_ALWAYS: SecondsLeft = MappingProxyType({})
+ALWAYS: SecondsLeft = MappingProxyType({})
 Found = tuple[str, str, str]
 
 
 def verdict(
-    plan: Plan, flow: Flow, learned: LearnedAddresses, left: SecondsLeft = _ALWAYS
+    plan: Plan, flow: Flow, learned: LearnedAddresses, left: SecondsLeft = ALWAYS
 ) -> Verdict:
     """Judge one packet; `learned` is what the kernel's learned sets hold.
 

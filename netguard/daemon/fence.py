@@ -170,17 +170,24 @@ class Fence:
         moving = frozenset(nftables.moving_sets(plan))
         held = await nft.read(*_OWN, moving)
         stale = nftables.leftovers(plan, held.chains, held.sets, held.counters) if held else []
-        script = nftables.render(plan, stale, left)
+        before, self._loaded = self._loaded, None
+        scripts = (
+            nftables.steps(before.plan, plan, stale, left)
+            if before is not None
+            else (nftables.render(plan, stale, left),)
+        )
         try:
-            await nft.check(script)
+            await nft.check(scripts[-1])
         except EnforcementError as error:
             if "File exists" not in str(error):
                 raise
             # An object changed its type or size: replace the table in one transaction. Learned
             # addresses go with it and are put back by the name proxy; nothing is open in between.
-            script = nftables.replacement(plan, left)
-            await nft.check(script)
-        await self._commit(script, moving)
+            scripts = (nftables.replacement(plan, left),)
+            await nft.check(scripts[-1])
+        for script in scripts[:-1]:
+            self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
+        await self._commit(scripts[-1], moving)
 
     async def _commit(self, script: str, moving: frozenset[str]) -> None:
         self._own_pids = [*self._own_pids[-9:], await nft.load(script)]

@@ -9,16 +9,15 @@ both ways; then established flows by their mark; then the group's services; then
 What depends on the hour carries a timeout to closing time, so that the kernel closes by itself.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import pairwise
-from types import MappingProxyType
 
 from netguard.core.denials import PREFIX, REASONS
 from netguard.core.names import Network, Ports
 from netguard.core.plan import Grant, GroupPlan, Plan, ServicePlan, meet
-from netguard.core.verdict import NOISE_PORTS
+from netguard.core.verdict import ALWAYS, NOISE_PORTS, SecondsLeft
 
 TABLE = "netguard"
 FAMILY = "inet"
@@ -37,9 +36,6 @@ QUIET = frozenset({"ipv6", "noise"})
 REFUSING = frozenset({"lost4", "lost_mac", "protected4", "protected6", "tablet_if", "tablet_net4"})
 # What no tablet of a group has sent.
 OTHERS = ("protected-reply", "inbound", "intercepted")
-# Groups with hours: seconds until they close, 0 while they are closed (core/hours.py: open_for).
-SecondsLeft = Mapping[str, int]
-ALWAYS: SecondsLeft = MappingProxyType({})
 
 
 def counter(rule: str) -> str:

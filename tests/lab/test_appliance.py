@@ -4,15 +4,18 @@ Every test starts from a hospital whose rules are the example's and leaves it so
 """
 
 import json
+import re
 import shutil
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from netguard.adapters import control
+from netguard.adapters import clock, control
 from netguard.daemon.guard import RETRY_INTERVAL
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +112,38 @@ def test_a_service_withdrawn_ends_its_running_calls_and_comes_back(hospital, tab
     assert answers[-5:] == ["0"] * 5, "the call goes on after its service was withdrawn"
     assert not hospital.probe(tablet, "udp", "170.114.10.7", "8801", "--timeout", "1")["ok"]
     assert hospital.probe(tablet, "dns", "zoom.us")["outcome"] == "refused"
+
+
+def hours(rules, first, last):
+    groups = rules / "groups.yaml"
+    text, count = re.subn(
+        r"hours: [0-9:]+-[0-9:]+", f"hours: {first:%H:%M}-{last:%H:%M}", groups.read_text()
+    )
+    assert count, "the example's groups have hours"
+    groups.write_text(text)
+
+
+def test_outside_its_hours_a_group_gets_nothing_and_is_let_in_again_when_they_begin(
+    hospital, tablet, rules
+):
+    assert hospital.probe(tablet, "tcp", "zoom.us", "443")["ok"]
+    noon = clock.now().astimezone(ZoneInfo(hospital.record.zone))
+    hours(rules, noon + timedelta(minutes=1), noon + timedelta(minutes=30))
+    assert apply(hospital, rules).returncode == 0
+    opening = monotonic() + 61 - noon.second
+    while monotonic() < opening - 5:
+        assert not hospital.probe(tablet, "udp", "170.114.10.7", "8801", "--timeout", "1")["ok"]
+        explained = hospital.exec("gw", ["netguard", "explain", "T-001", "zoom.us", "tcp/443"])
+        assert explained.returncode == 1
+        assert "patients/hours" in explained.stdout
+        sleep(2)
+    wait_until(
+        lambda: hospital.probe(tablet, "udp", "170.114.10.7", "8801", "--timeout", "1")["ok"],
+        patience=90,
+    )
+    assert (
+        hospital.exec("gw", ["netguard", "explain", "T-001", "zoom.us", "tcp/443"]).returncode == 0
+    )
 
 
 def test_a_tablet_taken_off_the_inventory_is_out_everywhere(hospital, tablet, rules):
