@@ -62,12 +62,16 @@ cover: setup ## branch coverage; core, rules and render must be complete
 	@$(BIN)/coverage report --include='netguard/core/*,netguard/rules/*,netguard/render/*' \
 		--show-missing --fail-under=100
 
+.PHONY: peers
+peers: runtime
+	@scripts/packages.sh demo bench
+
 .PHONY: bench
-bench: runtime ## run every bench
+bench: peers ## run every bench
 	@set -e; for name in $(BENCHES); do echo "== bench $$name"; $(BIN)/python bench/$$name/run.py; done
 
 .PHONY: bench-%
-bench-%: runtime
+bench-%: peers
 	@$(BIN)/python bench/$*/run.py
 
 .PHONY: nightly

@@ -3,7 +3,7 @@
 # else: no service of the distribution is started or left enabled by it, and services that were
 # on this machine before are not touched.
 #
-# usage: scripts/packages.sh demo [test]
+# usage: scripts/packages.sh demo [test] [bench]
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -86,7 +86,7 @@ units >"$after"
 new=$(comm -13 "$before" "$after" | grep -v '@' || true)
 for unit in $new; do
     case $unit in
-    freeradius.service | nsd.service | unbound.service | unbound-resolvconf.service | prometheus.service) ;;
+    freeradius.service | nsd.service | unbound.service | unbound-resolvconf.service | prometheus.service | firewalld.service | dbus.service) ;;
     *) continue ;;
     esac
     if [ -d /run/systemd/system ]; then

@@ -24,7 +24,7 @@ BUDGET = {
     "bad": 60,
     "radius": 120,
     "kernel": 300,
-    "lab": 600,
+    "lab": 900,
     "browser": 300,
     "deploy": 300,
     "bench": 600,
