@@ -47,6 +47,8 @@ _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(kbit|Mbit|Gbit)")
 _FREQUENCY = re.compile(r"([0-9]{1,6})/(s|m|h|d)")
+_WEEKLY = re.compile(r"([0-9]{1,6})/w(?:eek)?")
+_A_DAY = {"s": 86400.0, "m": 1440.0, "h": 24.0, "d": 1.0, "w": 1 / 7}
 _PORT = re.compile(r"(tcp|udp)/([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _HOURS = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,9}")
@@ -432,6 +434,23 @@ class Frequency:
         if not match or int(match[1]) == 0:
             raise BadValue("bad-rate", f"{shown(text)} is not a frequency, write 5/s, 10/m or 1/d")
         return cls(int(match[1]), match[2])
+
+    @classmethod
+    def parse_rare(cls, text: str) -> Self:
+        """Read `1/week` (or `1/w`), `1/day` and what `parse` reads."""
+        match = _WEEKLY.fullmatch(text)
+        if match and int(match[1]) > 0:
+            return cls(int(match[1]), "w")
+        try:
+            return cls.parse(text)
+        except BadValue:
+            text = f"{shown(text)} is not a frequency, write 1/week or 2/day"
+            raise BadValue("bad-rate", text) from None
+
+    @property
+    def per_day(self) -> float:
+        """The same as a number a day."""
+        return self.count * _A_DAY[self.unit]
 
     def __str__(self) -> str:
         return f"{self.count}/{self.unit}"

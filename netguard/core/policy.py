@@ -7,7 +7,7 @@ the place where it stands, and takes no part in comparisons.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import time, timedelta
 from types import MappingProxyType
 
 from netguard.core.names import (
@@ -145,6 +145,36 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class PresencePolicy:
+    """When silence means something at one site, and how many false alarms its people bear.
+
+    `quiet_after` None means `quiet_heartbeats` times the slowest heartbeat. The defaults are the
+    baseline that works without any history.
+    """
+
+    interim: timedelta = timedelta(seconds=300)
+    dhcp: bool = True
+    probe: timedelta = timedelta(seconds=30)
+    grace: timedelta = timedelta(seconds=60)
+    quiet_heartbeats: int = 2
+    quiet_after: timedelta | None = None
+    missing_edge: timedelta = timedelta(minutes=3)
+    missing_area: timedelta = timedelta(minutes=30)
+    missing_default: timedelta = timedelta(minutes=20)
+    missing_night: timedelta = timedelta(minutes=60)
+    night: Hours = field(default_factory=lambda: Hours(time(22), time(6)))
+    path_within: timedelta = timedelta(minutes=10)
+    path_aps: int = 2
+    outage_share: float = 0.6
+    outage_at_least: int = 5
+    outage_window: timedelta = timedelta(seconds=60)
+    outage_hold: timedelta = timedelta(minutes=15)
+    storm_alarms: int = 3
+    storm_per_ap: timedelta = timedelta(minutes=10)
+    false_alarms: Frequency = field(default_factory=lambda: Frequency(1, "w"))
+
+
+@dataclass(frozen=True, slots=True)
 class Protected:
     """Clinical or management networks that no tablet reaches, ever."""
 
@@ -221,6 +251,7 @@ class Policy:
     tablets: Mapping[str, Tablet]
     allotted: Mapping[tuple[str, str], Address]
     retention: Retention = Retention()
+    presence: Mapping[str, PresencePolicy] = field(default_factory=lambda: MappingProxyType({}))
     origins: Mapping[Path, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )

@@ -13,6 +13,7 @@ from netguard.core.policy import Defaults, Learned, Never, Policy, Protected, Re
 from netguard.rules import schema
 from netguard.rules.findings import ERROR
 from netguard.rules.groups import SHORTEST_SESSION, TOO_SHORT, judge_groups
+from netguard.rules.presence import judge_presence
 from netguard.rules.references import judge_references
 from netguard.rules.review import Review
 from netguard.rules.services import judge_services
@@ -34,6 +35,7 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
     judge_tablets(review)
     judge_addresses(review, sites, groups, require_addresses=require_addresses)
     judge_references(review)
+    presence = judge_presence(review, sites)
     faulty = any(finding.level == ERROR for finding in review.findings)
     # A missing file is an error too; the types do not know that.
     if faulty or documents.netguard is None or documents.protected is None:
@@ -55,6 +57,7 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
         groups=groups,
         tablets=documents.tablets,
         allotted=documents.allotted,
+        presence=presence,
         retention=Retention(head.retention.audit, head.retention.incident_path),
         origins=MappingProxyType(review.origins),
     )

@@ -1,4 +1,4 @@
-"""The shape of presence.yaml and alerts.yaml: read and checked already, their meaning comes later.
+"""The shape of presence.yaml and alerts.yaml; what presence.yaml means is presence.py's.
 
 Only shapes and words; that a named site or receiver exists is references.py's.
 """
@@ -17,7 +17,7 @@ from netguard.rules.words import (
     MoreThan,
     Name,
     NightText,
-    Often,
+    Rarely,
     SecretFile,
     Share,
     Span,
@@ -39,20 +39,20 @@ class MissingAfter(Model):
 
 
 class EdgePath(Model):
-    within: Span
-    aps: Count
+    within: Span | None = None
+    aps: Count | None = None
 
 
 class Outage(Model):
-    share: Share
-    at_least: Count
-    window: Span
-    hold: Span
+    share: Share | None = None
+    at_least: Count | None = None
+    window: Span | None = None
+    hold: Span | None = None
 
 
 class Storm(Model):
-    alarms: Count
-    per_ap: Span
+    alarms: Count | None = None
+    per_ap: Span | None = None
 
 
 class PresenceSite(Model):
@@ -64,7 +64,7 @@ class PresenceSite(Model):
     edge_path: EdgePath | None = None
     outage: Outage | None = None
     storm: Storm | None = None
-    false_alarms: Often | None = None
+    false_alarms: Rarely | None = None
 
 
 class PresenceModel(PresenceSite):

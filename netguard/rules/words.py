@@ -112,13 +112,9 @@ def home(text: str) -> tuple[str, str]:
     return parse_name(site), parse_name(area)
 
 
-def _heartbeats(text: str) -> str:
+def _heartbeats(text: str) -> int | timedelta:
     count, _, unit = text.partition("x ")
-    if unit == "heartbeat":
-        parse_number(count, "count", 1, 100)
-    else:
-        parse_duration(text)
-    return text
+    return parse_number(count, "count", 1, 100) if unit == "heartbeat" else parse_duration(text)
 
 
 def _share(text: str) -> float:
@@ -243,6 +239,7 @@ PortsText = Annotated[Ports, read_by(_ports_word)]
 Rate = Annotated[int, read_by(parse_rate)]
 Span = Annotated[timedelta, read_by(parse_duration)]
 Often = Annotated[Frequency, read_by(Frequency.parse)]
+Rarely = Annotated[Frequency, read_by(Frequency.parse_rare)]
 Count = Annotated[int, read_by(lambda text: parse_number(text, "count", 1, 1_000_000))]
 HoursText = Annotated[Hours, read_by(Hours.parse)]
 NightText = Annotated[Hours, read_by(lambda text: Hours.parse(text, over_midnight=True))]
@@ -260,7 +257,7 @@ HostName = Annotated[str, read_by(parse_fqdn)]
 TabletId = Annotated[str, read_by(tablet_id)]
 Share = Annotated[float, read_by(_share)]
 MoreThan = Annotated[str, read_by(_more_than)]
-Heartbeats = Annotated[str, read_by(_heartbeats)]
+Heartbeats = Annotated[int | timedelta, read_by(_heartbeats)]
 Endpoint = Annotated[str, read_by(_endpoint)]
 Url = Annotated[str, read_by(_http_url)]
 Mail = Annotated[str, read_by(_mail)]

@@ -9,8 +9,6 @@ GOOD = [
     (words.Label, "Hôpital Pellegrin"),
     (words.Ssid, "CHU-TABLETTES"),
     (words.Ap, "70:3a:0e:*"),
-    (words.Heartbeats, "2x heartbeat"),
-    (words.Heartbeats, "10m"),
     (words.MoreThan, "10/1m"),
     (words.Endpoint, "10.1.1.20:6514"),
     (words.Endpoint, "[fd00::1]:6514"),
