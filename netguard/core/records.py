@@ -1,4 +1,4 @@
-"""What one line of FreeRADIUS' event log says about an admission, typed and bounded.
+"""What one line of FreeRADIUS' event log says: an admission, or evidence of presence; typed, bounded.
 
 Every field was chosen by a NAS or a device in the air: what does not parse is no record, lengths
 are cut, control characters are written out. Times never lie in the future.
@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from netguard.core import evidence
+from netguard.core.areas import canonical_ap
+from netguard.core.evidence import Event
 from netguard.core.names import Mac, shown
 from netguard.errors import BadValue
 
@@ -15,6 +18,7 @@ from netguard.errors import BadValue
 STRANGER_RULES = frozenset({"unknown-mac", "private-mac"})
 _ANSWERS = frozenset({"accept", "reject"})
 _LONGEST = 64
+_LONGEST_NAME = 128
 # How our FreeRADIUS calls the appliance when it asks itself (render/freeradius.py).
 SELF = "self."
 
@@ -98,6 +102,105 @@ def met(stranger: Stranger | None, asked: Asked) -> Stranger:
     newer = now if now.last_at >= stranger.last_at else stranger
     first = min(stranger.first_at, now.first_at)
     return replace(newer, first_at=first, count=stranger.count + 1)
+
+
+# Of a NAS alone, FreeRADIUS' dictionary spells them so (RFC 2866 5.1).
+_RESTARTS = {"Accounting-On": evidence.AP_UP, "Accounting-Off": evidence.AP_DOWN}
+_SESSIONS = {
+    "Start": evidence.START,
+    "Interim-Update": evidence.INTERIM,
+    "Alive": evidence.INTERIM,
+    "Stop": evidence.STOP,
+}
+# Acct-Delay-Time is a number of 32 bits (RFC 2866 5.2).
+_LONGEST_DELAY = 2**32 - 1
+FEED = "radius"
+
+
+def read_evidence(
+    record: Mapping[str, str], received: float, apart: frozenset[str] = frozenset()
+) -> Event | None:
+    """Read one record as evidence of presence; None where it is none.
+
+    `received` is when FreeRADIUS had it, on the engine's clock: its moment is that less the delay the
+    NAS declares. `apart` are the NASes that are many APs under one name, each of which restarts
+    alone. An Access-Request is a sighting whatever its answer was.
+    """
+    kind, status = record.get("kind", ""), record.get("status", "")
+    mac, nas = _mac(record.get("mac", "")), _plain(record, "nas")
+    if kind == "accounting" and status in _RESTARTS:
+        return _restart(record, received, _RESTARTS[status], alone=nas in apart)
+    if mac is None:
+        return None
+    if kind == "admission":
+        if record.get("answer") not in _ANSWERS or record.get("rule") in STRANGER_RULES:
+            return None
+        what = evidence.ASSOCIATED if record["answer"] == "accept" else evidence.HEARD
+    elif kind == "accounting" and status in _SESSIONS:
+        what = _SESSIONS[status]
+    else:
+        return None
+    return Event(
+        at=max(received - _number(record.get("delay", ""), _LONGEST_DELAY), 0.0),
+        kind=what,
+        mac=str(mac),
+        ap=canonical_ap(_plain(record, "ap")),
+        nas=nas,
+        site=_plain(record, "site"),
+        reason=_plain(record, "cause").lower(),
+        source=FEED,
+        session=_plain(record, "session"),
+        packets=_packets(record.get("in_packets", "")),
+        received=received,
+    )
+
+
+def _restart(record: Mapping[str, str], received: float, kind: str, *, alone: bool) -> Event | None:
+    nas, ap = _plain(record, "nas"), canonical_ap(_plain(record, "ap"))
+    if not nas or (alone and not ap):
+        return None
+    at = max(received - _number(record.get("delay", ""), _LONGEST_DELAY), 0.0)
+    return Event(
+        at=at,
+        kind=kind if alone else evidence.NAS_RESTART,
+        ap=ap if alone else "",
+        nas=nas,
+        site=_plain(record, "site"),
+        reason=record["status"].lower(),
+        source=FEED,
+        received=received,
+    )
+
+
+def _mac(text: str) -> Mac | None:
+    try:
+        mac = Mac.parse(text)
+    except BadValue:
+        return None
+    return None if mac.is_group else mac
+
+
+def _number(text: str, most: int) -> int:
+    """Read a count; what is none counts as 0, what is too large as the largest."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 20):
+        return 0
+    return min(int(text), most)
+
+
+def _packets(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else None
+
+
+def _plain(record: Mapping[str, str], key: str) -> str:
+    """Return a text as it stands where it is printable, else nothing: it names something of ours."""
+    text = record.get(key, "")
+    return text if len(text) <= _LONGEST_NAME and text.isprintable() else ""
+
+
+def receipt(record: Mapping[str, str]) -> float | None:
+    """Return when FreeRADIUS had a record, in seconds since 1970 of its clock; None where it is odd."""
+    text = record.get("t", "")
+    return float(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else None
 
 
 def _moment(text: str, now: datetime) -> datetime:

@@ -1,0 +1,214 @@
+"""SNMPv2c traps as bytes: a small BER reader, and what Cisco's traps say of stations (RFC 3416, 1901).
+
+Names of objects change with the MIBs that somebody has installed; numbers and raw octets do not, so
+nothing else is looked at. Lengths are checked before anything is read, depth and number are bounded.
+Of the object identifiers: AIRESPACE-WIRELESS-MIB, CISCO-LWAPP-DOT11-CLIENT-MIB.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netguard.core.areas import canonical_ap
+from netguard.core.controllers import Seen
+from netguard.core.names import Mac
+from netguard.errors import BadValue
+
+_INTEGER, _OCTETS, _OID, _SEQUENCE = 0x02, 0x04, 0x06, 0x30
+_ADDRESS, _COUNTER, _GAUGE, _TICKS, _COUNTER64 = 0x40, 0x41, 0x42, 0x43, 0x46
+_TRAP = 0xA7
+_NUMBERS = frozenset({_INTEGER, _COUNTER, _GAUGE, _TICKS, _COUNTER64})
+_V2C = 1
+_MOST_ARCS, _LARGEST_ARC = 128, 2**32 - 1
+_MOST_BINDINGS = 64
+LONGEST = 8192
+TRAP_OID = "1.3.6.1.6.3.1.1.4.1.0"
+
+# What a binding holds: octets, a number, or an object identifier as text.
+Value = bytes | int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """One notification: who says so, which one it is, and its bindings by numeric OID."""
+
+    community: bytes
+    oid: str
+    bindings: Mapping[str, Value]
+
+
+def read(data: bytes) -> Trap:
+    """Read an SNMPv2c trap. Raises BadValue (`snmp`) with the offset for anything else."""
+    if len(data) > LONGEST:
+        raise _bad(LONGEST, "too long")
+    outer, end = _open(data, 0, len(data), _SEQUENCE)
+    if end != len(data):
+        raise _bad(end, "bytes behind the message")
+    version, at = _number(data, outer, end)
+    if version != _V2C:
+        raise _bad(outer, f"version {version} is not SNMPv2c")
+    start, stop = _open(data, at, end, _OCTETS)
+    community = data[start:stop]
+    start, stop = _open(data, stop, end, _TRAP)
+    if stop != end:
+        raise _bad(stop, "bytes behind the PDU")
+    at = start
+    for _ in range(3):  # request-id, error-status, error-index
+        _, at = _number(data, at, stop)
+    start, last = _open(data, at, stop, _SEQUENCE)
+    bindings = _bindings(data, start, last)
+    oid = bindings.get(TRAP_OID)
+    if not isinstance(oid, str):
+        raise _bad(start, "no snmpTrapOID")
+    return Trap(community, oid, bindings)
+
+
+def _bindings(data: bytes, at: int, end: int) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    while at < end:
+        if len(found) >= _MOST_BINDINGS:
+            raise _bad(at, "too many bindings")
+        start, stop = _open(data, at, end, _SEQUENCE)
+        name, value_at = _open(data, start, stop, _OID)
+        oid = _identifier(data, name, value_at)
+        tag, value, at = _header(data, value_at, stop)
+        if at != stop:
+            raise _bad(at, "bytes behind a value")
+        found[oid] = _value(data, tag, value, at)
+    return found
+
+
+def _value(data: bytes, tag: int, at: int, end: int) -> Value:
+    if tag in _NUMBERS:
+        if not 1 <= end - at <= 9:
+            raise _bad(at, "a number of no size")
+        return int.from_bytes(data[at:end], "big", signed=tag == _INTEGER)
+    if tag == _OID:
+        return _identifier(data, at, end)
+    if tag in {_OCTETS, _ADDRESS}:
+        return data[at:end]
+    # NULL, noSuchObject and what is not known: nothing is said.
+    return None
+
+
+def _header(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """Return tag, where the content begins and where it ends."""
+    if at + 2 > end:
+        raise _bad(at, "cut off")
+    tag, size = data[at], data[at + 1]
+    if tag & 0x1F == 0x1F:
+        raise _bad(at, "a tag of several bytes")
+    start = at + 2
+    if size & 0x80:
+        count = size & 0x7F
+        if not 1 <= count <= 4 or start + count > end:
+            raise _bad(at, "a length that is none")
+        size = int.from_bytes(data[start : start + count], "big")
+        start += count
+    if start + size > end:
+        raise _bad(at, "longer than what it is in")
+    return tag, start, start + size
+
+
+def _open(data: bytes, at: int, end: int, wanted: int) -> tuple[int, int]:
+    tag, start, stop = _header(data, at, end)
+    if tag != wanted:
+        raise _bad(at, f"tag {tag:#04x} where {wanted:#04x} is due")
+    return start, stop
+
+
+def _number(data: bytes, at: int, end: int) -> tuple[int, int]:
+    start, stop = _open(data, at, end, _INTEGER)
+    if not 1 <= stop - start <= 5:
+        raise _bad(at, "a number of no size")
+    return int.from_bytes(data[start:stop], "big", signed=True), stop
+
+
+def _identifier(data: bytes, at: int, end: int) -> str:
+    if at == end:
+        raise _bad(at, "an empty object identifier")
+    first = data[at]
+    if first & 0x80:
+        raise _bad(at, "an object identifier of no standard")
+    arcs = [min(first // 40, 2), first - 40 * min(first // 40, 2)]
+    value, open_ = 0, False
+    for offset in range(at + 1, end):
+        byte = data[offset]
+        value, open_ = value << 7 | byte & 0x7F, bool(byte & 0x80)
+        if value > _LARGEST_ARC:
+            raise _bad(offset, "an arc beyond 32 bits")
+        if not open_:
+            arcs.append(value)
+            value = 0
+            if len(arcs) > _MOST_ARCS:
+                raise _bad(offset, f"more than {_MOST_ARCS} arcs")
+    if open_:
+        raise _bad(end, "an object identifier that does not end")
+    return ".".join(map(str, arcs))
+
+
+def _bad(at: int, words: str) -> BadValue:
+    return BadValue("snmp", f"an SNMP message, byte {at}: {words}")
+
+
+# What the traps mean
+
+_AIRESPACE = "1.3.6.1.4.1.14179.2.6"
+_LWAPP_CLIENT = "1.3.6.1.4.1.9.9.599.0"
+# bsnDot11StationDisassociate, -Deauthenticate, -Associate; bsnAPUp, -Down, -Associated, -Disassociated;
+# then ciscoLwappDot11Client MovedToRunState, Assoc, DeAuthenticated, MovedToRunStateNew.
+_KINDS = {
+    f"{_AIRESPACE}.3.1": "disassociated",
+    f"{_AIRESPACE}.3.2": "disassociated",
+    f"{_AIRESPACE}.3.53": "associated",
+    f"{_AIRESPACE}.3.5": "ap-up",
+    f"{_AIRESPACE}.3.6": "ap-down",
+    f"{_AIRESPACE}.3.7": "ap-up",
+    f"{_AIRESPACE}.3.8": "ap-down",
+    f"{_LWAPP_CLIENT}.4": "associated",
+    f"{_LWAPP_CLIENT}.9": "associated",
+    f"{_LWAPP_CLIENT}.10": "disassociated",
+    f"{_LWAPP_CLIENT}.11": "associated",
+}
+# bsnStationMacAddress, bsnStationAPMacAddr, bsnStationReasonCode; bsnAPName, bsnAPMacAddrTrapVariable.
+_STATION, _STATION_AP, _REASON = (f"{_AIRESPACE}.2.{n}" for n in (34, 35, 37))
+_AP_NAME, _AP_MAC = "1.3.6.1.4.1.14179.2.2.1.1.3", "1.3.6.1.4.1.14179.2.2.1.1.1"
+# cldcClientMacAddress, cldcApMacAddress.
+_CLIENT, _CLIENT_AP = (f"1.3.6.1.4.1.9.9.599.1.3.1.1.{n}" for n in (1, 8))
+
+
+def seen(trap: Trap) -> Seen | None:
+    """Return what a trap of Cisco says of a station or an access point; None for any other trap."""
+    kind = _KINDS.get(trap.oid)
+    if kind is None:
+        return None
+    name = _bound(trap, _AP_NAME)
+    ap = _text(name) if isinstance(name, bytes) else ""
+    if not ap:
+        where = _bound(trap, _STATION_AP) or _bound(trap, _CLIENT_AP) or _bound(trap, _AP_MAC)
+        ap = str(mac) if (mac := _mac(where)) is not None else ""
+    if kind.startswith("ap-"):
+        return Seen(kind, None, canonical_ap(ap), "") if ap else None
+    station = _mac(_bound(trap, _STATION)) or _mac(_bound(trap, _CLIENT))
+    if station is None or station.is_group:
+        return None
+    reason = _bound(trap, _REASON)
+    return Seen(kind, station, canonical_ap(ap), str(reason) if isinstance(reason, int) else "")
+
+
+def _bound(trap: Trap, column: str) -> Value:
+    """Return the value of an object, whatever its index is."""
+    if f"{column}.0" in trap.bindings:
+        return trap.bindings[f"{column}.0"]
+    inside = f"{column}."
+    return next((value for oid, value in trap.bindings.items() if oid.startswith(inside)), None)
+
+
+def _mac(value: Value) -> Mac | None:
+    if not isinstance(value, bytes) or len(value) != 6:
+        return None
+    return Mac(":".join(f"{byte:02x}" for byte in value))
+
+
+def _text(value: bytes) -> str:
+    text = value[:64].decode("utf-8", "replace").strip()
+    return text if text.isprintable() else ""

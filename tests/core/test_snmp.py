@@ -1,0 +1,104 @@
+"""SNMPv2c traps of Cisco: what is read of them, checked against scapy."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netguard.core import snmp
+from netguard.errors import BadValue
+
+AIRESPACE = "1.3.6.1.4.1.14179.2.6"
+STATION = bytes.fromhex("3c286daa0110")
+AP = bytes.fromhex("703a0e000001")
+
+
+def trap(oid, *bindings, community="c"):
+    from scapy.asn1.asn1 import ASN1_OID, ASN1_STRING
+    from scapy.layers.snmp import SNMP, SNMPtrapv2, SNMPvarbind
+
+    rows = [SNMPvarbind(oid=ASN1_OID(snmp.TRAP_OID), value=ASN1_OID(oid))]
+    rows += [
+        SNMPvarbind(
+            oid=ASN1_OID(name), value=ASN1_STRING(value) if isinstance(value, bytes) else value
+        )
+        for name, value in bindings
+    ]
+    return bytes(SNMP(version=1, community=community, PDU=SNMPtrapv2(varbindlist=rows)))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(1, "disassociated"), (2, "disassociated"), (53, "associated")],
+)
+def test_what_cisco_says_of_a_station(number, kind):
+    from scapy.asn1.asn1 import ASN1_INTEGER
+
+    data = trap(
+        f"{AIRESPACE}.3.{number}",
+        (f"{AIRESPACE}.2.35.0", AP),
+        (f"{AIRESPACE}.2.37.0", ASN1_INTEGER(4)),
+        (f"{AIRESPACE}.2.34.0", STATION),
+        ("1.3.6.1.4.1.14179.2.2.1.1.3.0", b"AP-CAR-301"),
+    )
+    seen = snmp.seen(snmp.read(data))
+    assert (seen.kind, str(seen.mac), seen.ap, seen.reason) == (
+        kind, "3c:28:6d:aa:01:10", "ap-car-301", "4",
+    )  # fmt: skip
+
+
+def test_without_a_name_the_access_point_is_its_mac_and_an_index_does_not_matter():
+    index = ".".join(str(byte) for byte in STATION)
+    data = trap(
+        "1.3.6.1.4.1.9.9.599.0.9",
+        (f"1.3.6.1.4.1.9.9.599.1.3.1.1.1.{index}", STATION),
+        (f"1.3.6.1.4.1.9.9.599.1.3.1.1.8.{index}", AP),
+    )
+    seen = snmp.seen(snmp.read(data))
+    assert (seen.kind, str(seen.mac), seen.ap) == (
+        "associated", "3c:28:6d:aa:01:10", "70:3a:0e:00:00:01",
+    )  # fmt: skip
+
+
+def test_access_points_come_and_go():
+    for number, kind in ((7, "ap-up"), (8, "ap-down")):
+        data = trap(f"{AIRESPACE}.3.{number}", ("1.3.6.1.4.1.14179.2.2.1.1.3.0", b"AP-1"))
+        seen = snmp.seen(snmp.read(data))
+        assert (seen.kind, seen.mac, seen.ap) == (kind, None, "ap-1")
+
+
+def test_other_traps_and_traps_that_name_nobody_say_nothing():
+    assert snmp.seen(snmp.read(trap("1.3.6.1.6.3.1.1.5.1"))) is None
+    assert snmp.seen(snmp.read(trap(f"{AIRESPACE}.3.1", (f"{AIRESPACE}.2.35.0", AP)))) is None
+    assert snmp.seen(snmp.read(trap(f"{AIRESPACE}.3.8"))) is None
+    group = bytes.fromhex("01005e000001")
+    assert snmp.seen(snmp.read(trap(f"{AIRESPACE}.3.1", (f"{AIRESPACE}.2.34.0", group)))) is None
+
+
+ARCS = st.lists(st.integers(0, 2**32 - 1), min_size=0, max_size=20)
+
+
+@given(ARCS, st.binary(max_size=200), st.text("abc", max_size=20))
+def test_the_bytes_of_another_encoder_are_read_as_it_meant_them(arcs, value, community):
+    oid = ".".join(["1.3", *map(str, arcs)])
+    found = snmp.read(trap("1.3.6.1", (oid, value), community=community))
+    assert found.community == community.encode()
+    assert found.bindings[oid] == value
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_trap_or_a_refusal_that_names_the_place(data):
+    for head in (b"", b"\x30\x20\x02\x01\x01\x04\x01c\xa7"):
+        with pytest.raises(BadValue, match="byte"):
+            snmp.read(head + data)
+
+
+@given(st.data())
+def test_a_changed_or_cut_trap_is_read_or_refused_and_nothing_else(data):
+    good = bytearray(trap(f"{AIRESPACE}.3.1", (f"{AIRESPACE}.2.34.0", STATION)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(good[: data.draw(st.integers(0, len(good)))])
+    with suppress(BadValue):
+        snmp.seen(snmp.read(cut))
