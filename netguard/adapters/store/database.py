@@ -40,7 +40,7 @@ class Kind(NamedTuple):
 
 
 GUARD = Kind("guard", 0x4E474731, "0003")
-WATCH = Kind("watch", 0x4E475731, "0002")
+WATCH = Kind("watch", 0x4E475731, "0003")
 
 
 def texts(*names: str) -> list[sa.Column[str]]:

@@ -1,7 +1,7 @@
 """watch.db: how far the event log is read, and what it said."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from netguard.core.records import Asked, Stranger
 
 MAX_STRANGERS = 10_000
 MAX_ADMISSIONS = 20_000
+# Rows of one answer.
+MAX_SHOWN = 1000
 
 # The shape after the newest step; a test compares it with what the steps make.
 tables = shape()
@@ -41,6 +43,69 @@ _admission = sa.Table(
     *texts("at", "site", "nas", "ap", "ssid", "answer", "rule", "vlan"),
     sa.Index("admission_at", "at"),
 )
+_snapshot = sa.Table(
+    "snapshot",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("journal", sa.Integer, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+)
+# What the engine was told since, in the order it was told: lines of JSON, one row per commit.
+_journal = sa.Table(
+    "journal",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    *texts("lines"),
+)
+_incident = sa.Table(
+    "incident",
+    tables,
+    sa.Column("id", sa.String, primary_key=True),
+    *texts("tablet"),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("cleared", sa.Float, nullable=True),
+    *texts("body"),
+    sa.Index("incident_at", "at"),
+)
+_recording = sa.Table(
+    "recording",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    *texts("lines"),
+    sa.Index("recording_at", "at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What the engine said of one incident last: raised at, and cleared at or None (seconds).
+
+    `body` is the alert as JSON, its path included: this row is what keeps a path.
+    """
+
+    id: str
+    tablet: str
+    at: float
+    cleared: float | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the engine was told in one go, and what it said: stored with how far was read.
+
+    `lines` are what to tell it again after a crash; `recorded` those that the rules want recorded.
+    `snapshot` is its whole state after all this, where it is time for one: then nothing older has to
+    be told again.
+    """
+
+    at: float
+    lines: str = ""
+    incidents: tuple[Incident, ...] = ()
+    recorded: str = ""
+    snapshot: bytes | None = None
 
 
 # By file of the event log: which one it is (inode), and up to where it is counted.
@@ -74,6 +139,7 @@ class WatchStore(Store):
         gone: Iterable[str] = (),
         strangers: Iterable[Stranger] = (),
         asked: Iterable[Asked] = (),
+        told: Told | None = None,
     ) -> None:
         """Store what was read and up to where, in one transaction: each record counts once."""
         known = list(asked)
@@ -84,6 +150,51 @@ class WatchStore(Store):
             _upsert_admissions(connection, [_asked_row(each) for each in known])
             _bound(connection, _unknown, _unknown.c.last_at, MAX_STRANGERS)
             _bound(connection, _admission, _admission.c.at, MAX_ADMISSIONS)
+            if told is not None:
+                _tell(connection, told)
+
+    def remembered(self) -> tuple[bytes | None, float, list[str]]:
+        """Return the last snapshot, its moment, and the lines told since; nothing for a new store."""
+        with self._reading() as connection:
+            row = connection.execute(sa.select(_snapshot)).mappings().first()
+            after = row["journal"] if row is not None else 0
+            lines = connection.execute(
+                sa.select(_journal.c.lines).where(_journal.c.id > after).order_by(_journal.c.id)
+            ).scalars()
+            state = bytes(row["state"]) if row is not None else None
+            return state, row["at"] if row is not None else 0.0, list(lines)
+
+    def incidents(self, since: float = 0.0, tablet: str = "") -> list[Incident]:
+        """Return incidents raised since a moment, the newest first; of one tablet where it is named."""
+        wanted = sa.select(_incident).where(_incident.c.at >= since)
+        if tablet:
+            wanted = wanted.where(_incident.c.tablet == tablet)
+        with self._reading() as connection:
+            rows = connection.execute(wanted.order_by(_incident.c.at.desc()).limit(MAX_SHOWN))
+            return [Incident(**row) for row in rows.mappings()]
+
+    def recorded(self, since: float, after: int = 0) -> list[tuple[int, str]]:
+        """Return some recorded lines since a moment, by the number of their commit, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                sa.select(_recording.c.id, _recording.c.lines)
+                .where(_recording.c.at >= since, _recording.c.id > after)
+                .order_by(_recording.c.id)
+                .limit(MAX_SHOWN)
+            )
+            return [(row[0], row[1]) for row in rows]
+
+    def forget(self, recordings: float, incidents: float) -> tuple[int, int]:
+        """Let go of recordings and of cleared incidents before these moments; returns how many."""
+        with self._writing() as connection:
+            gone = [
+                connection.execute(sa.delete(table).where(where)).rowcount
+                for table, where in (
+                    (_recording, _recording.c.at < recordings),
+                    (_incident, _incident.c.cleared < incidents),
+                )
+            ]
+            return gone[0], gone[1]
 
     def _advance(
         self, connection: Connection, feed: str, positions: Positions, gone: Iterable[str]
@@ -128,6 +239,30 @@ class WatchStore(Store):
                 .first()
             )
         return None if row is None else _asked(row)
+
+
+def _tell(connection: Connection, told: Told) -> None:
+    if told.lines:
+        connection.execute(sa.insert(_journal).values(lines=told.lines))
+    if told.recorded:
+        connection.execute(sa.insert(_recording).values(at=told.at, lines=told.recorded))
+    if told.incidents:
+        statement = insert(_incident)
+        new = {name: statement.excluded[name] for name in ("cleared", "body")}
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["id"], set_=new),
+            [asdict(each) for each in told.incidents],
+        )
+    if told.snapshot is not None:
+        last = connection.execute(sa.select(sa.func.max(_journal.c.id))).scalar()
+        if last is None:
+            # Numbers go on where they were: an emptied journal must not begin before the snapshot.
+            last = connection.execute(sa.select(_snapshot.c.journal)).scalar() or 0
+        row = {"id": 1, "journal": last, "at": told.at, "state": told.snapshot}
+        statement = insert(_snapshot).values(**row)
+        connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
+        # The newest row stays, so that the next one gets a higher number.
+        connection.execute(sa.delete(_journal).where(_journal.c.id < last))
 
 
 def _stranger_row(stranger: Stranger) -> dict[str, object]:
