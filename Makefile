@@ -17,11 +17,13 @@ help: ## list the targets
 .PHONY: setup
 setup: ## install what development needs: Debian packages and .venv
 	@scripts/packages.sh demo test
+	@scripts/aside.sh
 	@scripts/venv.sh dev
 
 .PHONY: runtime
 runtime:
 	@scripts/packages.sh demo
+	@scripts/aside.sh
 	@scripts/venv.sh runtime
 
 .PHONY: venv

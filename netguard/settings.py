@@ -22,6 +22,7 @@ class Paths:
     radius_control: Path | None = None
     radius_secrets: Path = Path("/etc/netguard/secrets")
     dhcp: Path = Path("/var/lib/netguard/dhcp")
+    time: Path = Path("/var/lib/netguard/time")
     # Who vouches for resolvers over TLS; None: the authorities that the system trusts.
     resolver_authorities: Path | None = None
 
@@ -35,6 +36,7 @@ class Users:
     watch: str = "netguard-watch"
     radius: str = "netguard-radius"
     dhcp: str = "netguard-dhcp"
+    time: str = "netguard-time"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ _NETLINK_NETFILTER = 12
 _SUBSYSTEM = 4 << 8
 _CONFIG, _PACKET = 1, 0
 _REQUEST = 0x1
-_CFG_CMD, _CFG_MODE = 1, 2
+_CFG_CMD, _CFG_MODE, _CFG_THRESHOLD = 1, 2, 5
 _BIND = 1
 _COPY_PACKET = 2
 # Enough for both headers; a payload is nobody's business here.
-_COPY_BYTES = 96
+HEADERS = 96
 _IFINDEX_IN, _PAYLOAD, _PREFIX, _HWADDR = 4, 9, 10, 8
 
 
@@ -36,7 +36,12 @@ class Logged(NamedTuple):
 class Log:
     """Reads one log group; `packets` never blocks."""
 
-    def __init__(self, group: int) -> None:
+    def __init__(self, group: int, size: int = HEADERS, *, at_once: bool = False) -> None:
+        """Read a group, the first `size` bytes of each packet.
+
+        The kernel hands out a hundred packets together, or what it has after a second, unless told
+        to do so `at_once`.
+        """
         self.socket = socket.socket(
             socket.AF_NETLINK,
             socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
@@ -46,8 +51,10 @@ class Log:
         self.socket.bind((0, 0))
         self.lost = 0
         self._configure(group, _CFG_CMD, bytes([_BIND]))
-        mode = struct.pack("!IBB", _COPY_BYTES, _COPY_PACKET, 0)
+        mode = struct.pack("!IBB", size, _COPY_PACKET, 0)
         self._configure(group, _CFG_MODE, mode)
+        if at_once:
+            self._configure(group, _CFG_THRESHOLD, struct.pack("!I", 1))
 
     def close(self) -> None:
         """Close the socket; the kernel forgets the group."""

@@ -7,7 +7,7 @@ lines or files about gives the same bytes. Renderers turn it into native text; `
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -31,6 +31,9 @@ from netguard.core.policy import (
 from netguard.errors import BadValue
 
 _NO_LOANS: Loans = MappingProxyType({})
+# What the hospital's own DHCP has given, by site and MAC, where it serves the tablets.
+Leases = Mapping[tuple[str, Mac], Address]
+_NO_LEASES: Leases = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class SitePlan:
     networks: tuple[Network, ...]
     gateways: tuple[Address, ...]
     dhcp: bool
+    dhcp_servers: tuple[Address, ...]
     refuse_other_networks: bool
     enrolment_vlan: int | None
     time_zone: str
@@ -136,6 +140,7 @@ class Plan:
     # Tablets of the inventory that people have reported lost, stolen or retired: (id, state).
     loans: tuple[tuple[str, str], ...]
     resolver: Resolver
+    time_servers: tuple[Address, ...]
     learned: Learned
     log_rate: str
     log_burst: int
@@ -194,8 +199,15 @@ class Plan:
         return {binding.mac: binding.tablet for binding in self.lost}
 
 
-def compile_plan(policy: Policy, serves: Iterable[str], loans: Loans = _NO_LOANS) -> Plan:
+def compile_plan(
+    policy: Policy,
+    serves: Iterable[str],
+    loans: Loans = _NO_LOANS,
+    leases: Leases = _NO_LEASES,
+) -> Plan:
     """Compile a policy for the sites a node serves, with what people say of its tablets.
+
+    `leases` are the addresses of tablets where the hospital's own DHCP gives them.
 
     Raises BadValue when a site is unknown or when two grants hash to one mark (rename a group).
     """
@@ -221,10 +233,11 @@ def compile_plan(policy: Policy, serves: Iterable[str], loans: Loans = _NO_LOANS
         services=tuple(_service(policy.services[name]) for name in used),
         groups=tuple(_group(policy.groups[name]) for name in groups),
         grants=grants,
-        bindings=tuple(sorted(_bindings(policy, sites), key=lambda b: (b.site, b.mac))),
+        bindings=tuple(sorted(_bindings(policy, sites, leases), key=lambda b: (b.site, b.mac))),
         refusals=tuple(sorted(_refusals(policy, sites, lost), key=lambda r: (r.site, r.mac))),
         loans=tuple(sorted(lost.items())),
         resolver=policy.resolver,
+        time_servers=policy.time_servers,
         learned=policy.learned,
         log_rate=str(policy.defaults.log_rate),
         log_burst=policy.defaults.log_burst,
@@ -366,6 +379,7 @@ def _site(policy: Policy, site: Site) -> SitePlan:
         networks=_sorted(site.networks),
         gateways=tuple(sorted(site.gateways, key=lambda a: (a.version, int(a)))),
         dhcp=site.addresses == "netguard",
+        dhcp_servers=tuple(sorted(site.dhcp_servers)),
         refuse_other_networks=site.other_networks == "reject",
         enrolment_vlan=enrolment_vlan(policy, site),
         time_zone=site.time_zone,
@@ -391,11 +405,11 @@ def _service(service: Service) -> ServicePlan:
     )
 
 
-def _bindings(policy: Policy, sites: tuple[Site, ...]) -> Iterable[Binding]:
+def _bindings(policy: Policy, sites: tuple[Site, ...], leases: Leases) -> Iterable[Binding]:
     for tablet in policy.tablets.values():
         for site in sites:
             if site.name in policy.groups[tablet.group].sites:
-                yield _binding(policy, tablet, site)
+                yield _binding(policy, tablet, site, leases)
 
 
 def _refusals(policy: Policy, sites: tuple[Site, ...], lost: Loans) -> Iterable[Refusal]:
@@ -407,8 +421,9 @@ def _refusals(policy: Policy, sites: tuple[Site, ...], lost: Loans) -> Iterable[
                 yield Refusal(site.name, tablet.mac, f"{tablet.group}/sites")
 
 
-def _binding(policy: Policy, tablet: Tablet, site: Site) -> Binding:
-    address = policy.address_of(tablet, site) if site.addresses == "netguard" else None
+def _binding(policy: Policy, tablet: Tablet, site: Site, leases: Leases) -> Binding:
+    given = leases.get((site.name, tablet.mac))
+    address = policy.address_of(tablet, site) if site.addresses == "netguard" else given
     return Binding(site.name, tablet.mac, tablet.id, tablet.group, address)
 
 

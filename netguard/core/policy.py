@@ -142,6 +142,8 @@ class Site:
     nas: Mapping[str, Nas]
     areas: Mapping[str, Area]
     interim: timedelta = timedelta(seconds=300)
+    # Where `addresses` is external: the hospital's DHCP servers, to which we relay.
+    dhcp_servers: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,8 @@ class Policy:
     tablets: Mapping[str, Tablet]
     allotted: Mapping[tuple[str, str], Address]
     retention: Retention = Retention()
+    # The hospital's clocks, which ours follows.
+    time_servers: tuple[Address, ...] = ()
     presence: Mapping[str, PresencePolicy] = field(default_factory=lambda: MappingProxyType({}))
     origins: Mapping[Path, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False

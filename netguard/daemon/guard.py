@@ -11,18 +11,19 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 
-from netguard.adapters import clock, control, files, netlink, nfnetlink, systemd
+from netguard.adapters import clock, control, files, netlink, nflog, nfnetlink, systemd
 from netguard.core.names import Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
 from netguard.daemon import incoming, lending
 from netguard.daemon.fence import Drift, Fence
+from netguard.daemon.leases import LeaseBook
 from netguard.daemon.process import pause, pulse, readable, say, warn
 from netguard.daemon.radius_server import RadiusServer
 from netguard.daemon.refusals import Refusals
 from netguard.daemon.register import Register
 from netguard.errors import BadValue, EnforcementError, NetguardError, Refused, StoreError
-from netguard.render import dhcp, names
+from netguard.render import dhcp, names, ntp
 from netguard.rules.findings import errors
 from netguard.rules.folder import Folder, read_folder
 from netguard.rules.load import load
@@ -33,6 +34,8 @@ NETWORK_INTERVAL = 10.0
 # Of one change come several news: they are looked at together.
 GATHER = 0.05
 AUDIT_INTERVAL = 60.0
+# Leases that have ended are taken out of the plan within this.
+LEASE_INTERVAL = 30.0
 # What could not be brought into force or stored is tried again after this.
 RETRY_INTERVAL = 5.0
 # How often lines of the audit are looked at that the rules no longer keep.
@@ -59,6 +62,7 @@ class Guard:
         self.register = Register(settings.paths.state)
         self.fence = Fence(settings.paths.state)
         self.radius = RadiusServer(settings)
+        self.leases = LeaseBook(settings.paths.state)
         # One change at a time: apply, repair and audit never interleave.
         self.busy = asyncio.Lock()
         self.refusals: Refusals | None = None
@@ -68,6 +72,7 @@ class Guard:
         with files.lock(self.settings.paths.run / "guard.lock", "guard"):
             monitor, news = nfnetlink.Monitor(), netlink.News()
             self.refusals = Refusals()
+            answers = self.leases.listen()
             try:
                 await self._resume()
                 server = await control.serve(
@@ -77,6 +82,7 @@ class Guard:
                     tasks.create_task(self._watch_changes(monitor, stop))
                     tasks.create_task(self._keep_network(news, stop))
                     tasks.create_task(self._audit(monitor, stop))
+                    tasks.create_task(self._follow_leases(answers, stop))
                     tasks.create_task(self._retry(stop))
                     tasks.create_task(self._forget(stop))
                     tasks.create_task(pulse(stop))
@@ -87,6 +93,7 @@ class Guard:
                 self.refusals.close()
                 monitor.close()
                 news.close()
+                self.leases.close()
                 self.register.close()
                 self.settings.guard_socket.unlink(missing_ok=True)
 
@@ -147,7 +154,8 @@ class Guard:
     def _plan(self, policy: Policy) -> Plan:
         if self.register.loans is None:
             raise StoreError(self.register.problem)
-        return compile_plan(policy, self.settings.sites, self.register.loans)
+        leases = self.leases.addresses()
+        return compile_plan(policy, self.settings.sites, self.register.loans, leases)
 
     async def apply(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Check, copy, put into force; on failure nothing has changed."""
@@ -249,6 +257,9 @@ class Guard:
         if files.write(folder / "dnsmasq.conf", dhcp.configuration(plan, str(folder))):
             say("dnsmasq.conf changed: restart netguard-dhcp for it to count")
         files.write(folder / "hosts.d" / "netguard", dhcp.hosts(plan))
+        own = self.settings.paths.time
+        if files.write(own / "chrony.conf", ntp.configuration(plan, str(own))):
+            say("chrony.conf changed: restart netguard-time for it to count")
 
     # what others do
 
@@ -279,6 +290,13 @@ class Guard:
             await self.fence.keep_hours(plan)
         except EnforcementError as error:
             warn("the hours could not be brought into force, tried again", why=str(error))
+
+    async def _follow_leases(self, answers: nflog.Log, stop: asyncio.Event) -> None:
+        async for _ in readable(answers.socket, stop, LEASE_INTERVAL):
+            await pause(stop, GATHER)
+            async with self.busy:
+                if self.leases.take(self.state.plan):
+                    await self._new_plan()
 
     async def _audit(self, monitor: nfnetlink.Monitor, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -350,11 +368,12 @@ class Guard:
             if change is not None:
                 await asyncio.to_thread(self.register.change, *change)
                 say("loan", tablet=id_, state=change[0].state, by=change[0].who)
-                await self._new_loans()
+                await self._new_plan()
             known = lending.known(self.register, policy, self.settings.sites, id_)
             return {**known, "changed": change is not None, "problems": self._problems()}
 
-    async def _new_loans(self) -> None:
+    async def _new_plan(self) -> None:
+        """Compile the policy again with what is said and given now, and put it into force."""
         if self.state.policy is None:
             return
         plan = await asyncio.to_thread(self._plan, self.state.policy)

@@ -51,6 +51,7 @@ def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
     _owned(folder / "radius-run", users.RADIUS, users.RADIUS, 0o755)
     _owned(folder / "radius-run" / "control", users.RADIUS, users.GUARD, 0o2750)
     _owned(folder / "dhcp", users.GUARD, users.DHCP, 0o2775)
+    _owned(folder / "time", users.GUARD, users.TIME, 0o2775)
     _owned(folder / "secrets", "root", users.RADIUS, 0o750)
     _write(layout.settings, settings(layout, record))
     _secrets(layout, record, site)
@@ -95,12 +96,14 @@ paths:
   radius-control: {folder}/radius-run/control/netguard.sock
   radius-secrets: {folder}/secrets
   dhcp: {folder}/dhcp
+  time: {folder}/time
 users:
   guard: {users.GUARD}
   dns: {users.DNS}
   watch: {users.WATCH}
   radius: {users.RADIUS}
   dhcp: {users.DHCP}
+  time: {users.TIME}
 listen:
   web: "127.0.0.1:{record.port}"
 """

@@ -134,11 +134,12 @@ class Hospital:
         self.say(f"applying {self.record.rules}")
         self._apply()
         # New clients and a new dnsmasq.conf count from a start on; `tablets` alone is reloaded.
-        self.say("appliance: FreeRADIUS with its clients, dnsmasq, watch")
+        self.say("appliance: FreeRADIUS with its clients, dnsmasq, chronyd, watch")
         self.stop("freeradius")
-        for process in ("freeradius", "dnsmasq", "watch", "nas"):
+        rest = ("freeradius", "dnsmasq", "chronyd", "watch", "nas")
+        for process in rest:
             self._spawn(process)
-        for process in ("freeradius", "dnsmasq", "watch", "nas"):
+        for process in rest:
             self._await(process)
         self.record.ready = True
         self.layout.write(self.record)
@@ -363,7 +364,14 @@ next, for example:
 
     def _ready(self, process: str) -> bool:
         pid = self.pid(process)
-        port = {"freeradius": 1812, "dnsmasq": 67, "nsd": 53, "unbound": 53, "open-resolver": 53}
+        port = {
+            "freeradius": 1812,
+            "dnsmasq": 67,
+            "chronyd": 123,
+            "nsd": 53,
+            "unbound": 53,
+            "open-resolver": 53,
+        }
         try:
             if process in port:
                 host = programs.program(self.layout, self.record, process).host

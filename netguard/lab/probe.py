@@ -2,6 +2,7 @@
 
     python -m netguard.lab.probe tcp zoom.us 443
     python -m netguard.lab.probe udp 170.114.10.7 8801
+    python -m netguard.lab.probe ntp time.android.com
     python -m netguard.lab.probe dns zoom.us --server 8.8.8.8 --type AAAA
     python -m netguard.lab.probe http www.example.org
 
@@ -96,6 +97,17 @@ def udp(address: str, port: int, timeout: float) -> Result:
     return {"ok": back == sent, "outcome": "open" if back == sent else "garbage"}
 
 
+def ntp(address: str, timeout: float) -> Result:
+    """Ask for the time (RFC 5905: client mode, version 4); a server without one says stratum 0."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.settimeout(timeout)
+        one.connect((address, 123))
+        one.send(b"\x23" + bytes(47))
+        back = one.recv(512)
+    stratum = back[1] if len(back) >= 48 and back[0] & 7 == 4 else 0
+    return {"ok": 0 < stratum < 16, "outcome": f"stratum {stratum}"}
+
+
 def http(address: str, port: int, name: str, timeout: float) -> Result:
     """Fetch a page."""
     with socket.create_connection((address, port), timeout=timeout) as connection:
@@ -127,6 +139,8 @@ def _probed(words: argparse.Namespace) -> Result:
     address, found = _address(words)
     if address is None:
         return found
+    if words.probe == "ntp":
+        return {"address": address, **ntp(address, words.timeout)}
     port = words.port or 80
     if words.probe == "http":
         return {"address": address, **http(address, port, words.target, words.timeout)}
@@ -157,7 +171,7 @@ def _exactly(one: socket.socket, count: int) -> bytes:
 def main() -> int:
     """Run one probe and print it."""
     parser = argparse.ArgumentParser(description="what a tablet tries")
-    parser.add_argument("probe", choices=["tcp", "udp", "dns", "http"])
+    parser.add_argument("probe", choices=["tcp", "udp", "dns", "ntp", "http"])
     parser.add_argument("target", help="name or address")
     parser.add_argument("port", nargs="?", type=int)
     parser.add_argument("--timeout", type=float, default=2.0)

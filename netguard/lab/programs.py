@@ -6,7 +6,7 @@ from netguard.lab import jail, users
 from netguard.lab.jail import Program
 from netguard.lab.layout import Layout, Record
 
-APPLIANCE = ("guard", "dns", "freeradius", "dnsmasq", "watch")
+APPLIANCE = ("guard", "dns", "freeradius", "dnsmasq", "chronyd", "watch")
 AROUND = ("nsd", "unbound", "open-resolver", "servers-pacs", "servers-dmz", "servers-inet", "nas")
 PROCESSES = (*AROUND, *APPLIANCE)
 NEEDED = (
@@ -35,6 +35,8 @@ def program(where: Layout, record: Record, process: str, listen: int | None = No
             return _freeradius(where, record)
         case "dnsmasq":
             return _dnsmasq(where)
+        case "chronyd":
+            return _chronyd(where)
         case "nas":
             words = ("--settings", f"{where.folder}/nas.json", "--socket", str(where.socket("nas")))
             return Program(process, "ap", jail.module(where, "netguard.lab.nas", *words))
@@ -84,6 +86,19 @@ def _dnsmasq(where: Layout) -> Program:
     )
     capabilities = ("net_admin", "net_bind_service", "net_raw")
     return Program("dnsmasq", "gw", argv, users.DHCP, capabilities=capabilities)
+
+
+def _chronyd(where: Layout) -> Program:
+    # Where it is not installed, since it would remove the machine's own time service (scripts/aside.sh).
+    aside = where.folder / "code" / ".cache" / "aside" / "chrony" / "usr" / "sbin" / "chronyd"
+    unpacked = (jail.CODE / aside.relative_to(where.folder / "code")).exists()
+    # -x: it never touches the clock of this machine; -U: it needs no root, only its port.
+    argv = (
+        str(aside) if unpacked else "chronyd",
+        *("-n", "-x", "-U", "-u", users.TIME),
+        *("-f", f"{where.folder}/time/chrony.conf"),
+    )
+    return Program("chronyd", "gw", argv, users.TIME, capabilities=("net_bind_service",))
 
 
 def _servers(where: Layout, process: str) -> Program:

@@ -13,8 +13,8 @@ from netguard.errors import NetguardError
 from netguard.lab.layout import USERS, names
 
 GUARD, DNS, WATCH = "netguard-guard", "netguard-dns", "netguard-watch"
-RADIUS, DHCP = "netguard-radius", "netguard-dhcp"
-ALL = (GUARD, DNS, WATCH, RADIUS, DHCP)
+RADIUS, DHCP, TIME = "netguard-radius", "netguard-dhcp", "netguard-time"
+ALL = (GUARD, DNS, WATCH, RADIUS, DHCP, TIME)
 
 
 def make() -> list[str]:

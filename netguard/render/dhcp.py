@@ -26,8 +26,7 @@ def configuration(plan: Plan, folder: str) -> str:
         "log-facility=-",
     ]
     for site in plan.sites:
-        if site.dhcp:
-            lines += _site(site)
+        lines += _site(site) if site.dhcp else _relay(site)
     return "\n".join(lines) + "\n"
 
 
@@ -39,6 +38,15 @@ def hosts(plan: Plan) -> str:
         for binding in plan.bindings
         if binding.site in serving and binding.address is not None
     )
+
+
+def _relay(site: SitePlan) -> list[str]:
+    """Relay to the hospital's servers, which answer to the gateway; guard learns from the answers."""
+    gateways = [gateway for gateway in site.gateways if gateway.version == 4]
+    return [
+        *(f"interface={interface}" for interface in site.interfaces),
+        *(f"dhcp-relay={g},{server}" for g in gateways for server in site.dhcp_servers),
+    ]
 
 
 def _site(site: SitePlan) -> list[str]:

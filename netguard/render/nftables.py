@@ -22,6 +22,8 @@ from netguard.core.verdict import ALWAYS, NOISE_PORTS, SecondsLeft
 TABLE = "netguard"
 FAMILY = "inet"
 LOG_GROUP = 5
+# Answers of the hospital's DHCP servers to our relay, for guard to learn from.
+LEASE_GROUP = 6
 BELT_MARK = 0x1
 # Longer than the longest lifetime that learning.lifetime gives, in case an element had none.
 DEFAULT_TIMEOUT = "2h"
@@ -614,6 +616,10 @@ def _intercept(plan: Plan) -> Iterator[str]:
 
 
 def _input(plan: Plan) -> Iterator[str]:
+    servers = sorted({str(server) for site in plan.sites for server in site.dhcp_servers})
+    if servers:
+        answers = f"ip saddr {{ {', '.join(servers)} }} udp sport 67 udp dport 67"
+        yield f"iifname != {_inside(plan)} {answers} log group {LEASE_GROUP}"
     yield f"iifname != {_inside(plan)} accept"
     yield "udp sport 67 goto x_rogue_dhcp"
     yield "udp dport 67 accept"

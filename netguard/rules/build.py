@@ -58,6 +58,7 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
         tablets=documents.tablets,
         allotted=documents.allotted,
         presence=presence,
+        time_servers=tuple(sorted(head.time.servers, key=str)),
         retention=Retention(head.retention.audit, head.retention.incident_path),
         origins=MappingProxyType(review.origins),
     )

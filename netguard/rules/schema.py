@@ -107,6 +107,10 @@ class ResolverModel(Model):
     time_names: list[DomainText] | None = None
 
 
+class TimeModel(Model):
+    servers: list[AddressText] = []
+
+
 class Retention(Model):
     audit: Span = timedelta(days=365)
     incident_path: Span = timedelta(days=30)
@@ -120,6 +124,7 @@ class NetguardFile(Model):
     learned: LearnedModel = LearnedModel()
     resolver: ResolverModel
     retention: Retention = Retention()
+    time: TimeModel = TimeModel()
 
 
 class CeilingModel(Model):
@@ -156,6 +161,7 @@ class SiteModel(Model):
     networks: list[NetworkText]
     gateway: list[AddressText]
     addresses: Literal["netguard", "external"] = "netguard"
+    dhcp_server: list[AddressText] = []
     ipv6: Ipv6
     ceiling: CeilingModel | None = None
     other_networks: Literal["reject", "ignore"] = "ignore"

@@ -63,6 +63,7 @@ class _Paths(Model):
     radius_control: Annotated[Path | None, read_by(_path_or_nothing)] = _PATHS.radius_control
     radius_secrets: PathText = _PATHS.radius_secrets
     dhcp: PathText = _PATHS.dhcp
+    time: PathText = _PATHS.time
     resolver_authorities: Annotated[Path | None, read_by(_path_or_nothing)] = (
         _PATHS.resolver_authorities
     )
@@ -74,6 +75,7 @@ class _Users(Model):
     watch: User = _USERS.watch
     radius: User = _USERS.radius
     dhcp: User = _USERS.dhcp
+    time: User = _USERS.time
 
 
 class _Listen(Model):

@@ -27,6 +27,7 @@ def judge_sites(review: Review) -> Mapping[str, Site]:
         _origins(review, doc, name, entry)
         _cabling(review, doc, name, entry, used)
         _addressing(review, doc, name, entry)
+        _dhcp(review, doc, name, entry)
         _vlans(review, doc, name, entry)
         sites[name] = replace(_site(name, entry), interim=_interim(review, name))
     _nas_apart(review, doc, sites)
@@ -89,6 +90,7 @@ def _site(name: str, entry: schema.SiteModel) -> Site:
         networks=tuple(entry.networks),
         gateways=tuple(entry.gateway),
         addresses=entry.addresses,
+        dhcp_servers=tuple(entry.dhcp_server),
         ipv6=entry.ipv6,
         other_networks=entry.other_networks,
         ceiling=ceiling(entry.ceiling),
@@ -151,6 +153,23 @@ def _addressing(review: Review, doc: SitesDocument, name: str, entry: schema.Sit
         if wrong:
             text = f"gateway {gateway} {wrong}, write an address within"
             review.error(doc, "bad-cidr", text, *at, "gateway", index)
+
+
+def _dhcp(review: Review, doc: SitesDocument, name: str, entry: schema.SiteModel) -> None:
+    at = ("sites", name)
+    if entry.addresses == "external" and not entry.dhcp_server:
+        text = "addresses are external: name the hospital's DHCP servers, dhcp-server: [10.1.1.67]"
+        review.error(doc, "missing-key", text, *at, "addresses")
+    for index, server in enumerate(entry.dhcp_server):
+        place = (*at, "dhcp-server", index)
+        if entry.addresses != "external":
+            text = "netguard gives the addresses here: leave dhcp-server out, or write addresses: external"
+            review.error(doc, "bad-word", text, *place)
+        elif server.version != 4:
+            review.error(doc, "bad-address", f"{server}: DHCP is relayed over IPv4", *place)
+        elif any(server in n for n in entry.networks if n.version == 4):
+            text = f"{server} lies in the tablets' own network; a relay is for a server elsewhere"
+            review.error(doc, "bad-address", text, *place)
 
 
 def _vlans(review: Review, doc: SitesDocument, name: str, entry: schema.SiteModel) -> None:

@@ -9,7 +9,7 @@ import pytest
 from netguard.core.denials import REASONS
 from netguard.core.plan import compile_plan
 from netguard.errors import BadValue
-from netguard.render import dhcp, freeradius, names, nftables
+from netguard.render import dhcp, freeradius, names, nftables, ntp
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -27,6 +27,7 @@ def plan(small):
         ("clients.conf", lambda plan: freeradius.clients(plan, "/etc/netguard/secrets")),
         ("dnsmasq.conf", lambda plan: dhcp.configuration(plan, "/var/lib/netguard/dhcp")),
         ("hosts", dhcp.hosts),
+        ("chrony.conf", lambda plan: ntp.configuration(plan, "/var/lib/netguard/time")),
         ("dns.json", names.render),
     ],
 )

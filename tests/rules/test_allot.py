@@ -61,7 +61,7 @@ def test_a_row_that_cannot_hold_is_replaced(rules, wrong):
 
 
 def test_a_site_whose_hospital_serves_dhcp_has_no_row(rules, site):
-    site("ipv6: drop", "ipv6: drop\n    addresses: external")
+    site("ipv6: drop", "ipv6: drop\n    addresses: external\n    dhcp-server: [10.1.1.67]")
     assert set(table(rules)) == {("haut-leveque", "T-005")}
 
 

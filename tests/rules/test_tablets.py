@@ -88,7 +88,7 @@ def test_a_tablet_that_is_gone_keeps_its_row_without_harm(rules):
 
 
 def test_where_the_hospital_serves_dhcp_nobody_needs_an_address(rules, site):
-    site("ipv6: drop", "ipv6: drop\n    addresses: external")
+    site("ipv6: drop", "ipv6: drop\n    addresses: external\n    dhcp-server: [10.1.1.67]")
     rules.write("allotted.csv", "site,id,address\nhaut-leveque,T-005,10.99.8.16\n")
     assert rules.said == []
 
