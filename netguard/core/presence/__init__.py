@@ -5,7 +5,9 @@ event, and nothing here reads a clock, a file or a random number.
 """
 
 from netguard.core.presence.actions import Action, Alert, Judgement, Probe, Reason, Transition
+from netguard.core.presence.engine import due, figures, next_due, step
 from netguard.core.presence.model import Model, compile_model, read_model, write_model
+from netguard.core.presence.state import State, dump, load
 
 __all__ = [
     "Action",
@@ -14,8 +16,15 @@ __all__ = [
     "Model",
     "Probe",
     "Reason",
+    "State",
     "Transition",
     "compile_model",
+    "due",
+    "dump",
+    "figures",
+    "load",
+    "next_due",
     "read_model",
+    "step",
     "write_model",
 ]

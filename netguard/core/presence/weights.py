@@ -59,7 +59,7 @@ class Weights:
     taken_share: tuple[float, float, float, float] = (0.04, 0.01, 0.80, 0.15)
     battery_share: float = 0.25
     outage: float = 0.02
-    moved: float = 0.002
+    moved: float = 0.0003
     probe_miss: float = 0.5
     smallest: float = 0.5
     largest: float = 0.95

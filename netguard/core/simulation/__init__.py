@@ -1,7 +1,8 @@
 """Labelled event streams of a hospital that does not exist: pure, the same for the same seed."""
 
 from netguard.core.simulation.draws import Draws
-from netguard.core.simulation.hospital import Label, simulate
+from netguard.core.simulation.hospital import simulate
 from netguard.core.simulation.parameters import Parameters, read_parameters
+from netguard.core.simulation.walker import Label
 
 __all__ = ["Draws", "Label", "Parameters", "read_parameters", "simulate"]

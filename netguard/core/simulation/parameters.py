@@ -73,7 +73,8 @@ class Parameters:
         value = getattr(self, name)
         many = isinstance(value, tuple)
         new = tuple(each * factor for each in value) if many else type(value)(value * factor)
-        return replace(self, **{name: new})
+        changed: dict[str, Any] = {name: new}
+        return replace(self, **changed)
 
 
 def read_parameters(
@@ -99,6 +100,5 @@ def read_parameters(
     missing = sorted(known - set(values))
     if missing:
         raise BadValue("missing-key", f"scenario '{name}' lacks {', '.join(missing)}")
-    return Parameters(
-        **{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    )
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Parameters(**plain)

@@ -8,6 +8,7 @@ switched off says goodbye; an AP without power says nothing.
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from netguard.core import evidence
 from netguard.core.evidence import Event
@@ -97,7 +98,7 @@ class Faults:
         return coming is not None and coming[0] <= at
 
 
-class Gone(Exception):  # noqa: N818  # a fact, not an error
+class Gone(Exception):  # a fact, not an error
     """The recording ends, or the tablet never comes back."""
 
 
@@ -191,7 +192,7 @@ class Walker:
 
     # presence
 
-    def _tell(self, at: float, kind: str, source: str, ap: str = "", **more: object) -> None:
+    def _tell(self, at: float, kind: str, source: str, ap: str = "", **more: Any) -> None:  # noqa: ANN401  # fields of Event
         """Say one thing: late now and then, twice now and then, not at all while the site is down."""
         ap = ap or self.ap
         site = self.world.site_of_ap[ap]
@@ -200,7 +201,7 @@ class Walker:
         d, p = self.draws, self.p
         event = Event(
             at, kind, self.tablet.mac, ap, self.world.nas[site], site, source=source, **more
-        )  # type: ignore[arg-type]  # texts and counts of Event
+        )
         if source == "syslog":
             if site == self.world.sites[-1]:
                 event = event._replace(at=at - p.skew, received=at)
@@ -247,9 +248,7 @@ class Walker:
         while self.next_interim <= until:
             at = self.next_interim
             self.packets += 20 + int(self.draws.unit() * 200)
-            self._tell(
-                at, evidence.INTERIM, "radius", session=self.session, packets=self.packets
-            )
+            self._tell(at, evidence.INTERIM, "radius", session=self.session, packets=self.packets)
             self.next_interim = at + self.p.interim
             self.last = max(self.last, at)
         while self.next_dhcp <= until:
@@ -395,7 +394,9 @@ class Walker:
             if at >= end:
                 break
             self.told.append(
-                Event(at, evidence.SILENT_PROBE, self.tablet.mac, self.ap, site=site, source="probe")
+                Event(
+                    at, evidence.SILENT_PROBE, self.tablet.mac, self.ap, site=site, source="probe"
+                )
             )
             at += 10 if area.edge else 60
         self.at = end

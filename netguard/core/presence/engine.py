@@ -1,0 +1,598 @@
+"""step and due: evidence in, changes of state and alerts out.
+
+The work for one event does not depend on the fleet. Each tablet and each place has one timer; a
+sighting does not touch it: when it comes due it is set anew from what was seen since.
+"""
+
+from collections.abc import Callable
+from heapq import heappop
+
+from netguard.core import evidence
+from netguard.core.evidence import FUTURE, HISTORY, Event
+from netguard.core.presence import curves, places
+from netguard.core.presence.actions import (
+    CAUSES,
+    CLEARED,
+    MISSING,
+    MOVED,
+    OUTAGE,
+    PRESENT,
+    QUIET,
+    RAISED,
+    RETURNED,
+    TAKEN,
+    UNREACHABLE,
+    UPDATED,
+    Action,
+    Alert,
+    Judgement,
+    Probe,
+    Transition,
+)
+from netguard.core.presence.curves import EDGE
+from netguard.core.presence.judge import (
+    IDLE,
+    Verdict,
+    changes_of,
+    context_of,
+    group_of,
+    verdict,
+    walked_to_edge,
+)
+from netguard.core.presence.model import Model, SiteModel
+from netguard.core.presence.state import Place, Seen, State
+from netguard.core.presence.threshold import band_of, threshold_of
+
+Actions = list[Action]
+
+EDGE_SILENT = 30.0
+EDGE_PROBE = 10.0
+_INSIDE_LEARN = 512.0
+_REORDER = 5.0
+_PATH_SPAN = 900.0
+_PATH_LONGEST = 12
+_ASK_FOR = 14400.0
+_RARELY = 3600.0
+# A silence of all feeds together for so long, while they used to speak, is a pause of our own.
+_PAUSE = 600.0
+# From so many tablet-days on the learned curves decide, before that the times of presence.yaml.
+LEARNED_DAYS = 300.0
+# A normal silence this rare a tablet-day is told even if nobody took the tablet.
+_RARE = 0.01
+
+
+def step(model: Model, state: State, event: Event) -> Actions:
+    """Take one event in the order of receipt; return what follows, timers before it included."""
+    at, kind, mac, ap, nas, _, _, _, _, _, received, _, _ = event
+    received = received or at
+    out: Actions = []
+    if received > state.now:
+        out = due(model, state, received)
+    if at < state.now - HISTORY or at > (received if received > 0 else at) + FUTURE:
+        why = "late" if at < state.now - HISTORY else "future"
+        state.ignored[why] = state.ignored.get(why, 0) + 1
+        return out
+    if kind in _ABOUT_PLACES:
+        _ABOUT_PLACES[kind](model, state, event, out)
+        return out
+    if kind in _SIGNS:
+        places.heard(model, state, ap, nas, at, out)
+    seen = state.tablets.get(mac)
+    if seen is None:
+        if mac not in model.tablets:
+            return out
+        seen = _meet(model, state, mac, at)
+    _ABOUT_TABLETS[kind](model, state, seen, event, out)
+    return out
+
+
+def due(model: Model, state: State, now: float) -> Actions:
+    """Let the time come to `now`: return what the timers until then say."""
+    out: Actions = []
+    if now - state.now > _PAUSE and places.lively(state):
+        # Nobody was heard and nobody asked: we were not looking.
+        state.thaw = max(state.thaw, now + model.site_of("").grace)
+        places.pause(state, now)
+    heap = state.heap
+    while heap and heap[0][0] <= now:
+        when, _, thing = heappop(heap)
+        if thing.due != when:
+            continue
+        state.now = max(state.now, when)
+        if isinstance(thing, Seen):
+            _judge(model, state, thing, out)
+        else:
+            places.look(model, state, thing, out)
+            _spread(model, state, thing, out)
+    state.now = max(state.now, now)
+    return out
+
+
+def next_due(state: State) -> float | None:
+    """Return when `due` has something to do next."""
+    return state.heap[0][0] if state.heap else None
+
+
+def figures(model: Model, state: State) -> dict[str, float]:
+    """Return the false-alarm budget beside what happened, for metrics."""
+    return {
+        "alarms": float(state.alarms.get(TAKEN, 0)),
+        "false_alarms": float(state.false_alarms),
+        "budget_per_day": model.budget,
+        "days": max(0.0, (state.now - state.since) / 86400.0),
+        "threshold": threshold_of(model, state),
+        "tablet_days": state.fleet.days(state.now),
+    }
+
+
+# tablets
+
+
+def _meet(model: Model, state: State, mac: str, at: float) -> Seen:
+    seen = state.tablets[mac] = Seen(model.tablets[mac])
+    seen.first = seen.last = seen.arrived = at
+    state.since = state.since or at
+    groups = (state.fleet, *(state.group(group_of(seen, c)) for c in (0, EDGE)))
+    for pool in groups:
+        pool.tablets += 1
+        pool.first_sum += at
+    state.wake(seen, at + model.site_of(seen.site).quiet_after)
+    return seen
+
+
+def _sighting(model: Model, state: State, seen: Seen, at: float, out: Actions) -> None:
+    """Note that a tablet was heard at this moment."""
+    gap = at - seen.last
+    if gap <= 0:
+        return
+    if seen.state != PRESENT or gap > _INSIDE_LEARN or (seen.area.edge and gap > 32.0):
+        _back(model, state, seen, at, out)
+    seen.last = at
+
+
+def _back(model: Model, state: State, seen: Seen, at: float, out: Actions) -> None:
+    """End a silence that may have meant something: learn from it, close the incident."""
+    before = seen.state
+    if before != UNREACHABLE:
+        _learn(model, state, seen, at)
+    seen.counted, seen.peak = 0, 0.0
+    if before in {QUIET, MISSING}:
+        state.silent -= 1
+    if before == PRESENT:
+        return
+    if before == MISSING:
+        _change(state, seen, RETURNED, at, out)
+    _change(state, seen, PRESENT, at, out)
+    if seen.alert:
+        _clear(state, seen, at, out)
+    seen.cause, seen.probability = "", 0.0
+
+
+def _clear(state: State, seen: Seen, at: float, out: Actions) -> None:
+    if seen.cause == TAKEN and seen.loan not in {"lost", "stolen"}:
+        state.false_alarms += 1
+    out.append(
+        Alert(
+            at, CLEARED, seen.alert, seen.cause, seen.probability, seen.tablet.id, seen.mac,
+            site=seen.site, area=seen.area.name, ap=seen.ap, silent_since=seen.last,
+        )
+    )  # fmt: skip
+    seen.alert = ""
+
+
+def _learn(model: Model, state: State, seen: Seen, at: float) -> None:
+    gap = at - seen.last
+    if not seen.counted:
+        # The context is the one in which the silence began.
+        seen.context = context_of(model, seen)
+    if seen.context == EDGE or seen.goodbye_at >= seen.last or gap > _INSIDE_LEARN:
+        pools = (state.fleet, state.group(group_of(seen, seen.context)))
+        curves.count(seen.curve, pools, seen.context, seen.counted, curves.passed(gap))
+    if seen.misses and seen.miss_of == seen.last and gap < HISTORY:
+        missed, answered = state.answers.get(seen.tablet.model, (0, 0))
+        state.answers[seen.tablet.model] = (missed + seen.misses, answered + 1)
+    if seen.peak > 0 and seen.loan not in {"lost", "stolen"}:
+        state.peaks[band_of(seen.peak)] += 1
+
+
+def _change(state: State, seen: Seen, after: str, at: float, out: Actions) -> None:
+    silent = 0.0 if after in {PRESENT, RETURNED} else seen.last
+    out.append(
+        Transition(
+            at, seen.tablet.id, seen.mac, seen.state, after, seen.cause, seen.probability,
+            seen.site, seen.area.name, seen.ap, silent,
+        )
+    )  # fmt: skip
+    seen.state = after
+
+
+def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    """Take over the place an association names."""
+    ap = event.ap
+    if ap and ap != seen.ap:
+        _sighting(model, state, seen, event.at, out)
+        places.left(state, seen)
+        seen.ap = ap
+        seen.area = model.area_of(ap)
+        seen.site = seen.area.site or event.site or model.nas.get(event.nas, "") or seen.site
+        place = places.ap_of(model, state, ap)
+        place.tablets.add(seen.mac)
+        seen.arrived = event.at
+        since = event.at - _PATH_SPAN
+        kept = [step for step in seen.path[1 - _PATH_LONGEST :] if step[0] >= since]
+        seen.path = (*kept, (event.at, ap))
+        _tell_move(seen, event.at, out)
+        if seen.area.edge and seen.due > event.at + EDGE_SILENT:
+            state.wake(seen, event.at + EDGE_SILENT)
+    else:
+        _sighting(model, state, seen, event.at, out)
+    places.associated(model, state, seen, event.at, out)
+
+
+def _tell_move(seen: Seen, at: float, out: Actions) -> None:
+    """Tell once that a tablet of one site is heard at another."""
+    if seen.site == seen.tablet.site:
+        if seen.moved:
+            out.append(
+                Alert(at, CLEARED, seen.moved, MOVED, 1.0, seen.tablet.id, seen.mac, site=seen.site)
+            )
+            seen.moved = ""
+        return
+    if not seen.moved:
+        seen.moved = f"{seen.tablet.id}-moved-{int(at)}"
+        out.append(
+            Alert(
+                at, RAISED, seen.moved, MOVED, 1.0, seen.tablet.id, seen.mac,
+                site=seen.site, area=seen.area.name, ap=seen.ap, path=seen.path,
+                changes=changes_of(MOVED),
+            )
+        )  # fmt: skip
+
+
+def _on_associated(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    if event.at <= seen.heard_at:
+        return
+    seen.heard_at = event.at
+    if event.ap != seen.ap and seen.session:
+        seen.closed = (*seen.closed[-3:], seen.session)
+        seen.session, seen.packets = "", -1
+    _settle(model, state, seen, event, out)
+
+
+def _on_start(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    key = f"{event.nas}/{event.session}"
+    if event.at < seen.heard_at and event.ap != seen.ap:
+        # A late Start of an older association: its session is not the one that counts.
+        seen.closed = (*seen.closed[-3:], key)
+        return
+    _on_associated(model, state, seen, event, out)
+    if event.session:
+        if seen.session and seen.session != key:
+            seen.closed = (*seen.closed[-3:], seen.session)
+        seen.closed = tuple(each for each in seen.closed if each != key)
+        seen.session, seen.packets = key, event.packets if event.packets is not None else -1
+
+
+def _on_heard(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    if not seen.ap and event.ap:
+        _settle(model, state, seen, event, out)
+    else:
+        _sighting(model, state, seen, event.at, out)
+
+
+def _on_interim(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    key = f"{event.nas}/{event.session}"
+    packets = event.packets
+    if key == seen.session or (not event.session and event.ap == seen.ap):
+        if packets is None:
+            _sighting(model, state, seen, event.at, out)
+        elif packets > seen.packets:
+            seen.packets = packets
+            _sighting(model, state, seen, event.at, out)
+        return
+    if key in seen.closed or event.at <= seen.last:
+        return
+    _adopt(model, state, seen, event, key, out)
+
+
+def _adopt(model: Model, state: State, seen: Seen, event: Event, key: str, out: Actions) -> None:
+    """Take over a session whose Start was not seen, once it shows that frames still come."""
+    packets = event.packets
+    fresh = not seen.session and event.ap in {"", seen.ap} if seen.ap else not seen.session
+    moving = packets is not None and seen.candidate[0] == key and packets > seen.candidate[1]
+    if fresh or moving:
+        seen.session, seen.packets = key, -1 if packets is None else packets
+        seen.heard_at = max(seen.heard_at, event.at)
+        _settle(model, state, seen, event, out)
+    elif packets is not None and (seen.candidate[0] != key or packets > seen.candidate[1]):
+        seen.candidate = (key, packets)
+
+
+def _on_stop(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    key = f"{event.nas}/{event.session}"
+    if event.session and key != seen.session:
+        if key in seen.closed:
+            return
+        seen.closed = (*seen.closed[-3:], key)
+        if seen.session or event.ap != seen.ap:
+            return
+    elif not event.session and event.ap != seen.ap:
+        return
+    if event.session:
+        seen.closed = (*seen.closed[-3:], key)
+        seen.session, seen.packets = "", -1
+    _goodbye(model, state, seen, event, out)
+
+
+def _on_disassociated(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    if event.ap in {"", seen.ap} and event.at >= seen.heard_at:
+        _goodbye(model, state, seen, event, out)
+
+
+def _goodbye(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    """Note that its AP has let it go; nothing changes before the grace is over."""
+    at = event.at
+    if at < seen.last or (seen.goodbye and at <= seen.goodbye_at + _REORDER):
+        return
+    reason = event.reason or "unspecified"
+    if reason not in IDLE:
+        _sighting(model, state, seen, at, out)
+        places.fell(model, state, seen, at, out)
+    seen.goodbye, seen.goodbye_at = reason, at
+    wake = max(at + _REORDER, seen.last + model.site_of(seen.site).grace)
+    if seen.state == PRESENT and wake < seen.due:
+        state.wake(seen, wake)
+
+
+def _on_silent_probe(_model: Model, _state: State, seen: Seen, event: Event, _out: Actions) -> None:
+    if event.at <= seen.last:
+        return
+    if seen.miss_of != seen.last:
+        seen.miss_of, seen.misses = seen.last, 0
+    seen.misses += 1
+
+
+def _on_loan(_model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    seen.loan = "" if event.reason == "found" else event.reason
+    if event.reason == "found" and seen.alert:
+        _clear(state, seen, event.at, out)
+
+
+def _on_planned(_model: Model, _state: State, seen: Seen, event: Event, _out: Actions) -> None:
+    seen.planned = (event.area, event.until or event.at + 86400.0)
+
+
+# judging
+
+
+def _judge(model: Model, state: State, seen: Seen, out: Actions) -> None:
+    """Look at a tablet whose timer has come: is it silent, and what may that mean."""
+    now = state.now
+    site = model.site_of(seen.site)
+    threshold = _silent_after(seen, site)
+    silent = now - seen.last
+    if silent < threshold:
+        state.wake(seen, seen.last + threshold)
+        return
+    down = places.why_unreachable(state, seen)
+    if down:
+        _unreachable(state, seen, now, out)
+        state.wake(seen, now + site.grace)
+        return
+    thaw = places.thaw_of(state, seen)
+    elapsed = now - max(seen.last, thaw)
+    if elapsed < min(threshold, site.grace):
+        state.wake(seen, max(now + 1.0, max(seen.last, thaw) + min(threshold, site.grace)))
+        return
+    if silent < _ASK_FOR:
+        out.append(Probe(now, seen.tablet.id, seen.mac, seen.site))
+    _weigh(model, state, seen, site, elapsed, out)
+    state.wake(seen, now + _pause(seen, site, silent))
+
+
+def _silent_after(seen: Seen, site: SiteModel) -> float:
+    if seen.area.edge:
+        return EDGE_SILENT
+    if seen.goodbye_at >= seen.last and seen.goodbye:
+        return site.grace
+    return site.quiet_after
+
+
+def _pause(seen: Seen, site: SiteModel, silent: float) -> float:
+    """Return when to look and to ask again: often at first, and at an edge."""
+    if seen.area.edge and silent < HISTORY:
+        return EDGE_PROBE
+    return min(_RARELY, max(site.probe, silent / 10))
+
+
+def _unreachable(state: State, seen: Seen, now: float, out: Actions) -> None:
+    if seen.state in {UNREACHABLE, MISSING}:
+        return
+    if seen.state == QUIET:
+        state.silent -= 1
+    _forget_counts(state, seen)
+    seen.cause, seen.probability = OUTAGE, 1.0
+    _change(state, seen, UNREACHABLE, now, out)
+
+
+def _forget_counts(state: State, seen: Seen) -> None:
+    """Take back what an open silence has taught: it is no normal one."""
+    if seen.counted:
+        pools = (state.fleet, state.group(group_of(seen, seen.context)))
+        curves.uncount(seen.curve, pools, seen.context, seen.counted)
+        seen.counted = 0
+
+
+def _weigh(
+    model: Model, state: State, seen: Seen, site: SiteModel, elapsed: float, out: Actions
+) -> None:
+    now = state.now
+    if not seen.counted:
+        seen.context = context_of(model, seen)
+    _count_open(state, seen, elapsed)
+    judged = verdict(model, state, seen, now, elapsed)
+    taken = judged.probabilities[0]
+    seen.peak = max(seen.peak, taken)
+    limit = threshold_of(model, state)
+    if model.trace:
+        out.append(
+            Judgement(now, seen.tablet.id, seen.last, judged.probabilities, limit, seen.area.edge)
+        )
+    if elapsed < site.grace:
+        return
+    if seen.state in {PRESENT, UNREACHABLE}:
+        state.silent += 1
+        seen.cause, seen.probability = CAUSES[judged.best], judged.probabilities[judged.best]
+        _change(state, seen, QUIET, now, out)
+        places.fell(model, state, seen, seen.last, out)
+        if seen.state != QUIET:
+            return
+    cause = _decide(model, state, seen, site, judged, elapsed, limit)
+    if cause is not None:
+        _announce(model, state, seen, judged, cause, out)
+
+
+def _count_open(state: State, seen: Seen, elapsed: float) -> None:
+    """Count an open silence as longer than what it has passed, unless it is thought a theft."""
+    passed = curves.passed(elapsed)
+    if seen.cause != TAKEN and passed > seen.counted:
+        pools = (state.fleet, state.group(group_of(seen, seen.context)))
+        curves.count(seen.curve, pools, seen.context, seen.counted, passed)
+        seen.counted = passed
+
+
+def _decide(
+    model: Model,
+    state: State,
+    seen: Seen,
+    site: SiteModel,
+    judged: Verdict,
+    elapsed: float,
+    limit: float,
+) -> int | None:
+    """Return the cause with which a tablet is missing now, or None."""
+    taken = judged.probabilities[0]
+    if taken >= limit:
+        return 0
+    if seen.alert:
+        return None
+    if seen.area.expected_silent:
+        return None
+    edge = seen.area.edge
+    after = _missing_after(model, seen, site)
+    if elapsed < after:
+        return None
+    learned = state.fleet.days(state.now) >= LEARNED_DAYS
+    if not learned:
+        # The baseline: at an edge silence is theft, elsewhere it is what is most likely.
+        plausible = judged.best != 3 and not (seen.planned[0] and seen.planned[1] >= state.now)
+        return 0 if edge and plausible else judged.best or 1
+    if judged.normal > _RARE and not (edge and elapsed >= site.missing_default):
+        return None
+    return judged.best or 1
+
+
+def _missing_after(model: Model, seen: Seen, site: SiteModel) -> float:
+    if seen.area.edge:
+        half = 0.5 if walked_to_edge(model, seen) else 1.0
+        return max(site.grace, site.missing_edge * half)
+    if model.is_night(seen.site, seen.last):
+        return site.missing_night
+    return site.missing_area if seen.area.name else site.missing_default
+
+
+def _announce(
+    model: Model, state: State, seen: Seen, judged: Verdict, cause: int, out: Actions
+) -> None:
+    now = state.now
+    word, sure = CAUSES[cause], judged.probabilities[cause]
+    if seen.alert and seen.cause == word and sure < seen.probability + 0.1:
+        return
+    if seen.alert and seen.cause == TAKEN:
+        word, sure = TAKEN, judged.probabilities[0]
+    fresh = not seen.alert
+    if word == TAKEN and (fresh or seen.cause != TAKEN):
+        if places.storm(model, state, seen, now, out):
+            _unreachable(state, seen, now, out)
+            return
+        _forget_counts(state, seen)
+        state.alarms[TAKEN] = state.alarms.get(TAKEN, 0) + 1
+    elif fresh:
+        state.alarms[word] = state.alarms.get(word, 0) + 1
+    seen.cause, seen.probability = word, sure
+    if fresh:
+        seen.alert = f"{seen.tablet.id}-{int(seen.last)}"
+        seen.alert_at = now
+        _change(state, seen, MISSING, now, out)
+    out.append(
+        Alert(
+            now, RAISED if fresh else UPDATED, seen.alert, word, sure, seen.tablet.id, seen.mac,
+            site=seen.site, area=seen.area.name, ap=seen.ap, silent_since=seen.last,
+            reasons=judged.reasons(CAUSES.index(word)), path=seen.path, changes=changes_of(word),
+        )
+    )  # fmt: skip
+
+
+# places
+
+
+def _spread(model: Model, state: State, place: Place, out: Actions) -> None:
+    """Tell the tablets of an AP or a NAS at once that it has gone."""
+    if place.down and place.tablets and place.kind == "ap":
+        for mac in sorted(place.tablets):
+            seen = state.tablets.get(mac)
+            if seen is not None and seen.state in {PRESENT, QUIET}:
+                _unreachable(state, seen, state.now, out)
+                state.wake(seen, state.now + model.site_of(seen.site).grace)
+
+
+def _on_ap(model: Model, state: State, event: Event, out: Actions) -> None:
+    place = places.ap_of(model, state, event.ap)
+    if event.kind == evidence.AP_DOWN:
+        places.lose(model, state, place, "reported down", event.at, out)
+        _spread(model, state, place, out)
+    else:
+        places.regain(model, state, place, event.at, out)
+
+
+def _on_restart(model: Model, state: State, event: Event, out: Actions) -> None:
+    """Accounting-On or -Off: every session of this NAS has ended with it, nobody has left."""
+    for seen in state.tablets.values():
+        if seen.session.startswith(f"{event.nas}/"):
+            seen.closed = (*seen.closed[-3:], seen.session)
+            seen.session, seen.packets = "", -1
+            if seen.last < event.at and seen.state in {PRESENT, QUIET}:
+                _unreachable(state, seen, event.at, out)
+                state.wake(seen, event.at + 2 * model.site_of(seen.site).grace)
+    places.restarted(model, state, event.nas, event.at)
+
+
+def _on_feed(model: Model, state: State, event: Event, out: Actions) -> None:
+    places.feed(model, state, event, out)
+
+
+Handler = Callable[[Model, State, Seen, Event, Actions], None]
+
+_ABOUT_TABLETS: dict[str, Handler] = {
+    evidence.HEARD: _on_heard,
+    evidence.INTERIM: _on_interim,
+    evidence.ASSOCIATED: _on_associated,
+    evidence.ROAMED: _on_associated,
+    evidence.START: _on_start,
+    evidence.STOP: _on_stop,
+    evidence.DISASSOCIATED: _on_disassociated,
+    evidence.SILENT_PROBE: _on_silent_probe,
+    evidence.LOAN: _on_loan,
+    evidence.PLANNED_MOVE: _on_planned,
+}
+_ABOUT_PLACES = {
+    evidence.AP_UP: _on_ap,
+    evidence.AP_DOWN: _on_ap,
+    evidence.NAS_RESTART: _on_restart,
+    evidence.FEED_LOST: _on_feed,
+    evidence.FEED_BACK: _on_feed,
+}
+# What shows that an AP and a NAS are alive; a question of ours without an answer does not.
+_SIGNS = frozenset(_ABOUT_TABLETS) - {
+    evidence.SILENT_PROBE, evidence.LOAN, evidence.PLANNED_MOVE,
+}  # fmt: skip

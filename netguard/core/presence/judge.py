@@ -1,0 +1,230 @@
+"""Why a tablet is silent: one probability for each cause, and what it is made of.
+
+Each cause starts from a rate a tablet-day (theft: a prior; a normal silence of this length in this
+context: learned, curves.py) and gains or loses by the evidence, all in log odds. The probabilities
+are what remains after dividing by their sum.
+"""
+
+from dataclasses import dataclass
+from math import exp, log
+
+from netguard.core.presence import curves
+from netguard.core.presence.actions import CAUSES, Reason
+from netguard.core.presence.curves import DAY, EDGE, NIGHT, WAY
+from netguard.core.presence.model import Model
+from netguard.core.presence.state import Place, Seen, State
+from netguard.core.presence.weights import CAP, Row
+
+IDLE = frozenset({"inactivity", "idle-timeout", "idle", "lost-carrier", "inactive", "ageout"})
+HANDSHAKE = frozenset({"handshake", "4-way-handshake-timeout", "802.1x-failed"})
+_TWO_HOURS, _DAY = 7200.0, 86400.0
+_BLIP, _SHORT = 10.0, 600.0
+_PATH_KEPT = 900.0
+
+Piece = tuple[str, Row, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The probabilities in the order of CAUSES, and the pieces whose sum they are."""
+
+    probabilities: tuple[float, ...]
+    pieces: tuple[Piece, ...]
+    normal: float
+    context: int
+
+    @property
+    def best(self) -> int:
+        """Return the index of the most probable cause."""
+        return max(range(len(CAUSES)), key=self.probabilities.__getitem__)
+
+    def reasons(self, cause: int) -> tuple[Reason, ...]:
+        """Return the pieces as reasons for and against one cause, the heaviest first.
+
+        A weight is what the piece adds to the log odds of the cause against its strongest rival.
+        """
+        rivals = [i for i in range(len(CAUSES)) if i != cause]
+        rival = max(rivals, key=self.probabilities.__getitem__)
+        found = [
+            Reason(name, round(row[cause] - row[rival], 2), detail)
+            for name, row, detail in self.pieces
+        ]
+        kept = [reason for reason in found if reason.weight]
+        return tuple(sorted(kept, key=lambda reason: (-abs(reason.weight), reason.name)))
+
+
+def context_of(model: Model, seen: Seen) -> int:
+    """Return the context of a silence that starts at the last sighting."""
+    if seen.area.edge:
+        return EDGE
+    if _areas_walked(model, seen) >= 2:
+        return WAY
+    return NIGHT if model.is_night(seen.site, seen.last) else DAY
+
+
+def walked_to_edge(model: Model, seen: Seen) -> bool:
+    """Say whether the last sighting ends a walk from inside to an edge."""
+    site = model.site_of(seen.site)
+    since = seen.last - site.path_within
+    aps = {ap for at, ap in seen.path if at >= since}
+    inside = any(not model.area_of(ap).edge for at, ap in seen.path if at >= since)
+    return seen.area.edge and inside and len(aps) >= site.path_aps
+
+
+def _areas_walked(model: Model, seen: Seen) -> int:
+    """Count the areas that were entered shortly before the last sighting, none of them home."""
+    if (seen.area.site, seen.area.name) == (seen.tablet.site, seen.tablet.area):
+        return 0
+    since = seen.last - model.site_of(seen.site).path_within
+    return len({model.area_of(ap).name for at, ap in seen.path if at >= since - _SHORT / 2})
+
+
+def rate_of(model: Model, state: State, seen: Seen, context: int, elapsed: float) -> float:
+    """Return the learned rate a tablet-day of normal silences this long in this context."""
+    name = group_of(seen, context)
+    group = state.groups.get(name)
+    pools: tuple[curves.Pool, ...] = (state.fleet,) if group is None else (state.fleet, group)
+    days = tuple(pool.days(state.now) for pool in pools)
+    own = max(0.0, (state.now - seen.first) / _DAY)
+    return curves.rate(seen.curve, own, pools, days, context, elapsed, seen.counted)
+
+
+def group_of(seen: Seen, context: int) -> str:
+    """Return whose silences are alike: at rest those of the model, on a walk those of the site."""
+    if context in {EDGE, WAY}:
+        return f"site:{seen.tablet.site}"
+    return f"model:{seen.tablet.model}"
+
+
+def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) -> Verdict:
+    """Judge one silence of `elapsed` seconds (without what an outage explains)."""
+    context = seen.context
+    normal = rate_of(model, state, seen, context, elapsed)
+    weights = model.weights
+    place = state.aps.get(seen.ap)
+    share = weights.taken_share[context]
+    flat = log(weights.battery_share), log(1 - weights.battery_share)
+    start: Row = (
+        log(weights.taken * share),
+        log(normal) + flat[0],
+        log(normal) + flat[1],
+        log(weights.outage) + _quiet_ap(seen, place, now),
+        log(weights.moved),
+    )
+    pieces: list[Piece] = [
+        ("length", start, f"{elapsed:.0f} s; a silence so long is normal {normal:.3g} times a day")
+    ]
+    for name, detail in _evidence(model, seen, place, now, elapsed):
+        row = weights.evidence.get(name)
+        if row is not None:
+            pieces.append((name, tuple(max(-CAP, min(CAP, w)) for w in row), detail))  # type: ignore[arg-type]
+    pieces += _probes(model, state, seen)
+    scores = [sum(piece[1][i] for piece in pieces) for i in range(len(CAUSES))]
+    top = max(scores)
+    odds = [exp(score - top) for score in scores]
+    total = sum(odds)
+    return Verdict(tuple(each / total for each in odds), tuple(pieces), normal, context)
+
+
+def _quiet_ap(seen: Seen, place: Place | None, now: float) -> float:
+    """Return how surprising the silence of the whole AP is, in nats, from its usual rhythm."""
+    if place is None or not place.counts:
+        return 0.0
+    return min(12.0, rhythm(place) * max(0.0, now - max(place.last, seen.last)))
+
+
+def rhythm(place: Place) -> float:
+    """Return the messages a second that a place gives at least (its quietest slot of late)."""
+    return min(place.counts) / 300.0 if place.counts else 0.0
+
+
+def _evidence(
+    model: Model, seen: Seen, place: Place | None, now: float, elapsed: float
+) -> list[tuple[str, str]]:
+    found = [*_leaving(model, seen), *_around(seen, place, now)]
+    night = seen.context == NIGHT
+    if night:
+        found.append(("night-inside", "at night, away from the exits"))
+    if seen.area.expected_silent:
+        found.append(("sleeps-here", f"tablets sleep in {seen.area.name}"))
+    if elapsed > _TWO_HOURS:
+        found.append(("over-two-hours", ""))
+    if seen.planned[0] and now <= seen.planned[1]:
+        found.append(("planned-move", f"to {seen.planned[0]}"))
+    if seen.loan == "stock":
+        found.append(("in-stock", "not lent"))
+    if seen.loan in {"lost", "stolen"}:
+        found.append(("reported-missing", f"people say it is {seen.loan}"))
+    return found
+
+
+def _leaving(model: Model, seen: Seen) -> list[tuple[str, str]]:
+    found = []
+    dwell = seen.last - seen.arrived
+    moving = seen.context in {EDGE, WAY}
+    if walked_to_edge(model, seen):
+        names = " > ".join(ap for _, ap in seen.path[-4:])
+        found.append(("walked-to-edge", names))
+    if moving:
+        kind = "blip-dwell" if dwell < _BLIP else "short-dwell" if dwell < _SHORT else "long-dwell"
+        if kind == "short-dwell" and seen.context == EDGE and not walked_to_edge(model, seen):
+            kind = "long-dwell"
+        found.append((kind, f"{dwell:.0f} s at {seen.ap}"))
+    said = seen.goodbye if seen.goodbye_at >= seen.last else ""
+    if not said:
+        found.append(("no-goodbye", ""))
+    elif said in HANDSHAKE:
+        found.append(("handshake-failed", said))
+    elif said in IDLE:
+        found.append(("idle-at-edge" if seen.area.edge else "idle-at-rest", said))
+    else:
+        found.append(("goodbye-on-the-way" if moving else "goodbye-at-rest", said))
+    return found
+
+
+def _around(seen: Seen, place: Place | None, now: float) -> list[tuple[str, str]]:
+    if place is None:
+        return []
+    if place.down:
+        return [("ap-down", place.down)]
+    if place.last > seen.last + 5:
+        return [("ap-still-heard", f"{seen.ap} was heard {now - place.last:.0f} s ago")]
+    return []
+
+
+def _probes(model: Model, state: State, seen: Seen) -> list[Piece]:
+    """Return the CUSUM of missed probes; it fades as the curves, which hold it too, are learned."""
+    if not seen.misses or seen.miss_of != seen.last:
+        return []
+    missed, answered = state.answers.get(seen.tablet.model, (0, 0))
+    q = (missed + 10 * model.weights.probe_miss) / (missed + answered + 10)
+    learned = state.fleet.days(state.now)
+    fade = curves.FLEET_DAYS / (curves.FLEET_DAYS + learned)
+    gain = min(CAP, seen.misses * log(1 / min(0.99, max(0.05, q)))) * fade
+    row: Row = (gain, gain, 0.0, gain, gain)
+    return [("probes-unanswered", row, f"{seen.misses} in a row")]
+
+
+def changes_of(cause: str) -> tuple[str, ...]:
+    """Say what would change a verdict."""
+    return _CHANGES[cause]
+
+
+_CHANGES = {
+    "taken": (
+        "a sign of life at any AP ends it",
+        "an order to move makes it moved",
+        "its AP, NAS or feed reported down makes it an outage",
+    ),
+    "battery": (
+        "back on the charger it returns",
+        "a walk to an exit before the end would say taken",
+    ),
+    "asleep": (
+        "a silence longer than its own learned ones would say battery or taken",
+        "a walk to an exit before the end would say taken",
+    ),
+    "outage": ("other devices heard at the same AP would end the outage",),
+    "moved": ("heard at the other place it is there", "the end of the order makes it a silence"),
+    "blind": ("fresh records of the feed end it",),
+}

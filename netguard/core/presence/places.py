@@ -1,0 +1,233 @@
+"""APs, NASes, sites and feeds: what is down, and what we cannot see.
+
+A NAS or a site that is silent for much longer than its rhythm is down or its feed is: we are blind
+there, and no silence behind it means anything. An AP is down when it is reported so or when most of
+its tablets fall silent together. What comes back gives everybody one grace before time counts.
+"""
+
+from netguard.core import evidence
+from netguard.core.evidence import Event
+from netguard.core.presence.actions import (
+    BLIND,
+    CLEARED,
+    OUTAGE,
+    RAISED,
+    Action,
+    Alert,
+    Reason,
+)
+from netguard.core.presence.judge import changes_of
+from netguard.core.presence.model import Model
+from netguard.core.presence.state import Place, Seen, State
+
+SLOT = 300.0
+_SLOTS = 3
+# A silence that a living place would show once in e^SURPRISE tries; never sooner than SOONEST.
+SURPRISE, SOONEST = 14.0, 45.0
+_FEWEST = 4
+
+Actions = list[Action]
+
+
+def ap_of(model: Model, state: State, name: str) -> Place:
+    """Return the record of an AP, made when it is first named."""
+    place = state.aps.get(name)
+    if place is None:
+        place = state.aps[name] = Place("ap", name, model.area_of(name).site)
+        state.wake(place, state.now + SLOT)
+    return place
+
+
+def _place(state: State, table: dict[str, Place], kind: str, name: str, site: str) -> Place:
+    place = table.get(name)
+    if place is None:
+        place = table[name] = Place(kind, name, site)
+        state.wake(place, state.now + SLOT)
+    return place
+
+
+def heard(model: Model, state: State, ap: str, nas: str, at: float, out: Actions) -> None:
+    """Note that an AP and a NAS have said something."""
+    if ap:
+        place = state.aps.get(ap) or ap_of(model, state, ap)
+        if at > place.last:
+            place.last = at
+            place.count += 1
+    if nas:
+        place = state.nases.get(nas) or _place(
+            state, state.nases, "nas", nas, model.nas.get(nas, "")
+        )
+        if at > place.last:
+            place.last = at
+            place.count += 1
+            if place.down:
+                regain(model, state, place, at, out)
+
+
+def lively(state: State) -> bool:
+    """Say whether there was always somebody to be heard until now."""
+    return any(place.counts and min(place.counts) >= 2 for place in state.nases.values())
+
+
+def pause(state: State, now: float) -> None:
+    """Excuse the places for a time in which we were not looking."""
+    for place in (*state.aps.values(), *state.nases.values()):
+        place.last = max(place.last, now)
+        place.slot = now
+        place.count = 0
+        state.wake(place, now + SLOT)
+
+
+def look(model: Model, state: State, place: Place, out: Actions) -> None:
+    """Keep the rhythm of a place, and see whether it is silent for too long."""
+    now = state.now
+    if place.down and place.hold and now >= place.hold:
+        regain(model, state, place, now, out)
+    if now >= place.slot + SLOT and not place.down:
+        place.counts = (*place.counts[1 - _SLOTS :], place.count)
+        place.count, place.slot = 0, now
+    limit = patience(place)
+    wake = place.slot + SLOT if place.slot + SLOT > now else now + SLOT
+    if place.kind == "nas" and limit and not place.down:
+        if now >= place.last + limit:
+            lose(model, state, place, "silent", place.last, out)
+        else:
+            wake = min(wake, place.last + limit)
+    if place.down and place.hold:
+        wake = min(wake, place.hold)
+    state.wake(place, max(wake, now + 1.0))
+
+
+def patience(place: Place) -> float:
+    """Return after how much silence a place is thought down; 0 where its rhythm is not known."""
+    if len(place.counts) < 2 or min(place.counts) < _FEWEST:
+        return 0.0
+    return max(SOONEST, SURPRISE * SLOT / min(place.counts))
+
+
+def lose(model: Model, state: State, place: Place, why: str, since: float, out: Actions) -> None:
+    """Note that a place is down; say so once, and not again within the hold."""
+    hold = model.site_of(place.site).outage_hold
+    if place.down:
+        return
+    place.down = why
+    place.hold = state.now + hold if place.kind == "ap" and why != "reported down" else 0.0
+    if place.alert_at and state.now < place.alert_at + hold:
+        return
+    place.alert = f"{place.kind}-{place.name}-{int(since)}"
+    place.alert_at = state.now
+    out.append(_alert(state, place, RAISED, why, since, model))
+
+
+def _alert(state: State, place: Place, kind: str, why: str, since: float, model: Model) -> Alert:
+    cause = OUTAGE if place.kind == "ap" else BLIND
+    return Alert(
+        state.now, kind, place.alert, cause, 1.0, subject=f"{place.kind} {place.name}",
+        site=place.site, area=model.area_of(place.name).name if place.kind == "ap" else "",
+        ap=place.name if place.kind == "ap" else "", silent_since=since,
+        reasons=(Reason(why.replace(" ", "-"), 0.0),), changes=changes_of(cause),
+        tablets=len(place.tablets),
+    )  # fmt: skip
+
+
+def regain(model: Model, state: State, place: Place, at: float, out: Actions) -> None:
+    """Note that a place is back: silences behind it start anew after one grace."""
+    if not place.down:
+        return
+    site = model.site_of(place.site)
+    place.down, place.hold = "", 0.0
+    place.thaw = at + site.grace
+    if place.alert:
+        out.append(_alert(state, place, CLEARED, "heard again", at, model))
+        place.alert, place.alert_at = "", at
+
+
+def restarted(model: Model, state: State, nas: str, at: float) -> None:
+    """Give the tablets of a NAS that has started one grace to come back."""
+    place = _place(state, state.nases, "nas", nas, model.nas.get(nas, ""))
+    place.thaw = max(place.thaw, at + model.site_of(place.site).grace)
+
+
+def associated(model: Model, state: State, seen: Seen, at: float, out: Actions) -> None:
+    """Note that an AP takes associations: it is not down, whatever was said."""
+    place = state.aps.get(seen.ap)
+    if place is not None and place.down and at > place.last - 1:
+        regain(model, state, place, at, out)
+
+
+def left(state: State, seen: Seen) -> None:
+    """Note that a tablet is at another AP."""
+    place = state.aps.get(seen.ap)
+    if place is not None:
+        place.tablets.discard(seen.mac)
+
+
+def fell(model: Model, state: State, seen: Seen, at: float, out: Actions) -> None:
+    """Note that a tablet of this AP fell silent; when most do together it is the AP."""
+    place = state.aps.get(seen.ap)
+    if place is None or place.down:
+        return
+    site = model.site_of(seen.site)
+    place.fell = (*(each for each in place.fell if each >= at - site.outage_window), at)
+    down = len(place.fell)
+    if down >= site.outage_at_least and down >= site.outage_share * len(place.tablets):
+        lose(model, state, place, "most tablets silent", at, out)
+        # Told to its tablets by its timer, which is due at once.
+        state.wake(place, state.now)
+
+
+def storm(model: Model, state: State, seen: Seen, now: float, out: Actions) -> bool:
+    """Count an alarm of an AP; say whether there are so many that it must be the AP."""
+    place = state.aps.get(seen.ap)
+    if place is None:
+        return False
+    site = model.site_of(seen.site)
+    place.alarms = (*(each for each in place.alarms if each > now - site.storm_per_ap), now)
+    if len(place.alarms) <= site.storm_alarms:
+        return False
+    lose(model, state, place, "storm of alarms", now, out)
+    return True
+
+
+def why_unreachable(state: State, seen: Seen) -> str:
+    """Say why a tablet cannot be heard, if there is a reason other than itself."""
+    place = state.aps.get(seen.ap)
+    if place is not None and place.down:
+        return place.down
+    for place in state.nases.values():
+        if place.down and place.site == seen.site:
+            return place.down
+    if state.blind and any(site in {"", seen.site} for _, site in state.blind):
+        return BLIND
+    return ""
+
+
+def thaw_of(state: State, seen: Seen) -> float:
+    """Return from when on a tablet's silence counts, after what was down is back."""
+    place = state.aps.get(seen.ap)
+    thaws = [each.thaw for each in state.nases.values() if each.site == seen.site]
+    return max(state.thaw, place.thaw if place is not None else 0.0, *thaws, 0.0)
+
+
+def feed(model: Model, state: State, event: Event, out: Actions) -> None:
+    """Somebody who knows says that a feed is lost, or back."""
+    key = (event.source, event.site)
+    alert = f"feed-{event.source}{'-' + event.site if event.site else ''}"
+    since = state.blind.get(key)
+    if event.kind == evidence.FEED_LOST:
+        if since is None:
+            state.blind[key] = event.at
+            out.append(_feed_alert(event, RAISED, alert, event.at))
+        return
+    if since is None:
+        return
+    del state.blind[key]
+    state.thaw = max(state.thaw, event.at + model.site_of(event.site).grace)
+    out.append(_feed_alert(event, CLEARED, alert, since))
+
+
+def _feed_alert(event: Event, kind: str, alert: str, since: float) -> Alert:
+    return Alert(
+        event.at, kind, f"{alert}-{int(since)}", BLIND, 1.0, subject=f"feed {event.source}",
+        site=event.site, silent_since=since, changes=changes_of(BLIND),
+    )  # fmt: skip

@@ -1,0 +1,238 @@
+"""What the engine remembers: tablets, APs, NASes, sites, feeds, what was learned, timers by due time.
+
+A state belongs to one engine and is changed in place; `dump` and `load` carry it over a restart.
+Nothing in it says where a tablet was for longer than a quarter of an hour, unless an incident is
+open.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from heapq import heappush
+from typing import Any
+
+from netguard.core.presence.actions import PRESENT
+from netguard.core.presence.curves import SIZE, Pool
+from netguard.core.presence.model import NOWHERE, AreaModel, Model, TabletModel
+from netguard.errors import BadValue
+
+VERSION = 1
+# Bands of the peak probability of silences that ended by themselves, in quarters of a nat of log odds.
+PEAKS = 41
+
+
+class Seen:
+    """One tablet. Times in seconds since 1970; `last` is the last sighting."""
+
+    __slots__ = (
+        "alert",
+        "alert_at",
+        "ap",
+        "area",
+        "arrived",
+        "candidate",
+        "cause",
+        "closed",
+        "context",
+        "counted",
+        "curve",
+        "due",
+        "first",
+        "goodbye",
+        "goodbye_at",
+        "heard_at",
+        "last",
+        "loan",
+        "mac",
+        "miss_of",
+        "misses",
+        "moved",
+        "nas",
+        "packets",
+        "path",
+        "peak",
+        "planned",
+        "probability",
+        "session",
+        "site",
+        "state",
+        "tablet",
+    )  # fmt: skip
+
+    def __init__(self, tablet: TabletModel) -> None:
+        self.tablet = tablet
+        self.mac = tablet.mac
+        self.state = PRESENT
+        self.cause = ""
+        self.probability = 0.0
+        self.last = 0.0
+        self.first = 0.0
+        self.arrived = 0.0
+        self.due = 0.0
+        self.ap = self.nas = self.session = self.goodbye = self.loan = ""
+        self.site = tablet.site
+        self.area: AreaModel = NOWHERE
+        self.goodbye_at = self.heard_at = 0.0
+        self.packets = -1
+        self.closed: tuple[str, ...] = ()
+        self.candidate: tuple[str, int] = ("", -1)
+        self.path: tuple[tuple[float, str], ...] = ()
+        self.misses = 0
+        self.miss_of = 0.0
+        self.context = self.counted = 0
+        self.curve = bytearray(SIZE)
+        self.peak = 0.0
+        self.alert = ""
+        self.alert_at = 0.0
+        self.planned: tuple[str, float] = ("", 0.0)
+        self.moved = ""
+
+
+class Place:
+    """An AP, a NAS, a site or a feed: whether it is heard, how often it usually is, since when not."""
+
+    __slots__ = (
+        "alarms", "alert", "alert_at", "count", "counts", "down", "due", "fell", "hold", "kind", "last",
+        "name", "site", "slot", "tablets", "thaw",
+    )  # fmt: skip
+
+    def __init__(self, kind: str, name: str, site: str) -> None:
+        self.kind, self.name, self.site = kind, name, site
+        self.last = self.due = self.thaw = self.hold = self.alert_at = self.slot = 0.0
+        self.count = 0
+        self.counts: tuple[int, ...] = ()
+        self.down = ""
+        self.alert = ""
+        self.tablets: set[str] = set()
+        self.fell: tuple[float, ...] = ()
+        self.alarms: tuple[float, ...] = ()
+
+
+class State:
+    """Everything the engine remembers."""
+
+    __slots__ = (
+        "alarms", "answers", "aps", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
+        "nases", "now", "peaks", "sequence", "silent", "since", "sites", "tablets", "thaw",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.since = 0.0
+        self.thaw = 0.0
+        self.tablets: dict[str, Seen] = {}
+        self.aps: dict[str, Place] = {}
+        self.nases: dict[str, Place] = {}
+        self.sites: dict[str, Place] = {}
+        # Feeds that somebody has declared lost: (feed, site or "") to since when.
+        self.blind: dict[tuple[str, str], float] = {}
+        self.fleet = Pool()
+        self.groups: dict[str, Pool] = {}
+        self.answers: dict[str, tuple[int, int]] = {}
+        self.peaks = [0.0] * PEAKS
+        self.alarms: dict[str, int] = {}
+        self.false_alarms = 0
+        self.ignored: dict[str, int] = {}
+        self.silent = 0
+        self.heap: list[tuple[float, int, Seen | Place]] = []
+        self.sequence = 0
+
+    def wake(self, thing: Seen | Place, due: float) -> None:
+        """Set the one timer of a tablet or a place; an older, later one is forgotten when it comes."""
+        thing.due = due
+        self.sequence += 1
+        heappush(self.heap, (due, self.sequence, thing))
+
+    def group(self, name: str) -> Pool:
+        """Return a group, made when it is first asked for."""
+        found = self.groups.get(name)
+        if found is None:
+            found = self.groups[name] = Pool()
+        return found
+
+
+_SEEN = (
+    "state", "cause", "probability", "last", "first", "arrived", "due", "ap", "nas", "session",
+    "goodbye", "loan", "site", "goodbye_at", "heard_at", "packets", "closed", "candidate", "path",
+    "misses", "miss_of", "context", "counted", "peak", "alert", "alert_at", "planned", "moved",
+)  # fmt: skip
+_PLACE = (
+    "kind", "name", "site", "last", "due", "thaw", "hold", "alert_at", "slot", "count", "counts",
+    "down", "alert", "fell", "alarms",
+)  # fmt: skip
+_PLAIN = ("now", "since", "thaw", "answers", "peaks", "alarms", "false_alarms", "ignored", "silent")
+
+
+def dump(state: State) -> bytes:
+    """Return a state as bytes; equal states give equal bytes."""
+    body: dict[str, Any] = {name: getattr(state, name) for name in _PLAIN}
+    body["version"] = VERSION
+    body["blind"] = [[*key, since] for key, since in sorted(state.blind.items())]
+    body["pools"] = {
+        name: [pool.tablets, pool.first_sum, pool.counts]
+        for name, pool in [("", state.fleet), *sorted(state.groups.items())]
+    }
+    body["places"] = [
+        [getattr(place, name) for name in _PLACE]
+        for places in (state.aps, state.nases, state.sites)
+        for _, place in sorted(places.items())
+    ]
+    body["tablets"] = {
+        mac: [*(getattr(seen, name) for name in _SEEN), base64.b64encode(seen.curve).decode()]
+        for mac, seen in sorted(state.tablets.items())
+    }
+    return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
+
+
+def load(data: bytes, model: Model) -> State:
+    """Read what `dump` wrote; tablets that the rules no longer have are left out. Raises BadValue."""
+    try:
+        body = json.loads(data)
+        if body["version"] != VERSION:
+            raise BadValue("syntax", f"the state has version {body['version']}, not {VERSION}")
+        return _read(body, model)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise BadValue("syntax", f"not a state of presence: {error!r}") from None
+
+
+def _read(body: Mapping[str, Any], model: Model) -> State:
+    state = State()
+    for name in _PLAIN:
+        setattr(state, name, body[name])
+    state.answers = {name: (pair[0], pair[1]) for name, pair in body["answers"].items()}
+    state.blind = {(feed, site): since for feed, site, since in body["blind"]}
+    for name, (tablets, first_sum, counts) in body["pools"].items():
+        pool = state.fleet if name == "" else state.group(name)
+        pool.tablets, pool.first_sum, pool.counts = tablets, first_sum, list(counts)
+    for row in body["places"]:
+        _place(state, dict(zip(_PLACE, row, strict=True)))
+    for mac, row in body["tablets"].items():
+        tablet = model.tablets.get(mac)
+        if tablet is not None:
+            _tablet(state, model, tablet, row)
+    return state
+
+
+def _place(state: State, row: dict[str, Any]) -> None:
+    place = Place(row["kind"], row["name"], row["site"])
+    for name, value in row.items():
+        setattr(place, name, tuple(value) if isinstance(value, list) else value)
+    {"ap": state.aps, "nas": state.nases, "site": state.sites}[place.kind][place.name] = place
+    if place.due:
+        state.wake(place, place.due)
+
+
+def _tablet(state: State, model: Model, tablet: TabletModel, row: list[Any]) -> None:
+    seen = Seen(tablet)
+    for name, value in zip(_SEEN, row[:-1], strict=True):
+        setattr(seen, name, tuple(value) if isinstance(value, list) else value)
+    seen.path = tuple((at, ap) for at, ap in seen.path)
+    seen.curve = bytearray(base64.b64decode(row[-1], validate=True))
+    if len(seen.curve) != SIZE:
+        raise ValueError("a curve of another length")
+    seen.area = model.area_of(seen.ap)
+    state.tablets[tablet.mac] = seen
+    if seen.ap in state.aps:
+        state.aps[seen.ap].tablets.add(tablet.mac)
+    if seen.due:
+        state.wake(seen, seen.due)

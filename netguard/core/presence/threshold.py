@@ -1,0 +1,35 @@
+"""How sure the engine must be before it says taken: the false-alarm budget decides.
+
+Silences that ended by themselves are counted by the highest probability of theft they ever had. A
+threshold would have raised as many false alarms as silences peaked above it; the lowest one that
+stays within the budget is the one in force.
+"""
+
+from math import exp, log
+
+from netguard.core.presence.model import Model
+from netguard.core.presence.state import PEAKS, State
+
+_STEP = 0.25
+_LEAST_DAYS = 3.0
+
+
+def band_of(probability: float) -> int:
+    """Return the band of a probability: quarters of a nat of log odds from -5 to 5."""
+    inside = min(0.9933, max(0.0067, probability))
+    return min(PEAKS - 1, max(0, int((log(inside / (1 - inside)) + 5.0) / _STEP)))
+
+
+def threshold_of(model: Model, state: State) -> float:
+    """Return the probability of theft from which a tablet is missing as taken."""
+    weights = model.weights
+    days = (state.now - state.since) / 86400.0
+    allowed = model.budget * max(days, 7.0)
+    if days < _LEAST_DAYS:
+        return weights.smallest
+    over, band = 0.0, PEAKS
+    while band > 0 and over + state.peaks[band - 1] <= allowed:
+        band -= 1
+        over += state.peaks[band]
+    odds = exp(band * _STEP - 5.0)
+    return min(weights.largest, max(weights.smallest, odds / (1 + odds)))
