@@ -83,7 +83,12 @@ def test_silence_at_an_exit_is_theft_after_the_time_of_the_rules(run):
     assert run.alerts() == []
     run.until(200)
     (alert,) = run.alerts()
-    assert (alert.cause, alert.kind, alert.area, alert.silent_since) == ("taken", "raised", "hall", T0)
+    assert (alert.cause, alert.kind, alert.area, alert.silent_since) == (
+        "taken",
+        "raised",
+        "hall",
+        T0,
+    )
     assert run.states == [("present", "quiet"), ("quiet", "missing")]
     run.on(300, evidence.HEARD)
     assert run.states[2:] == [("missing", "returned"), ("returned", "present")]

@@ -108,7 +108,7 @@ def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) 
         log(weights.taken * share),
         log(normal) + flat[0],
         log(normal) + flat[1],
-        log(weights.outage) + _quiet_ap(seen, place, now),
+        log(weights.outage * weights.time_share[context]) + _quiet_ap(seen, place, now),
         log(weights.moved),
     )
     pieces: list[Piece] = [

@@ -51,12 +51,14 @@ class Weights:
     """The evidence table, and rates a tablet-day before any evidence; all are starting values.
 
     `taken` is the prior of theft: one per tablet-year. `taken_share` says where a taken tablet is
-    heard last, by context (curves.py: at home by day, by night, at an edge, on the way).
+    heard last, by context (curves.py: at home by day, by night, at an edge, on the way), `time_share`
+    how much of the time a tablet spends there, which is when an outage finds it there.
     """
 
     evidence: Mapping[str, Row] = field(default_factory=lambda: EVIDENCE)
     taken: float = 1 / 365
     taken_share: tuple[float, float, float, float] = (0.04, 0.01, 0.80, 0.15)
+    time_share: tuple[float, float, float, float] = (0.6, 0.37, 0.02, 0.01)
     battery_share: float = 0.25
     outage: float = 0.02
     moved: float = 0.0003
