@@ -41,6 +41,10 @@ class Run:
         return self
 
     def until(self, at):
+        """Let time pass as a daemon does: it asks every few seconds."""
+        start = int(self.state.now - T0) if self.state.now else 0
+        for each in range(start + 10, at, 10):
+            self.actions += due(self.model, self.state, T0 + each)
         self.actions += due(self.model, self.state, T0 + at)
         return self
 
