@@ -94,6 +94,48 @@ class Retention:
 
     audit: timedelta = timedelta(days=365)
     incident_path: timedelta = timedelta(days=30)
+    # None: events are not recorded.
+    recording: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One sender of webhooks: a vendor's cloud, the site it speaks of, its secret's file."""
+
+    name: str
+    vendor: str
+    site: str
+    secret_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLine:
+    """One line that a controller writes, as a template (core/controllers.py)."""
+
+    line: str
+    kind: str
+    ap: str = ""
+    more: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Feeds:
+    """What beside RADIUS may tell of tablets. Senders are the NASes, and the networks named here.
+
+    `messages` come before those that netguard brings along, by vendor.
+    """
+
+    stale_after: timedelta = timedelta(minutes=15)
+    syslog_sources: tuple[Network, ...] = ()
+    syslog_rate: Frequency = field(default_factory=lambda: Frequency(500, "s"))
+    messages: Mapping[str, tuple[MessageLine, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    trap_sources: tuple[Network, ...] = ()
+    trap_rate: Frequency = field(default_factory=lambda: Frequency(500, "s"))
+    # None: no trap is believed.
+    community_file: str | None = None
+    webhooks: Mapping[str, Webhook] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +297,7 @@ class Policy:
     retention: Retention = Retention()
     # The hospital's clocks, which ours follows.
     time_servers: tuple[Address, ...] = ()
+    feeds: Feeds = field(default_factory=Feeds)
     presence: Mapping[str, PresencePolicy] = field(default_factory=lambda: MappingProxyType({}))
     origins: Mapping[Path, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False

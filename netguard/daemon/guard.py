@@ -24,9 +24,11 @@ from netguard.daemon.refusals import Refusals
 from netguard.daemon.register import Register
 from netguard.errors import BadValue, EnforcementError, NetguardError, Refused, StoreError
 from netguard.render import dhcp, names, ntp
+from netguard.render import watch as watch_file
 from netguard.rules.findings import errors
 from netguard.rules.folder import Folder, read_folder
 from netguard.rules.load import load
+from netguard.rules.messages import lines
 from netguard.settings import Settings
 
 # Links, belt and hours are looked at when there is news of them, and this often all the same.
@@ -126,7 +128,7 @@ class Guard:
         applied, folder = current
         try:
             policy, plan = self._judge(read_folder(folder, applied.name), allow_empty=True)
-            await self._enforce(plan)
+            await self._enforce(plan, policy)
         except NetguardError as error:
             # The kernel still holds what it held; nothing is opened by a copy we cannot read.
             self.state.problems["resume"] = str(error)
@@ -189,7 +191,7 @@ class Guard:
             try:
                 with _written():
                     await asyncio.to_thread(self.copies.store, applied, folder.files)
-                    await self._enforce(plan)
+                    await self._enforce(plan, policy)
                     self.copies.switch(applied.number)
             except NetguardError:
                 self.copies.drop(applied.number)
@@ -217,25 +219,32 @@ class Guard:
         }
 
     async def _back_to_last(self) -> None:
-        if self.state.plan is None:
+        if self.state.plan is None or self.state.policy is None:
             with contextlib.suppress(EnforcementError):
                 await self.fence.bring(None)
             return
         try:
-            await self._enforce(self.state.plan)
+            await self._enforce(self.state.plan, self.state.policy)
         except NetguardError as error:
             warn("undoing a failed apply failed too", why=str(error))
 
     # the enforcers, in this order
 
-    async def _enforce(self, plan: Plan) -> None:
+    async def _enforce(self, plan: Plan, policy: Policy) -> None:
         """Bring every enforcer to a plan: the kernel first, so that what narrows narrows at once."""
         with _written():
-            await self._enforce_all(plan)
+            await self.fence.bring(plan)
+            await self._names(plan)
+            await asyncio.to_thread(self._tell_watch, plan, policy)
+            await self._bring_rest(plan)
 
-    async def _enforce_all(self, plan: Plan) -> None:
-        await self.fence.bring(plan)
-        await self._names(plan)
+    def _tell_watch(self, plan: Plan, policy: Policy) -> None:
+        """Write what watch has to know; it looks at the file by itself."""
+        loans = self.register.loans or {}
+        text = watch_file.render(policy, plan.digest, self.settings.sites, loans, lines())
+        files.write(self.settings.paths.state / "watch.json", text)
+
+    async def _bring_rest(self, plan: Plan) -> None:
         await asyncio.to_thread(self._dhcp, plan)
         await self.radius.bring(plan)
 
@@ -326,11 +335,11 @@ class Guard:
             await asyncio.to_thread(self.register.open, clock.now())
             if self.state.plan is None:
                 await self._resume_copy()
-        plan = self.state.plan
-        if plan is None:
+        plan, policy = self.state.plan, self.state.policy
+        if plan is None or policy is None:
             return
         if "enforce" in self.state.problems:
-            await self._enforce_or_say(plan)
+            await self._enforce_or_say(plan, policy)
         elif self.radius.pending:
             with contextlib.suppress(OSError):
                 await self.radius.bring(plan)
@@ -374,17 +383,22 @@ class Guard:
 
     async def _new_plan(self) -> None:
         """Compile the policy again with what is said and given now, and put it into force."""
-        if self.state.policy is None:
+        policy = self.state.policy
+        if policy is None:
             return
-        plan = await asyncio.to_thread(self._plan, self.state.policy)
+        plan = await asyncio.to_thread(self._plan, policy)
         if self.state.plan is None or plan.digest != self.state.plan.digest:
             self.state.plan = plan
-            await self._enforce_or_say(plan)
+            await self._enforce_or_say(plan, policy)
+        else:
+            # No enforcer cares, watch does.
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self._tell_watch, plan, policy)
 
-    async def _enforce_or_say(self, plan: Plan) -> None:
+    async def _enforce_or_say(self, plan: Plan, policy: Policy) -> None:
         """Put a plan into force; what is stored holds, so a failure is tried again, not undone."""
         try:
-            await self._enforce(plan)
+            await self._enforce(plan, policy)
         except NetguardError as error:
             text = f"not everything is at the plan in force, tried again every few seconds: {error}"
             if self.state.problems.get("enforce") != text:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from netguard.core.names import Network
 from netguard.core.policy import Defaults, Learned, Never, Policy, Protected, Resolver, Retention
 from netguard.rules import schema
+from netguard.rules.feeds import judge_feeds
 from netguard.rules.findings import ERROR
 from netguard.rules.groups import SHORTEST_SESSION, TOO_SHORT, judge_groups
 from netguard.rules.presence import judge_presence
@@ -36,6 +37,7 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
     judge_addresses(review, sites, groups, require_addresses=require_addresses)
     judge_references(review)
     presence = judge_presence(review, sites)
+    feeds = judge_feeds(review)
     faulty = any(finding.level == ERROR for finding in review.findings)
     # A missing file is an error too; the types do not know that.
     if faulty or documents.netguard is None or documents.protected is None:
@@ -59,7 +61,8 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
         allotted=documents.allotted,
         presence=presence,
         time_servers=tuple(sorted(head.time.servers, key=str)),
-        retention=Retention(head.retention.audit, head.retention.incident_path),
+        retention=Retention(**dict(head.retention)),
+        feeds=feeds,
         origins=MappingProxyType(review.origins),
     )
 

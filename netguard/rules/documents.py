@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from netguard.core.names import Address, Mac, parse_name
 from netguard.core.policy import Origin, Tablet
 from netguard.errors import BadValue
-from netguard.rules import schema, schema_watch
+from netguard.rules import schema, schema_feeds, schema_watch
 from netguard.rules.source import Entries, Items, Node, Source, Text
 from netguard.rules.typed import Document
 
@@ -45,6 +45,7 @@ class Documents:
     feeds: dict[str, Document[schema.FeedFile]] = field(default_factory=dict)
     presence: Document[schema_watch.PresenceFile] | None = None
     alerts: Document[schema_watch.AlertsFile] | None = None
+    told: Document[schema_feeds.FeedsFile] | None = None
     cases: list[Document[schema.CasesFile]] = field(default_factory=list)
     tablets: dict[str, Tablet] = field(default_factory=dict)
     tablet_lines: dict[str, Origin] = field(default_factory=dict)

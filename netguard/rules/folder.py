@@ -24,6 +24,7 @@ FIXED = (
     "allotted.csv",
     "presence.yaml",
     "alerts.yaml",
+    "feeds.yaml",
 )
 FOLDERS = ("services", "services/unverified", "services/feeds", "tests")
 # The inventory grows with the fleet (10,000 tablets are about 1 MiB of CSV); rules do not.

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from netguard.core.names import Mac
 from netguard.core.policy import Policy, Tablet
-from netguard.rules import inventory, lint, schema, schema_watch
+from netguard.rules import inventory, lint, schema, schema_feeds, schema_watch
 from netguard.rules.build import build
 from netguard.rules.documents import Documents, names_of
 from netguard.rules.findings import ERROR, Finding
@@ -87,6 +87,7 @@ class _Reader:
             groups=self._yaml("groups.yaml", schema.GroupsFile),
             presence=self._optional("presence.yaml", schema_watch.PresenceFile),
             alerts=self._optional("alerts.yaml", schema_watch.AlertsFile),
+            told=self._optional("feeds.yaml", schema_feeds.FeedsFile),
         )
         for file in sorted(self.folder.files):
             if file.startswith("services/feeds/"):

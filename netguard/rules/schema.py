@@ -114,6 +114,7 @@ class TimeModel(Model):
 class Retention(Model):
     audit: Span = timedelta(days=365)
     incident_path: Span = timedelta(days=30)
+    recording: Span | None = None
 
 
 class NetguardFile(Model):

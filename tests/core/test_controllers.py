@@ -9,6 +9,7 @@ from netguard.errors import BadValue
 from netguard.rules.messages import shipped
 
 NOW = datetime(2026, 11, 22, 6, 0, 0, tzinfo=UTC)
+SHIPPED = shipped()
 MAC = "3c:28:6d:aa:01:10"
 
 # One line of each template at least: vendor, line, kind, AP, reason.
@@ -68,7 +69,7 @@ def read(line):
 def test_each_template_reads_its_line(case):
     vendor, line, kind, ap, reason = case
     message = read(line)
-    seen = controllers.read(message, shipped()[vendor])
+    seen = controllers.read(message, SHIPPED[vendor])
     assert seen is not None
     assert (seen.kind, seen.ap, seen.reason) == (kind, ap, reason)
     assert str(seen.mac) == (MAC if not kind.startswith("ap-") else "None")
@@ -78,8 +79,8 @@ def test_every_template_has_a_line_that_only_it_reads_first():
     met = set()
     for vendor, line, *_ in LINES:
         message = read(line)
-        met.add(next(p for p in shipped()[vendor] if p.line.match(message.text) is not None))
-    assert met == {parser for parsers in shipped().values() for parser in parsers}
+        met.add(next(p for p in SHIPPED[vendor] if p.line.match(message.text) is not None))
+    assert met == {parser for parsers in SHIPPED.values() for parser in parsers}
 
 
 @pytest.mark.parametrize(
@@ -112,4 +113,4 @@ def test_an_access_point_is_named_where_it_must_be():
 def test_no_tablet_is_a_group_address_and_no_mac_has_more_than_six_bytes():
     for mac in ("01:00:5e:00:00:01", MAC + ":99", "zz:28:6d:aa:01:10"):
         message = syslog.read(f"<30>Nov 22 06:00:00 ap-7 x: AP-STA-CONNECTED {mac}".encode(), NOW)
-        assert controllers.read(message, shipped()["hostapd"]) is None
+        assert controllers.read(message, SHIPPED["hostapd"]) is None

@@ -1,0 +1,172 @@
+"""The rules as watch holds them (watch.json): whom to look for, where, whom to believe, how long to keep.
+
+A file of its own, so that watch starts and goes on without guard. No secret is in it, and nothing that
+watch could use to open anything.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from netguard.core import controllers
+from netguard.core.names import Network, parse_network
+from netguard.core.policy import Feeds, MessageLine, Policy, Webhook
+from netguard.core.presence import Model, compile_model, read_model, write_model
+from netguard.errors import BadValue
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tablet:
+    """What people know of a tablet beside what the engine needs."""
+
+    id: str
+    group: str
+    home: str
+    model: str
+    # Its fixed IPv4 address by site.
+    addresses: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Nas:
+    """Who sends for a NAS; `apart` where many APs are one NAS."""
+
+    name: str
+    site: str
+    address: Network
+    vendor: str
+
+    @property
+    def apart(self) -> bool:
+        """Say whether the APs of this NAS ask by themselves, so that each restarts alone."""
+        return self.address.num_addresses > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Everything watch knows of the rules in force; `text` tells one from another."""
+
+    digest: str
+    sites: tuple[str, ...]
+    model: Model
+    tablets: Mapping[str, Tablet]
+    loans: Mapping[str, str]
+    nas: tuple[Nas, ...]
+    parsers: Mapping[str, tuple[controllers.Parser, ...]]
+    feeds: Feeds
+    syslog_rate: float
+    trap_rate: float
+    stale_after: float
+    incident_path: float
+    recording: float | None
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """Return the NASes whose APs ask by themselves."""
+        return frozenset(nas.name for nas in self.nas if nas.apart)
+
+    def sender(self, address: IPv4Address | IPv6Address) -> Nas | None:
+        """Return the NAS that an address is: the smallest network that holds it."""
+        found = [nas for nas in self.nas if address in nas.address]
+        return max(found, key=lambda nas: nas.address.prefixlen, default=None)
+
+
+def render(
+    policy: Policy,
+    plan: str,
+    sites: tuple[str, ...],
+    loans: Mapping[str, str],
+    messages: Mapping[str, tuple[MessageLine, ...]],
+) -> str:
+    """Return watch.json; `messages` are the lines that netguard brings along."""
+    feeds = policy.feeds
+    vendors = sorted({*messages, *feeds.messages})
+    body = {
+        "version": VERSION,
+        "plan": plan,
+        "sites": sorted(set(sites) & set(policy.sites)),
+        "presence": write_model(compile_model(policy)),
+        "tablets": {
+            id_: [
+                tablet.group,
+                "/".join(tablet.home),
+                tablet.model,
+                {
+                    name: str(address)
+                    for name, site in sorted(policy.sites.items())
+                    if (address := policy.address_of(tablet, site)) is not None
+                },
+            ]
+            for id_, tablet in sorted(policy.tablets.items())
+        },
+        "loans": dict(sorted(loans.items())),
+        "nas": [
+            [nas.name, name, str(nas.address), nas.vendor]
+            for name, site in sorted(policy.sites.items())
+            for _, nas in sorted(site.nas.items())
+        ],
+        # What the rules add comes first.
+        "messages": {
+            vendor: [
+                [each.line, each.kind, each.ap, list(each.more)]
+                for each in (*feeds.messages.get(vendor, ()), *messages.get(vendor, ()))
+            ]
+            for vendor in vendors
+        },
+        "feeds": {
+            "stale_after": feeds.stale_after.total_seconds(),
+            "syslog_sources": [str(network) for network in feeds.syslog_sources],
+            "syslog_rate": feeds.syslog_rate.per_day / 86400,
+            "trap_sources": [str(network) for network in feeds.trap_sources],
+            "trap_rate": feeds.trap_rate.per_day / 86400,
+            "community_file": feeds.community_file,
+            "webhooks": [asdict(each) for _, each in sorted(feeds.webhooks.items())],
+        },
+        "retention": {
+            "incident_path": policy.retention.incident_path.total_seconds(),
+            "recording": policy.retention.recording.total_seconds()
+            if policy.retention.recording is not None
+            else None,
+        },
+    }
+    return json.dumps(body, sort_keys=True, indent=1) + "\n"
+
+
+def read(text: str) -> Book:
+    """Read watch.json. Raises ValueError (KeyError for a missing key) when it is not ours."""
+    body: dict[str, Any] = json.loads(text)
+    if body["version"] != VERSION:
+        raise BadValue(
+            "syntax", f"watch.json has version {body['version']}, this program reads {VERSION}"
+        )
+    feeds = body["feeds"]
+    return Book(
+        digest=body["plan"],
+        sites=tuple(body["sites"]),
+        model=read_model(body["presence"]),
+        tablets={id_: Tablet(id_, *row) for id_, row in body["tablets"].items()},
+        loans=body["loans"],
+        nas=tuple(
+            Nas(name, site, parse_network(address), vendor)
+            for name, site, address, vendor in body["nas"]
+        ),
+        parsers={
+            vendor: tuple(controllers.parser(*row) for row in rows)
+            for vendor, rows in body["messages"].items()
+        },
+        feeds=Feeds(
+            syslog_sources=tuple(map(parse_network, feeds["syslog_sources"])),
+            trap_sources=tuple(map(parse_network, feeds["trap_sources"])),
+            community_file=feeds["community_file"],
+            webhooks={row["name"]: Webhook(**row) for row in feeds["webhooks"]},
+        ),
+        syslog_rate=feeds["syslog_rate"],
+        trap_rate=feeds["trap_rate"],
+        stale_after=feeds["stale_after"],
+        incident_path=body["retention"]["incident_path"],
+        recording=body["retention"]["recording"],
+    )
