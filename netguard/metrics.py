@@ -5,6 +5,7 @@ small closed sets. A MAC, an address or a name never becomes a label. Every seri
 advance starts at 0.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,16 @@ class View:
     last_record: float | None = None
     strangers: int | None = None
     store_failures: int = 0
+    # By site, area and presence; by state before and after; by kind and cause.
+    presence: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    alerts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    told: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    false_alarms: int = 0
+    budget: float | None = None
+    # By feed: when it last said something, whether it is silent too long, and how wrong its clock is.
+    feeds: Mapping[str, tuple[float, bool, float | None]] = field(default_factory=dict)
 
 
 class NetguardCollector(Collector):
@@ -55,6 +66,8 @@ class NetguardCollector(Collector):
         yield from _packets(view.counters)
         yield from _names(view)
         yield from _radius(view)
+        yield from _presence(view)
+        yield from _feeds(view)
 
 
 def _guard(view: View) -> Iterator[Metric]:
@@ -184,6 +197,64 @@ def _names(view: View) -> Iterator[Metric]:
     yield failures
 
 
+def _presence(view: View) -> Iterator[Metric]:
+    tablets = GaugeMetricFamily(
+        "netguard_presence_tablets",
+        "Tablets by where they were heard last and what that means",
+        labels=["site", "area", "presence"],
+    )
+    for key, count in sorted(view.presence.items()):
+        tablets.add_metric(list(key), count)
+    yield tablets
+    changes = CounterMetricFamily(
+        "netguard_presence_transitions", "Changes of presence", labels=["before", "after"]
+    )
+    for change, count in sorted(view.transitions.items()):
+        changes.add_metric(list(change), count)
+    yield changes
+    alerts = CounterMetricFamily(
+        "netguard_presence_alerts", "Incidents by what was said of them", labels=["kind", "cause"]
+    )
+    for what, count in sorted(view.alerts.items()):
+        alerts.add_metric(list(what), count)
+    yield alerts
+    false = CounterMetricFamily(
+        "netguard_presence_false_alarms", "Alarms of a missing tablet that its return resolved"
+    )
+    false.add_metric([], view.false_alarms)
+    yield false
+    if view.budget is not None:
+        budget = GaugeMetricFamily(
+            "netguard_presence_false_alarm_budget", "False alarms a day that the rules allow"
+        )
+        budget.add_metric([], view.budget)
+        yield budget
+    told = CounterMetricFamily("netguard_presence_events", "Events that the engine was told")
+    told.add_metric([], view.told)
+    yield told
+
+
+def _feeds(view: View) -> Iterator[Metric]:
+    dropped = CounterMetricFamily(
+        "netguard_feed_dropped", "Messages of feeds that were not used", labels=["reason"]
+    )
+    for reason, count in sorted(view.dropped.items()):
+        dropped.add_metric([reason], count)
+    yield dropped
+    stale = GaugeMetricFamily(
+        "netguard_feed_stale", "1 while a feed is silent for too long", labels=["feed"]
+    )
+    skew = GaugeMetricFamily(
+        "netguard_feed_clock_skew_seconds", "How far a feed's clock is behind", labels=["feed"]
+    )
+    for feed, (_, silent, behind) in sorted(view.feeds.items()):
+        stale.add_metric([feed], float(silent))
+        if behind is not None:
+            skew.add_metric([feed], behind)
+    yield stale
+    yield skew
+
+
 def _radius(view: View) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "netguard_radius_admissions", "Answers of FreeRADIUS", labels=["site", "answer", "reason"]
@@ -211,9 +282,11 @@ def _radius(view: View) -> Iterator[Metric]:
         )
         strangers.add_metric([], view.strangers)
         yield strangers
+    last = GaugeMetricFamily(
+        "netguard_feed_last_event_timestamp_seconds", "Last event of a feed", labels=["feed"]
+    )
     if view.last_record is not None:
-        last = GaugeMetricFamily(
-            "netguard_feed_last_event_timestamp_seconds", "Last event of a feed", labels=["feed"]
-        )
         last.add_metric(["radius"], view.last_record)
-        yield last
+    for feed, (at, _, _) in sorted(view.feeds.items()):
+        last.add_metric([feed], at)
+    yield last

@@ -19,6 +19,11 @@ def stamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
+def booted() -> float:
+    """Return when this machine was started, seconds since 1970 by today's wall clock."""
+    return now().timestamp() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def monotonic() -> float:
     """Return seconds on a clock that no one sets."""
     return time.monotonic()

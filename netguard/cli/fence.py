@@ -50,16 +50,17 @@ def denials(arguments: argparse.Namespace) -> int:
 
 
 def _print(arguments: argparse.Namespace, node: Settings, rows: list[dict[str, Any]]) -> None:
-    places: dict[str, str] = {}
+    places: dict[str, tuple[str, str]] = {}
     for row in rows:
         if row["mac"] not in places:
             places[row["mac"]] = _place(node, row["mac"])
-        row["ap"] = places[row["mac"]]
+        row["area"], row["ap"] = places[row["mac"]]
         if arguments.json:
             sys.stdout.write(json.dumps(row) + "\n")
         else:
             who = row["tablet"] or row["mac"] or "?"
-            where = f"  at {row['ap']}" if row["ap"] else ""
+            place = ", ".join(word for word in (row["area"], row["ap"]) if word)
+            where = f"  at {place}" if place else ""
             sys.stdout.write(
                 f"{row['at']}  {who}  {row['source']} -> {row['destination']} {row['port']}  "
                 f"{row['rule']}{where}\n"
@@ -67,10 +68,13 @@ def _print(arguments: argparse.Namespace, node: Settings, rows: list[dict[str, A
     sys.stdout.flush()
 
 
-def _place(node: Settings, mac: str) -> str:
-    """Return the AP where a MAC asked last; nothing where watch does not know or answer."""
+def _place(node: Settings, mac: str) -> tuple[str, str]:
+    """Return the area and the AP where a tablet was heard last, or where a MAC asked last."""
     try:
+        for row in control.call(node.watch_socket, "tablets", tablet=mac)["tablets"]:
+            if row["ap"]:
+                return f"{row['site']}/{row['area']}" if row["area"] else "", str(row["ap"])
         answer = control.call(node.watch_socket, "seen", mac=mac)
     except NetguardError:
-        return ""
-    return str((answer.get("seen") or {}).get("ap", ""))
+        return "", ""
+    return "", str((answer.get("seen") or {}).get("ap", ""))

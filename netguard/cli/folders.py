@@ -1,12 +1,14 @@
-"""Which settings and which rules folder a command means."""
+"""What the words of a command mean: which settings, which rules folder, how long, who."""
 
 import argparse
 import datetime
+import getpass
 from pathlib import Path
 
 from netguard.adapters import clock
 from netguard.cli.parser import settings_file
-from netguard.errors import UsageError
+from netguard.core.names import parse_duration
+from netguard.errors import BadValue, UsageError
 from netguard.rules.folder import Folder, read_folder
 from netguard.rules.settings_file import read_settings
 from netguard.settings import Settings
@@ -51,3 +53,19 @@ def today(arguments: argparse.Namespace) -> datetime.date:
         return datetime.date.fromisoformat(given)
     except ValueError:
         raise UsageError(f"--today '{given}' is not a date, write 2026-11-20") from None
+
+
+def seconds(text: str, flag: str = "--since") -> float:
+    """Read a span of time that somebody typed behind a flag."""
+    try:
+        return parse_duration(text).total_seconds()
+    except BadValue as error:
+        raise UsageError(f"{flag} {error.text}") from error
+
+
+def user() -> str:
+    """Return who types this; nothing where nobody knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -264,6 +264,7 @@ def _tablet_commands(commands: Commands) -> None:
     tablet.add_argument("--note", metavar="TEXT", help="why; never the name of a patient")
     tablet.add_argument("--by", metavar="WHO", help="who says so (default: the user)")
     _json(tablet)
+    _presence_commands(commands)
     unknown = _command(
         commands,
         "unknown",
@@ -287,6 +288,73 @@ def _tablet_commands(commands: Commands) -> None:
     )
     audit.add_argument("--subject", metavar="ID", help="only this tablet or rules folder")
     _json(audit)
+
+
+# What each word says of a tablet, and what follows.
+_WORDS = {
+    "lend": ("record that a tablet is lent", "netguard lend T-001"),
+    "return": ("record that a tablet is back in stock", "netguard return T-001"),
+    "lost": ("record that a tablet is lost: refused everywhere, at once", "netguard lost T-001"),
+    "found": ("record that a lost or stolen tablet is back in stock", "netguard found T-001"),
+}
+
+
+def _presence_commands(commands: Commands) -> None:
+    listed = _command(
+        commands,
+        "tablets",
+        "list tablets: present or not and why, where, since when, lent or not",
+        "netguard tablets --state missing\n  netguard tablets --area pellegrin/lobby --json",
+        _late("cli.presence", "listed"),
+    )
+    listed.add_argument("--area", metavar="AREA", help="only there: an area, or SITE/AREA")
+    listed.add_argument(
+        "--state", metavar="STATE", help="only those: missing, quiet, ... or lent, lost, ..."
+    )
+    _json(listed)
+    for name, (help_, example) in _WORDS.items():
+        word = _command(commands, name, help_, example, _late("cli.presence", "said"))
+        word.add_argument("tablet", metavar="ID", help="a tablet's id, MAC or address")
+        word.add_argument("--note", metavar="TEXT", help="why; never the name of a patient")
+        word.add_argument("--by", metavar="WHO", help="who says so (default: the user)")
+        _json(word)
+    move = _command(
+        commands,
+        "move",
+        "note that a tablet is about to go to another area, so that it raises no alarm",
+        "netguard move T-001 pellegrin/neuro-2 --for 2h",
+        _late("cli.presence", "move"),
+    )
+    move.add_argument("tablet", metavar="ID", help="a tablet's id, MAC or address")
+    move.add_argument("area", metavar="SITE/AREA", help="where it goes")
+    move.add_argument(
+        "--for", dest="within", default="1h", metavar="SPAN", help="for how long (default: 1h)"
+    )
+    move.add_argument("--note", metavar="TEXT", help="why; never the name of a patient")
+    move.add_argument("--by", metavar="WHO", help="who says so (default: the user)")
+    _json(move)
+    events = commands.add_parser(
+        "events",
+        help="the events that presence is judged by",
+        epilog="example:\n  netguard events export --since 7d --pseudonymise > events.jsonl",
+    )
+    events.set_defaults(parser=events)
+    words = events.add_subparsers(dest="events_word", metavar="WORD", required=True)
+    export = _command(
+        words,
+        "export",
+        "print recorded events, one JSON object a line, for netguard replay (docs/events.md)",
+        "netguard events export --since 7d --pseudonymise > events.jsonl",
+        _late("cli.presence", "export"),
+    )
+    export.add_argument(
+        "--since", default="7d", metavar="SPAN", help="how far back, such as 24h, 7d"
+    )
+    export.add_argument(
+        "--pseudonymise",
+        action="store_true",
+        help="other names for tablets, APs and areas, with a key that is thrown away",
+    )
 
 
 def _fence_commands(commands: Commands) -> None:

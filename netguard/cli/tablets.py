@@ -2,20 +2,21 @@
 
 import argparse
 import csv
-import getpass
 import json
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from netguard.adapters import control, files
-from netguard.cli import folders
-from netguard.core.names import parse_duration
-from netguard.errors import BadValue, NetguardError, UsageError
+from netguard.cli import folders, presence
+from netguard.core.loans import FOUND, LENT, LOST, STOCK
+from netguard.errors import NetguardError, UsageError
 from netguard.settings import Settings
 
 # Kernel, names, and the seconds that FreeRADIUS wants between two loads.
 CHANGE_TIMEOUT = 60.0
+# What each word makes of a tablet.
+_STATES = {"lend": LENT, "return": STOCK, "lost": LOST, "found": FOUND}
 _COLUMNS = "id,mac,group,home,model,serial"
 _HINTS = {
     "private-mac": "a private (random) address: turn it off on the tablet for this network",
@@ -28,11 +29,16 @@ def tablet(arguments: argparse.Namespace) -> int:
     node = folders.settings(arguments)
     body: dict[str, Any] = {"tablet": arguments.tablet}
     if arguments.state is not None:
-        body |= {"state": arguments.state, "note": arguments.note, "by": arguments.by or _user()}
+        body |= {
+            "state": arguments.state,
+            "note": arguments.note,
+            "by": arguments.by or folders.user(),
+        }
     elif arguments.note is not None:
         raise UsageError("--note belongs to a state: netguard tablet ID lost --note TEXT")
     known = control.call(node.guard_socket, "tablet", CHANGE_TIMEOUT, **body)
     known["last_admission"] = _last_admission(node, known)
+    known["presence"] = presence.whereabouts(node, known["tablet"]) if known["inventory"] else None
     if arguments.json:
         sys.stdout.write(json.dumps(known, indent=1) + "\n")
     else:
@@ -80,14 +86,42 @@ def _print(known: Mapping[str, Any], state: str | None) -> None:
         )
     elif entry is not None:
         lines.append(f"  last admission {seen or 'never seen'}")
+    if known["presence"] is not None:
+        lines += presence.shown(known["presence"])
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def said(arguments: argparse.Namespace) -> int:
+    """Record what a person says of a tablet; the same as `tablet ID STATE`."""
+    arguments.state = _STATES[arguments.command]
+    return tablet(arguments)
+
+
+def move(arguments: argparse.Namespace) -> int:
+    """Note that a tablet is about to go to another area."""
+    node = folders.settings(arguments)
+    answer = control.call(
+        node.guard_socket,
+        "move",
+        CHANGE_TIMEOUT,
+        tablet=arguments.tablet,
+        area=arguments.area,
+        seconds=folders.seconds(arguments.within, "--for"),
+        note=arguments.note,
+        by=arguments.by or folders.user(),
+    )
+    if arguments.json:
+        sys.stdout.write(json.dumps(answer) + "\n")
+    else:
+        sys.stdout.write(f"{answer['tablet']} goes to {answer['to']}, until {answer['until']}\n")
+    return 0
 
 
 def unknown(arguments: argparse.Namespace) -> int:
     """Print refused MACs: lines of tablets.csv on standard output, where they were beside it."""
     node = folders.settings(arguments)
-    seconds = _seconds(arguments.since)
-    found = control.call(node.watch_socket, "unknown", seconds=seconds)["unknown"]
+    span = folders.seconds(arguments.since)
+    found = control.call(node.watch_socket, "unknown", seconds=span)["unknown"]
     for each in found:
         each["hint"] = _HINTS.get(each["reason"], each["reason"])
     if arguments.json:
@@ -131,9 +165,9 @@ def _header(node: Settings) -> str:
 def audit(arguments: argparse.Namespace) -> int:
     """Print the lines of the audit, the newest first."""
     node = folders.settings(arguments)
-    seconds = _seconds(arguments.since)
+    span = folders.seconds(arguments.since)
     subject = arguments.subject or ""
-    found = control.call(node.guard_socket, "audit", seconds=seconds, subject=subject)["audit"]
+    found = control.call(node.guard_socket, "audit", seconds=span, subject=subject)["audit"]
     if arguments.json:
         sys.stdout.write(json.dumps({"audit": found}, indent=1) + "\n")
         return 0
@@ -155,17 +189,3 @@ def _short(values: Mapping[str, object]) -> str:
         text = str(value)
         words.append(f"{key} {text[:12] if len(text) in {40, 64} else text}")
     return ", ".join(words)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return parse_duration(text).total_seconds()
-    except BadValue as error:
-        raise UsageError(f"--since {error.text}") from error
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

@@ -10,6 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 
 from netguard.adapters import clock, control, files, netlink, nflog, nfnetlink, systemd
 from netguard.core.names import Mac
@@ -241,7 +242,11 @@ class Guard:
     def _tell_watch(self, plan: Plan, policy: Policy) -> None:
         """Write what watch has to know; it looks at the file by itself."""
         loans = self.register.loans or {}
-        text = watch_file.render(policy, plan.digest, self.settings.sites, loans, lines())
+        moves = {
+            move.tablet: (move.area, datetime.fromisoformat(move.until).timestamp())
+            for move in self.register.moves(clock.now()).values()
+        }
+        text = watch_file.render(policy, plan.digest, self.settings.sites, loans, moves, lines())
         files.write(self.settings.paths.state / "watch.json", text)
 
     async def _bring_rest(self, plan: Plan) -> None:
@@ -381,6 +386,20 @@ class Guard:
             known = lending.known(self.register, policy, self.settings.sites, id_)
             return {**known, "changed": change is not None, "problems": self._problems()}
 
+    async def move(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Note that a tablet is about to go somewhere, so that nobody is alarmed when it does."""
+        async with self.busy:
+            policy = self.state.policy
+            id_ = lending.tablet_id(self.register, policy, str(message.get("tablet", "")))
+            line = lending.line(clock.now(), caller.name, message, "move", id_)
+            move, line = lending.moving(message, policy, id_, line)
+            await asyncio.to_thread(self.register.move, move, line)
+            say("move", tablet=id_, to=move.area, by=line.who)
+            if self.state.plan is not None and policy is not None:
+                with _written():
+                    await asyncio.to_thread(self._tell_watch, self.state.plan, policy)
+            return {"tablet": id_, "to": move.area, "until": move.until}
+
     async def _new_plan(self) -> None:
         """Compile the policy again with what is said and given now, and put it into force."""
         policy = self.state.policy
@@ -457,6 +476,7 @@ class Guard:
             "denials": control.Offer(self.denials, watch),
             "tablet": control.Offer(self.tablet),
             "loans": control.Offer(self.loans),
+            "move": control.Offer(self.move),
             "audit": control.Offer(self.audit),
             "fence": control.Offer(self.pull),
         }

@@ -12,16 +12,17 @@ from typing import Any
 
 from netguard.adapters.control import Message
 from netguard.adapters.files import Applied
-from netguard.adapters.store import Entry, Loan
+from netguard.adapters.store import Entry, Loan, Move
 from netguard.core.explain import find_tablet
 from netguard.core.loans import FOUND, REFUSED, STATES, STOCK
-from netguard.core.names import shown, suggest
+from netguard.core.names import shown, suggest, suggest_of
 from netguard.core.policy import Policy
 from netguard.daemon.register import Register
 from netguard.errors import BadValue, Refused
 
 MAX_NOTE = 200
 MAX_WHO = 64
+MAX_MOVE = 30 * 86400
 
 
 def tablet_id(register: Register, policy: Policy | None, word: str) -> str:
@@ -51,6 +52,23 @@ def change(
     if held is not None and held.state == state and loan.note in {"", held.note}:
         return None
     return loan, replace(line, before=_loan_text(held), after=_loan_text(loan))
+
+
+def moving(message: Message, policy: Policy | None, id_: str, line: Entry) -> tuple[Move, Entry]:
+    """Return the move that is asked for and its line. Raises BadValue for a place that is none."""
+    word = str(message.get("area", ""))
+    site, _, area = word.partition("/")
+    places = [f"{s.name}/{a}" for s in (policy.sites if policy else {}).values() for a in s.areas]
+    if policy is None or f"{site}/{area}" not in places:
+        raise BadValue("unknown-ref", f"unknown area {shown(word)}{suggest_of(word, places)}")
+    seconds = message.get("seconds")
+    if not isinstance(seconds, int | float) or not 0 < seconds <= MAX_MOVE:
+        raise BadValue("bad-duration", "a move holds for more than 0 s and at most 30 days")
+    until = datetime.fromisoformat(line.at) + timedelta(seconds=seconds)
+    move = Move(id_, word, until.isoformat(timespec="seconds"))
+    note = plain(message.get("note"), MAX_NOTE)
+    after = {"to": move.area, "until": move.until} | ({"note": note} if note else {})
+    return move, replace(line, after=json.dumps(after))
 
 
 def known(

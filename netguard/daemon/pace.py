@@ -24,7 +24,7 @@ class Pace:
     def begun(cls, wall: float, monotonic: float, last: float) -> "Pace":
         """Go on from the wall clock, but not before the `last` moment that is stored."""
         now = max(wall, last)
-        return cls(now - monotonic, monotonic, last or now)
+        return cls(now - monotonic, monotonic, last)
 
     def now(self, wall: float, monotonic: float) -> float:
         """Return the moment."""

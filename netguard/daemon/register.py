@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from netguard.adapters import files
-from netguard.adapters.store import Entry, GuardStore, Loan, aside, put_aside
+from netguard.adapters.store import Entry, GuardStore, Loan, Move, aside, put_aside
 from netguard.core.loans import REFUSED, STATES
 from netguard.daemon.process import warn
 from netguard.errors import DamagedStore, NewerStore, StoreError
@@ -115,6 +115,14 @@ class Register:
     def forget_audit(self, before: datetime) -> int:
         """Let go of the audit's lines before a moment; returns how many there were."""
         return self._needed().forget_audit(before)
+
+    def moves(self, at: datetime) -> dict[str, Move]:
+        """Return the moves that people announced and that still hold; none without a store."""
+        return self._store.moves(at) if self._store is not None else {}
+
+    def move(self, move: Move, entry: Entry) -> None:
+        """Store a move and the line about it; raises StoreError."""
+        self._needed().set_move(move, entry)
 
     def record(self, entry: Entry) -> None:
         """Add a line to the audit."""

@@ -1,103 +1,34 @@
-"""watch: reads events, shows metrics and health. It holds no capability and cannot open anything.
+"""watch: reads events, judges presence, shows metrics and health. It holds no capability and cannot open anything.
 
 What it knows of kernel and names it asks guard and dns for, over their sockets; what FreeRADIUS
-answered it reads from the event log, after the fact, and stores together with how far it has read:
-each record counts once, whenever this process is killed.
+answered it reads from the event log, after the fact (intake.py), and tells the engine of presence.
 """
 
 import asyncio
 from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from netguard.adapters import clock, control, files, radius, store, systemd, web
+from netguard.adapters import clock, control, files, store, systemd, web
 from netguard.core.names import Mac
-from netguard.core.records import Asked, Stranger, is_own, met, read_asked
+from netguard.core.presence import Probe
+from netguard.core.records import Asked, Stranger, is_own
+from netguard.daemon import presence, whereabouts
+from netguard.daemon.intake import Intake, Taken
 from netguard.daemon.process import pause, pulse, say, warn
-from netguard.errors import BadValue, DamagedStore, NotReachable, Refused, StoreError
+from netguard.errors import BadValue, NotReachable, Refused, StoreError
 from netguard.metrics import NetguardCollector
 from netguard.settings import Settings
 
 READ_INTERVAL = 0.5
 # A store that cannot be used is tried again after this.
 RETRY_INTERVAL = 5.0
+DAY = 86400.0
 # Labels come from the event log: bounded, whatever it may hold.
 MAX_SERIES = 200
-FEED = "radius"
-
-
-class Intake:
-    """The event log and the store: takes what is new and keeps it, or leaves both as they were."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._folder = settings.paths.radius_log
-        self._path: Path = settings.watch_state / "watch.db"
-        self._log: radius.EventLog | None = None
-        self.store: store.WatchStore | None = None
-
-    def open(self) -> None:
-        """Open the store where it is not; a damaged one is put aside and made anew."""
-        if self.store is not None:
-            return
-        try:
-            self.store = store.WatchStore.open(self._path, clock.now())
-        except DamagedStore as error:
-            moved = store.put_aside(self._path)
-            warn("the store is damaged and was put aside", why=str(error), aside=str(moved))
-            self.store = store.WatchStore.open(self._path, clock.now())
-        self._log = radius.EventLog(self._folder, self.store.positions(FEED))
-
-    def take(self) -> tuple[dict[str, str] | None, ...]:
-        """Read and store one batch; returns its records. Raises StoreError or OSError."""
-        self.open()
-        assert self.store is not None  # noqa: S101  # for the type checker: open has made both
-        assert self._log is not None  # noqa: S101  # as above
-        batch = self._log.read()
-        if batch.replaced:
-            warn("files of the event log were cut or replaced", files=batch.replaced)
-        if batch.is_news:
-            strangers, asked = _sorted_out(batch.records)
-            try:
-                self.store.take(FEED, batch.positions, batch.gone, strangers, asked)
-            except DamagedStore:
-                # Judged anew when it is opened again.
-                self.close()
-                raise
-        # Not before: what could not be stored is read again.
-        self._log.keep(batch)
-        return batch.records
-
-    def close(self) -> None:
-        """Let go of the store."""
-        if self.store is not None:
-            self.store.close()
-        self.store = None
-
-
-def _sorted_out(
-    records: tuple[dict[str, str] | None, ...],
-) -> tuple[list[Stranger], list[Asked]]:
-    """Return the MACs nobody knows, and the last answer to each tablet."""
-    now = clock.now()
-    strangers: dict[Mac, Stranger] = {}
-    known: dict[Mac, Asked] = {}
-    for record in records:
-        if not record or record.get("kind") != "admission" or is_own(record):
-            continue
-        asked = read_asked(record, now)
-        if asked is None:
-            continue
-        if asked.by_stranger:
-            strangers[asked.mac] = met(strangers.get(asked.mac), asked)
-        else:
-            strangers.pop(asked.mac, None)
-            if asked.mac not in known or asked.at >= known[asked.mac].at:
-                known[asked.mac] = asked
-    return list(strangers.values()), list(known.values())
 
 
 class Watch:
@@ -110,6 +41,7 @@ class Watch:
         self.admissions: Counter[tuple[str, str, str]] = Counter()
         self.records: Counter[str] = Counter()
         self.fault = ""
+        self.probes: dict[str, Probe] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until told to end."""
@@ -124,6 +56,7 @@ class Watch:
             try:
                 async with server, asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read(stop))
+                    tasks.create_task(self._chores(stop))
                     tasks.create_task(pulse(stop))
                     say("watching", listen=f"{self.settings.web_host}:{self.settings.web_port}")
                     systemd.notify("READY=1\nSTATUS=watching")
@@ -147,17 +80,40 @@ class Watch:
         while not stop.is_set():
             interval = READ_INTERVAL
             try:
-                records = await asyncio.to_thread(self.intake.take)
+                taken = await asyncio.to_thread(self.intake.take)
             except (OSError, StoreError) as error:
                 self._failed(str(error))
                 interval = RETRY_INTERVAL
             else:
                 self.fault = ""
-                for record in records:
-                    self._count(record)
-                # A full batch: there is more.
-                interval = 0.0 if len(records) > 1000 else READ_INTERVAL
+                self._take(taken)
+                interval = 0.0 if taken.more else READ_INTERVAL
             await pause(stop, interval)
+
+    def _take(self, taken: Taken) -> None:
+        for record in taken.records:
+            self._count(record)
+        for change in presence.transitions(taken.actions):
+            self.collector.view.transitions[change.before, change.after] += 1
+        for alert in presence.alerts(taken.actions):
+            self.collector.view.alerts[alert.kind, alert.cause] += 1
+            say(
+                f"{alert.kind} {alert.cause}",
+                tablet=alert.tablet or alert.subject,
+                area=alert.area,
+                probability=round(alert.probability, 2),
+                incident=alert.id,
+            )
+        self.probes |= {probe.mac: probe for probe in presence.probes(taken.actions)}
+
+    async def _chores(self, stop: asyncio.Event) -> None:
+        """Once a day, and at the start: look whether the store is sound, let go of what is old."""
+        while not stop.is_set():
+            try:
+                await asyncio.to_thread(self.intake.tidy)
+            except (OSError, StoreError) as error:
+                self._failed(str(error))
+            await pause(stop, DAY)
 
     def _failed(self, why: str) -> None:
         """Say it once; FreeRADIUS keeps the records until they can be stored."""
@@ -184,6 +140,7 @@ class Watch:
     async def _refresh(self) -> None:
         view = self.collector.view
         view.admissions, view.accounting = self.admissions, self.records
+        await asyncio.to_thread(whereabouts.measure, self.intake, view)
         try:
             view.guard = await control.call_async(self.settings.guard_socket, "status")
             answer = await control.call_async(self.settings.guard_socket, "counters")
@@ -210,6 +167,8 @@ class Watch:
             missing.append("a plan in force")
         if self.fault:
             missing.append("the event log")
+        if self.intake.book_problem:
+            missing.append("watch.json")
         return missing
 
     # verbs
@@ -219,12 +178,17 @@ class Watch:
             "status": control.Offer(self.status),
             "unknown": control.Offer(self.unknown),
             "seen": control.Offer(self.seen),
+            "tablets": control.Offer(self.tablets),
+            "incidents": control.Offer(self.incidents),
+            "recorded": control.Offer(self.recorded),
         }
 
     async def status(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Say what has been read, and what is wrong."""
         view = self.collector.view
         problems = {"store": self.fault} if self.fault else {}
+        if self.intake.book_problem:
+            problems["rules"] = self.intake.book_problem
         return {"records": dict(self.records), "bad": view.bad_records, "problems": problems}
 
     async def unknown(self, caller: control.Caller, message: control.Message) -> control.Message:
@@ -243,6 +207,31 @@ class Watch:
             raise Refused(str(error)) from error
         asked = await asyncio.to_thread(self._opened().last_asked, mac)
         return {"seen": _shown(asked) if asked is not None else None}
+
+    async def tablets(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return where each tablet is; of one where it is named by id or MAC."""
+        word = str(message.get("tablet") or "")
+        return {"tablets": await asyncio.to_thread(whereabouts.tablets, self.intake, word)}
+
+    async def incidents(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return incidents, the newest first; of one tablet where it is named."""
+        tablet = str(message.get("tablet") or "")
+        found = await asyncio.to_thread(self._opened().incidents, 0.0, tablet)
+        return {"incidents": [whereabouts.incident(self.intake, each) for each in found]}
+
+    async def recorded(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return recorded events since a while, a bounded lot at a time; root and ourselves only."""
+        if self.intake.book is None or self.intake.book.recording is None:
+            raise Refused(
+                "events are not recorded: write `retention: {recording: 7d}` into netguard.yaml, "
+                "apply, and ask again when something has happened"
+            )
+        after, seconds = message.get("after", 0), message.get("seconds", 10**9)
+        if not isinstance(after, int) or not isinstance(seconds, int | float):
+            raise BadValue("syntax", "recorded needs `after` and `seconds`, numbers")
+        since = self.intake.now() - min(max(float(seconds), 0.0), 1e9)
+        rows = await asyncio.to_thread(self._opened().recorded, since, after)
+        return {"recorded": [lines for _, lines in rows], "last": rows[-1][0] if rows else after}
 
     def _opened(self) -> store.WatchStore:
         if self.intake.store is None:

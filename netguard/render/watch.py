@@ -55,6 +55,8 @@ class Book:
     model: Model
     tablets: Mapping[str, Tablet]
     loans: Mapping[str, str]
+    # Where a tablet is about to go, SITE/AREA, and until when (seconds since 1970).
+    moves: Mapping[str, tuple[str, float]]
     nas: tuple[Nas, ...]
     parsers: Mapping[str, tuple[controllers.Parser, ...]]
     feeds: Feeds
@@ -80,6 +82,7 @@ def render(
     plan: str,
     sites: tuple[str, ...],
     loans: Mapping[str, str],
+    moves: Mapping[str, tuple[str, float]],
     messages: Mapping[str, tuple[MessageLine, ...]],
 ) -> str:
     """Return watch.json; `messages` are the lines that netguard brings along."""
@@ -104,6 +107,7 @@ def render(
             for id_, tablet in sorted(policy.tablets.items())
         },
         "loans": dict(sorted(loans.items())),
+        "moves": {id_: list(move) for id_, move in sorted(moves.items())},
         "nas": [
             [nas.name, name, str(nas.address), nas.vendor]
             for name, site in sorted(policy.sites.items())
@@ -150,6 +154,7 @@ def read(text: str) -> Book:
         model=read_model(body["presence"]),
         tablets={id_: Tablet(id_, *row) for id_, row in body["tablets"].items()},
         loans=body["loans"],
+        moves={id_: (area, until) for id_, (area, until) in body["moves"].items()},
         nas=tuple(
             Nas(name, site, parse_network(address), vendor)
             for name, site, address, vendor in body["nas"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from netguard.adapters import clock, store
-from netguard.daemon.watch import Intake, Watch
+from netguard.daemon.intake import Intake
+from netguard.daemon.watch import Watch
 from netguard.errors import Refused, StoreError
 from netguard.settings import Paths, Settings
 
@@ -45,14 +46,14 @@ def test_the_first_start_reads_the_newest_file_from_its_beginning(settings):
     write(settings, asked(), file="events-20261121.log")
     write(settings, asked(), asked())
     intake = Intake(settings)
-    assert len(intake.take()) == 2
+    assert len(intake.take().records) == 2
     assert counts(intake) == {"66": 2}
     intake.close()
 
 
 def test_each_record_counts_once_over_restarts_and_what_came_meanwhile_too(settings):
     intake = Intake(settings)
-    assert intake.take() == ()
+    assert intake.take().records == ()
     for _ in range(3):
         write(settings, asked(), asked())
         intake.take()
@@ -80,7 +81,7 @@ def test_what_cannot_be_stored_is_read_again(settings, monkeypatch):
         with pytest.raises(StoreError):
             intake.take()
     monkeypatch.setattr(store.WatchStore, "take", take)
-    assert len(intake.take()) == 1
+    assert len(intake.take().records) == 1
     assert counts(intake) == {"66": 1}
     intake.close()
 

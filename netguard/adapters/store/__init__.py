@@ -6,17 +6,20 @@ belongs together. Must not decide anything, nor read a clock: moments come in.
 """
 
 from netguard.adapters.store.database import GUARD, WATCH, Kind, aside, opened, put_aside
-from netguard.adapters.store.guard import Entry, GuardStore, Loan
-from netguard.adapters.store.watch import Positions, WatchStore
+from netguard.adapters.store.guard import Entry, GuardStore, Loan, Move
+from netguard.adapters.store.watch import Incident, Positions, Told, WatchStore
 
 __all__ = [
     "GUARD",
     "WATCH",
     "Entry",
     "GuardStore",
+    "Incident",
     "Kind",
     "Loan",
+    "Move",
     "Positions",
+    "Told",
     "WatchStore",
     "aside",
     "opened",

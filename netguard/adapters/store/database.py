@@ -39,7 +39,7 @@ class Kind(NamedTuple):
     head: str
 
 
-GUARD = Kind("guard", 0x4E474731, "0003")
+GUARD = Kind("guard", 0x4E474731, "0004")
 WATCH = Kind("watch", 0x4E475731, "0003")
 
 
@@ -68,6 +68,16 @@ class Store:
     def close(self) -> None:
         """Let go of the file."""
         self._engine.dispose()
+
+    def check(self) -> None:
+        """Judge the whole file; raises DamagedStore. Takes a while, holds no writer up."""
+        with self._reading() as connection:
+            _sound(connection, self._path)
+
+    def backup(self, target: Path) -> None:
+        """Copy the database as it is now to a new file, sound and on the disk; raises StoreError."""
+        with self._lock, _said(target):
+            _copied(self._engine, target)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
@@ -163,9 +173,7 @@ def _judge_header(path: Path, kind: Kind) -> None:
 def _judged(engine: Engine, path: Path, kind: Kind) -> str:
     """Return the step a database is at, once it is known to be sound and ours."""
     with engine.connect() as connection:
-        faults = connection.exec_driver_sql("PRAGMA integrity_check(3)").scalars().all()
-        if faults != ["ok"]:
-            raise DamagedStore(f"{path} is damaged: {'; '.join(map(str, faults))[:300]}")
+        _sound(connection, path)
         steps = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
         step = str(next(iter(steps), ""))
         if not (step.isascii() and step.isdecimal()):
@@ -173,6 +181,12 @@ def _judged(engine: Engine, path: Path, kind: Kind) -> str:
         if int(step) > int(kind.head):
             raise NewerStore(_newer(connection, path, kind, step))
     return step
+
+
+def _sound(connection: Connection, path: Path) -> None:
+    faults = connection.exec_driver_sql("PRAGMA integrity_check(3)").scalars().all()
+    if faults != ["ok"]:
+        raise DamagedStore(f"{path} is damaged: {'; '.join(map(str, faults))[:300]}")
 
 
 def _newer(connection: Connection, path: Path, kind: Kind, step: str) -> str:
@@ -234,7 +248,11 @@ def _upgrade(engine: Engine, kind: Kind, at: datetime) -> None:
 
 def _keep_copy(engine: Engine, path: Path, kind: Kind) -> None:
     """Keep the database as it was, for whoever has to go back to the older program."""
-    copy = path.with_name(f"{path.name}.before-{kind.head}")
+    _copied(engine, path.with_name(f"{path.name}.before-{kind.head}"))
+
+
+def _copied(engine: Engine, copy: Path) -> None:
+    """Copy a database beside the copy's place and move it there: it is never seen half made."""
     beside = copy.with_name(f".{copy.name}.new")
     beside.unlink(missing_ok=True)
     _touch(beside)
@@ -244,7 +262,7 @@ def _keep_copy(engine: Engine, path: Path, kind: Kind) -> None:
         connection.exec_driver_sql("VACUUM INTO ?", (str(beside),))
     _sync(beside)
     beside.rename(copy)
-    _sync(path.parent)
+    _sync(copy.parent)
 
 
 def _touch(path: Path) -> None:

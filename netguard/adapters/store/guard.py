@@ -27,6 +27,12 @@ _loan = sa.Table(
     sa.Column("tablet", sa.String, primary_key=True),
     *texts("state", "at", "who", "note"),
 )
+_move = sa.Table(
+    "move",
+    tables,
+    sa.Column("tablet", sa.String, primary_key=True),
+    *texts("area", "until"),
+)
 # Up to when lines were let go; a trigger keeps those that are newer.
 _audit_until = sa.Table("audit_until", tables, sa.Column("at", sa.String, primary_key=True))
 
@@ -40,6 +46,15 @@ class Loan:
     at: str
     who: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a person said one tablet is about to go (SITE/AREA), and until when that holds."""
+
+    tablet: str
+    area: str
+    until: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +99,23 @@ class GuardStore(Store):
                 )
             for entry in entries:
                 connection.execute(sa.insert(_audit).values(**asdict(entry)))
+
+    def moves(self, at: datetime) -> dict[str, Move]:
+        """Return the moves that still hold, by tablet."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                sa.select(_move).where(_move.c.until > text(at)).order_by(_move.c.tablet)
+            ).mappings()
+            return {row["tablet"]: Move(**row) for row in rows}
+
+    def set_move(self, move: Move, entry: Entry) -> None:
+        """Store a move and the line about it; a tablet has one move, the last that was said."""
+        with self._writing() as connection:
+            statement = insert(_move).values(**asdict(move))
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["tablet"], set_=asdict(move))
+            )
+            connection.execute(sa.insert(_audit).values(**asdict(entry)))
 
     def record(self, entry: Entry) -> None:
         """Add a line to the audit."""

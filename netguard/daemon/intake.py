@@ -1,0 +1,333 @@
+"""What is read, stored and told to the engine: the event log and the other feeds, each record once.
+
+In this order: read; store what was read with how far it was read, in one transaction; tell the engine
+what was stored; store the incidents it speaks of. Killed anywhere in between, nothing is lost and
+nothing counts twice: what was not stored is read again, what was stored and not told is told again.
+All of it runs in one thread at a time, beside the daemon's loop.
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from netguard.adapters import clock, radius, store
+from netguard.adapters.store import Told
+from netguard.core import evidence
+from netguard.core.evidence import Event
+from netguard.core.names import Mac
+from netguard.core.presence import Action
+from netguard.core.records import (
+    FEED,
+    Asked,
+    Stranger,
+    is_own,
+    met,
+    read_asked,
+    read_evidence,
+    receipt,
+)
+from netguard.daemon import presence
+from netguard.daemon.pace import Pace
+from netguard.daemon.presence import Presence
+from netguard.daemon.process import say, warn
+from netguard.errors import BadValue, DamagedStore, StoreError
+from netguard.render.watch import Book, read
+from netguard.settings import Settings
+
+SNAPSHOT_EVERY = 300.0
+# Nobody ran between two looks for so long: what was not heard meanwhile says nothing.
+PAUSE = 30.0
+MOST_WAITING = 50_000
+_APART = 1e-5
+
+Record = dict[str, str] | None
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one turn has brought."""
+
+    records: tuple[Record, ...] = ()
+    actions: list[Action] = field(default_factory=list)
+    # Whether there is more to read at once.
+    more: bool = False
+
+
+class Intake:
+    """The event log, the feeds and the store: takes what is new and keeps it, or leaves all as it was."""
+
+    def __init__(self, settings: Settings) -> None:
+        # One caller at a time: what is shown is read between two turns.
+        self.busy = threading.RLock()
+        self._folder = settings.paths.radius_log
+        self._path: Path = settings.watch_state / "watch.db"
+        self._book_path: Path = settings.paths.state / "watch.json"
+        self._book_seen: tuple[int, int, int] | None = None
+        self._log: radius.EventLog | None = None
+        self._waiting: deque[Event] = deque()
+        self._loans: dict[str, str] = {}
+        self._moves: dict[str, tuple[str, float]] = {}
+        self._unsaid: list[store.Incident] = []
+        self._snapshot_at = 0.0
+        self._ticked = clock.monotonic()
+        self.pace = Pace.begun(clock.now().timestamp(), clock.monotonic(), 0.0)
+        self.store: store.WatchStore | None = None
+        self.book: Book | None = None
+        self.presence: Presence | None = None
+        self.dropped: Counter[str] = Counter()
+        self.told = 0
+        self.book_problem = ""
+
+    # the store
+
+    def open(self) -> None:
+        """Open the store where it is not; a damaged one is put aside and made anew."""
+        if self.store is not None:
+            return
+        try:
+            self.store = store.WatchStore.open(self._path, clock.now())
+        except DamagedStore as error:
+            moved = store.put_aside(self._path)
+            warn("the store is damaged and was put aside", why=str(error), aside=str(moved))
+            self.store = store.WatchStore.open(self._path, clock.now())
+        self._log = radius.EventLog(self._folder, self.store.positions(FEED))
+        if self.presence is None and self.book is not None:
+            self._restore(self.book)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self.store is not None:
+            self.store.close()
+        self.store = None
+
+    # one turn
+
+    def offer(self, event: Event) -> None:
+        """Take an event of a feed that has no log of its own; the oldest goes where too many wait."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self.dropped["queue"] += 1
+        self._waiting.append(event)
+
+    def now(self) -> float:
+        """Return this moment on the engine's clock."""
+        return self.pace.now(clock.now().timestamp(), clock.monotonic())
+
+    def take(self) -> Taken:
+        """Read and store one batch, and tell the engine. Raises StoreError or OSError."""
+        with self.busy:
+            return self._take()
+
+    def _take(self) -> Taken:
+        self.open()
+        self._look_at_rules()
+        assert self.store is not None  # noqa: S101  # for the type checker: open has made both
+        assert self._log is not None  # noqa: S101  # as above
+        wall, now = clock.now().timestamp(), self.now()
+        paused = clock.monotonic() - self._ticked > PAUSE
+        batch = self._log.read()
+        if batch.replaced:
+            warn("files of the event log were cut or replaced", files=batch.replaced)
+        more = len(batch.records) > 1000
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        events = self._evidence(batch.records, wall, now)
+        if self.presence is not None:
+            events = sorted([*events, *waiting], key=_received)
+            if paused:
+                events = sorted(
+                    [*events, *self._blink(self.presence.state.now, now)], key=_received
+                )
+        told = self._told(events, now, more=more)
+        if batch.is_news or told is not None:
+            strangers, asked = _sorted_out(batch.records)
+            try:
+                self.store.take(FEED, batch.positions, batch.gone, strangers, asked, told)
+            except DamagedStore:
+                # Judged anew when it is opened again.
+                self.close()
+                self._waiting.extendleft(reversed(waiting))
+                raise
+            except StoreError:
+                self._waiting.extendleft(reversed(waiting))
+                raise
+        # Not before: what could not be stored is read again.
+        self._log.keep(batch)
+        if not more:
+            self.pace.caught_up(now)
+        self._ticked = clock.monotonic()
+        actions = self._tell(events, _late(events, now, more=more)) if told is not None else []
+        return Taken(batch.records, actions, more)
+
+    def _evidence(self, records: Iterable[Record], wall: float, now: float) -> list[Event]:
+        if self.book is None:
+            return []
+        apart, last = self.book.apart, 0.0
+        found = []
+        for record in records:
+            if record is None or is_own(record):
+                continue
+            # Lines have whole seconds: of one second, the later line is the later one.
+            received = max(self.pace.received(receipt(record), wall, now), last + _APART)
+            last = received
+            event = read_evidence(record, received, apart)
+            if event is not None:
+                found.append(event)
+        return found
+
+    def _told(self, events: Sequence[Event], now: float, *, more: bool) -> Told | None:
+        """Return what is journaled before the engine hears it; None where it has nothing to hear."""
+        if self.presence is None or self.book is None or (not events and self.presence.waits(now)):
+            return None
+        recorded = presence.recording(events) if self.book.recording is not None else ""
+        return Told(
+            at=now, lines=presence.journal(events, _late(events, now, more=more)), recorded=recorded
+        )
+
+    def _tell(self, events: Sequence[Event], now: float) -> list[Action]:
+        assert self.presence is not None  # noqa: S101  # for the type checker: _told has looked
+        actions = self.presence.tell(events, now)
+        self.told += len(events)
+        self._say(presence.incidents(actions))
+        self._keep_snapshot(now)
+        return actions
+
+    def _say(self, incidents: list[store.Incident]) -> None:
+        """Store incidents; the journal holds what they come from until they are."""
+        self._unsaid += incidents
+        if self._unsaid and self.store is not None:
+            self.store.take(FEED, {}, told=Told(at=0.0, incidents=tuple(self._unsaid)))
+            self._unsaid.clear()
+
+    def _keep_snapshot(self, now: float, *, at_once: bool = False) -> None:
+        if self.presence is None or self.store is None:
+            return
+        due = now - self._snapshot_at >= SNAPSHOT_EVERY and self.presence.since
+        if at_once or due or self.presence.since >= presence.MOST_SINCE_SNAPSHOT:
+            self.store.take(FEED, {}, told=Told(at=now, snapshot=self.presence.snapshot()))
+            self._snapshot_at = now
+
+    def _blink(self, since: float, now: float) -> list[Event]:
+        """Say that nothing was heard while nobody ran; silences begin anew."""
+        warn("nobody ran for a while: silence meanwhile says nothing", seconds=round(now - since))
+        return [
+            Event(at=at, kind=kind, source=FEED, reason="paused", received=at)
+            for at, kind in ((since, evidence.FEED_LOST), (now, evidence.FEED_BACK))
+        ]
+
+    def tidy(self) -> None:
+        """See that the store is sound, and let go of what the rules no longer keep."""
+        if self.store is None:
+            return
+        try:
+            self.store.check()
+        except DamagedStore:
+            self.close()
+            raise
+        if self.book is None:
+            return
+        now = self.now()
+        gone = self.store.forget(
+            recordings=now - (self.book.recording or 0.0), incidents=now - self.book.incident_path
+        )
+        if any(gone):
+            say("old recordings and incidents are gone", recordings=gone[0], incidents=gone[1])
+
+    # the rules
+
+    def _look_at_rules(self) -> None:
+        """Read watch.json where it has changed; a broken one leaves the rules as they are."""
+        try:
+            stat = self._book_path.stat()
+        except FileNotFoundError:
+            return
+        seen = stat.st_ino, stat.st_size, stat.st_mtime_ns
+        if seen == self._book_seen:
+            return
+        try:
+            book = read(self._book_path.read_text())
+        except (ValueError, KeyError, TypeError, AttributeError, BadValue) as error:
+            if not self.book_problem:
+                warn("watch.json cannot be read", why=repr(error))
+            self.book_problem = f"{self._book_path}: {error}"
+            return
+        self.book_problem = ""
+        if self.presence is None:
+            self._restore(book)
+        elif self.book is not None and self.book.model != book.model:
+            # The state goes over, whatever of it the rules no longer know stays behind.
+            self.presence = Presence(book.model, self.presence.snapshot())
+            self.book = book
+            self._keep_snapshot(self.now(), at_once=True)
+        self.book, self._book_seen = book, seen
+        self._say_loans(book)
+        say("rules loaded", plan=book.digest[:12], tablets=len(book.tablets))
+
+    def _restore(self, book: Book) -> None:
+        """Go on where the store ends."""
+        assert self.store is not None  # noqa: S101  # for the type checker: open comes first
+        snapshot, at, lines = self.store.remembered()
+        try:
+            engine = Presence(book.model, snapshot)
+            actions = list(engine.replay(lines))
+        except (BadValue, ValueError, TypeError, IndexError) as error:
+            # Of another version, perhaps: what was learned is gone, what people said is not.
+            warn("the state of presence cannot be read and begins anew", why=repr(error))
+            engine, actions = Presence(book.model), []
+        last = max(at, engine.state.now)
+        self.pace = Pace.begun(clock.now().timestamp(), clock.monotonic(), last)
+        self.presence, self.book = engine, book
+        # What was stored and not yet told before the end; the same again where it was.
+        self._say(presence.incidents(actions))
+        now = self.now()
+        if last and clock.booted() > last:
+            # FreeRADIUS did not run either.
+            for event in self._blink(last, now):
+                self.offer(event)
+        self._snapshot_at = now
+
+    def _say_loans(self, book: Book) -> None:
+        """Tell the engine what people say of tablets, where that is news."""
+        now = self.now()
+        for id_, tablet in sorted(book.model.by_id.items()):
+            state = book.loans.get(id_, "")
+            if state != self._loans.get(id_, ""):
+                self.offer(
+                    Event(at=now, kind=evidence.LOAN, mac=tablet, reason=state, received=now)
+                )
+            move = book.moves.get(id_)
+            if move is not None and move != self._moves.get(id_):
+                area, until = move
+                kind = evidence.PLANNED_MOVE
+                self.offer(Event(now, kind, mac=tablet, area=area, until=until, received=now))
+        self._loans, self._moves = dict(book.loans), dict(book.moves)
+
+
+def _received(event: Event) -> float:
+    return event.received or event.at
+
+
+def _late(events: Sequence[Event], now: float, *, more: bool) -> float:
+    """Return up to when timers may ring: not beyond what has been read of a long log."""
+    return _received(events[-1]) if more and events else now
+
+
+def _sorted_out(records: Iterable[Record]) -> tuple[list[Stranger], list[Asked]]:
+    """Return the MACs nobody knows, and the last answer to each tablet."""
+    now = clock.now()
+    strangers: dict[Mac, Stranger] = {}
+    known: dict[Mac, Asked] = {}
+    for record in records:
+        if not record or record.get("kind") != "admission" or is_own(record):
+            continue
+        asked = read_asked(record, now)
+        if asked is None:
+            continue
+        if asked.by_stranger:
+            strangers[asked.mac] = met(strangers.get(asked.mac), asked)
+        else:
+            strangers.pop(asked.mac, None)
+            if asked.mac not in known or asked.at >= known[asked.mac].at:
+                known[asked.mac] = asked
+    return list(strangers.values()), list(known.values())

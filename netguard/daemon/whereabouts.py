@@ -1,0 +1,78 @@
+"""What the engine of presence knows, as answers for people and as numbers for metrics.
+
+Times of the engine are told as times of the wall clock as it is now; between two turns of the intake.
+"""
+
+import json
+from collections import Counter
+from typing import Any
+
+from netguard.adapters import clock, store
+from netguard.core.presence.state import Seen
+from netguard.daemon.intake import Intake
+from netguard.metrics import View
+
+
+def tablets(intake: Intake, word: str = "") -> list[dict[str, Any]]:
+    """Return a row for each tablet of the rules, by id; of one where `word` is its id or MAC."""
+    with intake.busy:
+        if intake.presence is None or intake.book is None:
+            return []
+        ahead = clock.now().timestamp() - intake.now()
+        rows = []
+        for mac, tablet in intake.presence.model.tablets.items():
+            if word in {"", tablet.id, mac}:
+                seen = intake.presence.state.tablets.get(mac)
+                loan = intake.book.loans.get(tablet.id, "")
+                row = {"tablet": tablet.id, "mac": mac, "home": f"{tablet.site}/{tablet.area}"}
+                rows.append(row | _shown(seen, ahead) | {"loan": loan})
+    return sorted(rows, key=lambda row: str(row["tablet"]))
+
+
+def _shown(seen: Seen | None, ahead: float) -> dict[str, Any]:
+    if seen is None:
+        return {
+            "presence": "never-seen", "cause": "", "probability": 0.0, "site": "", "area": "",
+            "edge": False, "ap": "", "last_seen": "", "incident": "",
+        }  # fmt: skip
+    return {
+        "presence": seen.state,
+        "cause": seen.cause,
+        "probability": round(seen.probability, 3),
+        "site": seen.area.site or seen.site,
+        "area": seen.area.name,
+        "edge": seen.area.edge,
+        "ap": seen.ap,
+        "last_seen": clock.stamp(seen.last + ahead) if seen.last else "",
+        "incident": seen.alert,
+    }
+
+
+def incident(intake: Intake, row: store.Incident) -> dict[str, Any]:
+    """Return one incident with its reasons, for people and machines."""
+    ahead = clock.now().timestamp() - intake.now()
+    body: dict[str, Any] = json.loads(row.body)
+    moments = {"at": row.at, "silent_since": body.get("silent_since"), "cleared": row.cleared}
+    told = {key: clock.stamp(at + ahead) if at else "" for key, at in moments.items()}
+    path = [[clock.stamp(at + ahead), ap] for at, ap in body.get("path", ())]
+    return body | told | {"open": row.cleared is None, "path": path}
+
+
+def measure(intake: Intake, view: View) -> None:
+    """Count tablets by site, area and presence; no label names one of them."""
+    with intake.busy:
+        if intake.presence is None or intake.book is None:
+            return
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for area in intake.presence.model.areas:
+            counts[area.site, area.name, "present"] += 0
+        for mac, tablet in intake.presence.model.tablets.items():
+            seen = intake.presence.state.tablets.get(mac)
+            if seen is None:
+                counts[tablet.site, "", "never-seen"] += 1
+            else:
+                counts[seen.area.site or seen.site, seen.area.name, seen.state] += 1
+        view.presence = counts
+        view.told, view.dropped = intake.told, dict(intake.dropped)
+        view.false_alarms = intake.presence.state.false_alarms
+        view.budget = intake.presence.model.budget

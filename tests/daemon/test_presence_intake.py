@@ -1,0 +1,557 @@
+"""From the event log to the engine: each record once, over kills, full disks and stepped clocks."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from netguard.adapters import clock, store
+from netguard.core.evidence import Event, read_event
+from netguard.core.presence import dump
+from netguard.daemon import whereabouts
+from netguard.daemon.intake import Intake
+from netguard.daemon.pace import Pace
+from netguard.daemon.watch import Watch
+from netguard.errors import Refused, StoreError
+from netguard.metrics import View
+from netguard.render import watch as watch_file
+from netguard.rules.folder import read_folder
+from netguard.rules.load import load
+from netguard.rules.messages import lines
+from netguard.settings import Paths, Settings
+
+RULES = Path(__file__).parents[2] / "rules"
+MAC = "64:1b:2f:6a:d5:79"
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return load(read_folder(RULES, "rules"), today=date(2026, 11, 22)).policy
+
+
+@pytest.fixture
+def settings(tmp_path):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "state").mkdir()
+    paths = Paths(state=tmp_path / "state", run=tmp_path, radius_log=tmp_path / "log")
+    return replace(Settings("n", ("pellegrin",)), paths=paths)
+
+
+class Clock:
+    """A wall clock that anybody may set, and a monotonic one that only goes on."""
+
+    def __init__(self, monkeypatch, wall=1_795_000_000.0):
+        self.wall, self.steady = wall, 1000.0
+        monkeypatch.setattr(clock, "monotonic", lambda: self.steady)
+        monkeypatch.setattr(clock, "booted", lambda: 0.0)
+        real = clock.datetime
+        monkeypatch.setattr(clock, "now", lambda: real.fromtimestamp(self.wall, clock.UTC))
+
+    def on(self, seconds):
+        self.wall += seconds
+        self.steady += seconds
+
+
+@pytest.fixture
+def time(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What the engine is told, whoever tells it."""
+    from netguard.daemon import presence
+
+    found = []
+    plain = presence.step
+
+    def step(model, state, event):
+        found.append(event)
+        return plain(model, state, event)
+
+    monkeypatch.setattr(presence, "step", step)
+    return found
+
+
+def write_rules(settings, policy, loans=None, moves=None):
+    text = watch_file.render(policy, "digest", settings.sites, loans or {}, moves or {}, lines())
+    path = settings.paths.state / "watch.json"
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").rename(path)
+
+
+def accounting(time, status="Start", mac=MAC, ap="AP-CAR-301", **more):
+    return {
+        "t": str(int(time.wall)), "kind": "accounting", "nas": "wlc-1", "site": "pellegrin",
+        "mac": mac, "ap": ap, "status": status, "session": "1", "cause": "", "delay": "0",
+        "in_packets": "", **more,
+    }  # fmt: skip
+
+
+def write(settings, *records, file="events-20261122.log"):
+    with (settings.paths.radius_log / file).open("a") as log:
+        for record in records:
+            log.write(json.dumps(record) + "\n")
+
+
+def row(intake, mac=MAC):
+    return whereabouts.tablets(intake, mac)[0]
+
+
+def test_a_session_is_presence_and_the_last_word_survives_a_restart(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    assert intake.take().records == ()
+    assert row(intake)["presence"] == "never-seen"
+    write(settings, accounting(time))
+    time.on(1)
+    intake.take()
+    found = row(intake)
+    assert (found["tablet"], found["presence"], found["area"], found["ap"]) == (
+        "T-001", "present", "cardio-3", "ap-car-301",
+    )  # fmt: skip
+    before = dump(intake.presence.state)
+    intake.close()
+    again = Intake(settings)
+    again.take()
+    assert dump(again.presence.state) == before
+    assert row(again) == found
+    again.close()
+
+
+def test_what_a_nas_delays_happened_earlier_and_a_stepped_clock_changes_nothing(
+    settings, policy, time, told
+):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    told.clear()
+    start = intake.now()
+    write(settings, accounting(time, delay="67"))
+    intake.take()
+    assert told[-1].at == pytest.approx(start - 67, abs=1.1)
+    for step in (3600, -7200, 86400):
+        time.wall += step
+        time.on(10)
+        write(settings, accounting(time, "Interim-Update"))
+        intake.take()
+        assert told[-1].at == pytest.approx(intake.now(), abs=1.1)
+        assert told[-1].kind == "session-interim"
+    # Ten seconds were added three times, and no hour.
+    assert intake.now() - start == pytest.approx(30, abs=1.5)
+    intake.close()
+
+
+def test_a_log_that_grew_while_nobody_read_is_told_at_its_own_times(settings, policy, time, told):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    intake.close()
+    told.clear()
+    start = time.wall
+    for _ in range(3):
+        time.on(100)
+        write(settings, accounting(time, "Interim-Update"))
+    again = Intake(settings)
+    again.take()
+    times = [event.at - start for event in told if event.kind == "session-interim"]
+    assert times == pytest.approx([100, 200, 300], abs=1.5)
+    again.close()
+
+
+def test_who_is_in_no_inventory_and_our_own_questions_are_no_evidence(settings, policy, time, told):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    told.clear()
+    admission = accounting(time) | {
+        "kind": "admission",
+        "answer": "accept",
+        "rule": "patients/admit",
+    }
+    write(
+        settings,
+        admission | {"nas": "self.pellegrin"},
+        admission | {"answer": "reject", "rule": "unknown-mac"},
+        admission | {"answer": "reject", "rule": "loan/stolen"},
+        admission,
+        accounting(time, "Accounting-On", mac=""),
+    )
+    intake.take()
+    assert [event.kind for event in told] == ["heard", "associated", "nas-restart"]
+    intake.close()
+
+
+def test_what_people_say_is_told_once_and_again_after_it_has_changed(settings, policy, time, told):
+    write_rules(settings, policy, {"T-001": "lent"}, {"T-002": ("pellegrin/stock", time.wall + 60)})
+    intake = Intake(settings)
+    for _ in range(3):
+        intake.take()
+    assert [(e.kind, e.reason, e.area) for e in told] == [
+        ("loan", "lent", ""), ("moved-planned", "", "pellegrin/stock"),
+    ]  # fmt: skip
+    write_rules(settings, policy, {"T-001": "stolen"})
+    for _ in range(3):
+        intake.take()
+    assert [e.reason for e in told if e.kind == "loan"] == ["lent", "stolen"]
+    assert row(intake)["loan"] == "stolen"
+    intake.close()
+
+
+def test_rules_that_change_keep_what_is_known(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    write(settings, accounting(time))
+    intake.take()
+    fewer = replace(policy, tablets={k: v for k, v in policy.tablets.items() if k != "T-002"})
+    write_rules(settings, fewer)
+    intake.take()
+    assert row(intake)["presence"] == "present"
+    assert whereabouts.tablets(intake, "T-002") == []
+    (settings.paths.state / "watch.json").write_text("{")
+    intake.take()
+    assert "watch.json" in intake.book_problem
+    assert row(intake)["presence"] == "present"
+    intake.close()
+
+
+def test_a_machine_that_was_off_heard_nothing(settings, policy, time, told, monkeypatch):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    write(settings, accounting(time))
+    intake.take()
+    intake.close()
+    time.on(5000)
+    monkeypatch.setattr(clock, "booted", lambda: time.wall - 60)
+    told.clear()
+    again = Intake(settings)
+    again.take()
+    assert {"feed-lost", "feed-back"} <= {event.kind for event in told}
+    assert row(again)["presence"] != "missing"
+    again.close()
+
+
+def test_nobody_ran_for_a_while_and_nobody_is_missing(settings, policy, time, told):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    write(settings, accounting(time, ap="AP-LOB-01"))
+    intake.take()
+    time.on(7200)
+    taken = intake.take()
+    assert "feed-lost" in {event.kind for event in told}
+    assert [a for a in taken.actions if getattr(a, "after", "") == "missing"] == []
+    intake.close()
+
+
+def test_a_silent_tablet_at_an_exit_is_an_incident_once(settings, policy, time):
+    write_rules(settings, policy, {"T-001": "lent"})
+    intake = Intake(settings)
+    intake.take()
+    alerts = []
+
+    def turn(seconds):
+        for _ in range(int(seconds // 10)):
+            time.on(10)
+            if int(time.steady) % 60 == 0:
+                # Others are heard: it is not the network that is silent.
+                for n in range(1, 9):
+                    mac = str(policy.tablets[f"T-{n + 1:03d}"].mac)
+                    write(settings, accounting(time, "Interim-Update", mac, session=str(n)))
+            alerts.extend(a for a in intake.take().actions if hasattr(a, "reasons"))
+
+    write(settings, accounting(time))
+    turn(1200)
+    write(settings, accounting(time, ap="AP-LOB-01"))
+    turn(60)
+    write(settings, accounting(time, "Stop", ap="AP-LOB-01", cause="Lost-Carrier"))
+    turn(3600)
+    raised = [alert for alert in alerts if alert.kind == "raised" and alert.tablet == "T-001"]
+    assert len(raised) == 1
+    stored = intake.store.incidents(tablet="T-001")
+    assert [each.id for each in stored] == [raised[0].id]
+    shown = whereabouts.incident(intake, stored[0])
+    assert shown["open"]
+    assert shown["reasons"]
+    # As after kill -9: nothing is raised again.
+    intake.close()
+    again = Intake(settings)
+    assert [a for a in again.take().actions if getattr(a, "kind", "") == "raised"] == []
+    assert [each.id for each in again.store.incidents(tablet="T-001")] == [raised[0].id]
+    write(settings, accounting(time, "Start", session="9"))
+    again.take()
+    assert again.store.incidents(tablet="T-001")[0].cleared is not None
+    again.close()
+
+
+def test_what_cannot_be_stored_is_not_told(settings, policy, time, told, monkeypatch):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    told.clear()
+    write(settings, accounting(time))
+    intake.offer(Event(intake.now(), "heard", mac=MAC))
+    take = store.WatchStore.take
+
+    def full(*words, **more):
+        raise StoreError("watch.db: the disk is full")
+
+    monkeypatch.setattr(store.WatchStore, "take", full)
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            intake.take()
+    assert told == []
+    monkeypatch.setattr(store.WatchStore, "take", take)
+    intake.take()
+    assert sorted(event.kind for event in told) == ["heard", "session-start"]
+    intake.close()
+
+
+def test_a_snapshot_empties_the_journal_and_tells_the_same(settings, policy, time, monkeypatch):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    for number in range(5):
+        write(settings, accounting(time, session=str(number)))
+        time.on(100)
+        intake.take()
+    state, _, journal = intake.store.remembered()
+    assert state is not None
+    assert len(journal) < 5
+    before = dump(intake.presence.state)
+    intake.close()
+    again = Intake(settings)
+    again.take()
+    assert dump(again.presence.state) == before
+    again.close()
+
+
+def test_more_than_may_wait_pushes_out_the_oldest(settings, policy, time, told, monkeypatch):
+    monkeypatch.setattr("netguard.daemon.intake.MOST_WAITING", 3)
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    for number in range(5):
+        intake.offer(Event(intake.now(), "heard", mac=MAC, reason=str(number)))
+    intake.take()
+    assert [event.reason for event in told if event.kind == "heard"] == ["2", "3", "4"]
+    assert intake.dropped["queue"] == 2
+    intake.close()
+
+
+def test_recording_is_off_until_the_rules_say_so_and_reads_back(settings, policy, time):
+    write_rules(settings, policy)
+    watch = Watch(settings)
+    watch.intake.take()
+
+    async def ask(**words):
+        return await watch.recorded(None, words)
+
+    with pytest.raises(Refused, match="recording: 7d"):
+        asyncio.run(ask())
+    write(settings, accounting(time))
+    watch.intake.take()
+    from datetime import timedelta
+
+    kept = replace(policy.retention, recording=timedelta(days=7))
+    write_rules(settings, replace(policy, retention=kept))
+    watch.intake.take()
+    write(settings, accounting(time, "Stop", cause="User-Request"))
+    time.on(2)
+    watch.intake.take()
+    answer = asyncio.run(ask())
+    rows = [
+        read_event(json.loads(line)) for block in answer["recorded"] for line in block.split("\n")
+    ]
+    assert [(each.kind, each.mac, each.reason) for each in rows] == [
+        ("session-stop", MAC, "user-request")
+    ]
+    time.on(8 * 86400)
+    watch.intake.tidy()
+    assert watch.intake.store.recorded(0.0) == []
+    watch.intake.close()
+
+
+def test_metrics_name_sites_and_areas_and_no_tablet(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    write(settings, accounting(time))
+    intake.take()
+    view = View()
+    whereabouts.measure(intake, view)
+    assert view.presence["pellegrin", "cardio-3", "present"] == 1
+    assert sum(view.presence.values()) == len(policy.tablets)
+    intake.close()
+
+
+def test_the_pace_drifts_to_the_wall_clock_and_never_goes_back():
+    pace = Pace.begun(1000.0, 0.0, 5000.0)
+    assert pace.now(1000.0, 0.0) == 5000.0
+    times = [pace.now(1000.0 + t, float(t)) for t in range(0, 1000, 10)]
+    assert times == sorted(times)
+    pace = Pace.begun(1000.0, 0.0, 0.0)
+    assert pace.now(1100.0, 10.0) == pytest.approx(1010.1)
+
+
+# killed at each step
+
+READER = """
+    import os, signal, sys, json
+    from dataclasses import replace
+    from pathlib import Path
+    import sqlalchemy as sa
+    from netguard.daemon import presence
+    from netguard.daemon.intake import Intake
+    from netguard.settings import Paths, Settings
+    folder, left = Path(sys.argv[1]), int(sys.argv[2])
+    paths = Paths(state=folder / "state", run=folder, radius_log=folder / "log")
+    settings = replace(Settings("n", ("pellegrin",)), paths=paths)
+    def point(*words):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    for name in ("after_cursor_execute", "before_cursor_execute"):
+        sa.event.listen(sa.engine.Engine, name, point)
+    for name in ("commit", "begin"):
+        sa.event.listen(sa.engine.Engine, name, point)
+    tell, step = presence.Presence.tell, presence.step
+    def told(*words):
+        point(); found = tell(*words); point(); return found
+    def stepped(*words):
+        point(); return step(*words)
+    presence.Presence.tell, presence.step = told, stepped
+    intake = Intake(settings)
+    for _ in range(6):
+        intake.take()
+        point()
+    print("done", left, flush=True)
+    intake.close()
+"""
+
+
+def test_killed_at_every_step_nothing_is_lost_and_nothing_doubled(settings, policy, tmp_path):
+    """What a sweep of kills leaves behind is what an undisturbed reading leaves behind."""
+    settings.watch_state.mkdir()
+    write_rules(settings, policy)
+    moment = type("Moment", (), {"wall": clock.now().timestamp()})
+    records = [
+        accounting(moment, status, session=str(n), ap=ap, in_packets=str(n))
+        for n, ap in enumerate(["AP-CAR-301", "AP-CAR-302", "AP-LOB-01"])
+        for status in ("Start", "Interim-Update", "Stop")
+    ]
+    stranger = records[0] | {
+        "kind": "admission", "answer": "reject", "rule": "unknown-mac", "mac": "3c:28:6d:ff:00:66",
+    }  # fmt: skip
+    write(settings, *records[:4], stranger)
+
+    def read(left):
+        words = [sys.executable, "-c", textwrap.dedent(READER), tmp_path, str(left)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+    # A store there is, so that each run begins where the last one was killed.
+    intake = Intake(settings)
+    intake.open()
+    intake.close()
+    point, kills, runs = 1, 0, 0
+    while True:
+        done = read(point)
+        runs += 1
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9, done.stderr
+        kills += 1
+        # Each run dies one step later than the one before, on a log that grows meanwhile.
+        point += 1
+        if kills == 12:
+            later = {"t": str(int(clock.now().timestamp()))}
+            write(settings, *(each | later for each in [*records[4:], stranger]))
+        assert runs < 300
+    assert kills > 20
+    intake = Intake(settings)
+    intake.take()
+    assert [
+        each.count
+        for each in intake.store.strangers(clock.now() - clock.datetime.resolution * 10**12)
+    ] == [2]
+    journal_ = intake.store.remembered()[2]
+    events = [
+        row
+        for block in journal_
+        for row in map(json.loads, block.split("\n"))
+        if isinstance(row, list)
+    ]
+    wanted = [(r["status"].lower(), r["session"]) for r in records]
+    kinds = {"session-start": "start", "session-interim": "interim-update", "session-stop": "stop"}
+    assert [(kinds[e[1]], e[8]) for e in events if e[1] in kinds] == wanted
+    assert intake.presence.state.tablets[MAC].ap == "ap-lob-01"
+    intake.close()
+
+
+FULL = """
+    import json, subprocess, sys
+    from dataclasses import replace
+    from pathlib import Path
+    folder = Path(sys.argv[1])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder / "state" / "watch"], check=True)
+    from netguard.daemon.intake import Intake
+    from netguard.errors import StoreError
+    from netguard.settings import Paths, Settings
+    paths = Paths(state=folder / "state", run=folder, radius_log=folder / "log")
+    settings = replace(Settings("n", ("pellegrin",)), paths=paths)
+    intake = Intake(settings)
+    intake.take()
+    ballast = folder / "state" / "watch" / "ballast"
+    log = folder / "log" / "events-20261122.log"
+    record = json.loads(sys.argv[2])
+    faults = stored = 0
+    for turn in range(200):
+        with log.open("a") as stream:
+            for n in range(50):
+                stream.write(json.dumps(record | {"session": f"{turn}-{n}"}) + "\\n")
+        try:
+            stored += len(intake.take().records)
+        except StoreError as error:
+            assert "full" in str(error), error
+            faults += 1
+            if faults == 3:
+                break
+    before = stored
+    subprocess.run(["mount", "-o", "remount,size=16m", folder / "state" / "watch"], check=True)
+    while True:
+        found = intake.take()
+        stored += len(found.records)
+        if not found.more and not found.records:
+            break
+    lines = [json.loads(row) for block in intake.store.remembered()[2] for row in block.split("\\n")]
+    told = [row[8] for row in lines if isinstance(row, list) and row[1] == "session-start"]
+    print(json.dumps([faults, before, stored, (turn + 1) * 50, len(told), len(set(told))]))
+"""
+
+
+def test_on_a_full_disk_nothing_counts_as_read_and_afterwards_all_is_there(
+    settings, policy, tmp_path
+):
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("mounting a small disk needs root")
+    settings.watch_state.mkdir()
+    write_rules(settings, policy)
+    moment = type("Moment", (), {"wall": clock.now().timestamp()})
+    record = json.dumps(accounting(moment))
+    words = ["unshare", "--mount", sys.executable, "-c", textwrap.dedent(FULL), tmp_path, record]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    faults, before, stored, written, told, different = json.loads(done.stdout)
+    assert faults == 3
+    assert before < written
+    assert stored == written == told == different
