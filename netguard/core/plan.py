@@ -304,6 +304,24 @@ def _both(one: ServicePlan, other: ServicePlan) -> ServicePlan:
     return replace(other, networks=_collapsed(networks), ports=_joined(ports), domains=domains)
 
 
+def freed(before: Plan, after: Plan) -> tuple[Address, ...]:
+    """Return the addresses of tablets that are lost, gone, or in another group from now on.
+
+    Their connections were judged by what no longer holds for them; the rights may live on for others.
+    """
+    kept = {
+        (b.site, b.mac, b.address, b.group) for b in after.bindings if b.tablet not in after.loan
+    }
+    left = {
+        b.address
+        for b in before.bindings
+        if b.address is not None
+        and b.tablet not in before.loan
+        and (b.site, b.mac, b.address, b.group) not in kept
+    }
+    return tuple(sorted(left, key=lambda a: (a.version, int(a))))
+
+
 def mark_of(group: str, service: str) -> int:
     """Return the conntrack mark of a grant: 31 bits of a hash, never 0.
 

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from netguard.adapters import clock, netlink, nfnetlink, nft
+from netguard.adapters import clock, conntrack, netlink, nfnetlink, nft
 from netguard.core.foreign import concern
 from netguard.core.hours import open_for
 from netguard.core.links import links
-from netguard.core.plan import Plan
+from netguard.core.plan import Plan, freed
 from netguard.daemon.process import say, warn
 from netguard.errors import EnforcementError
 from netguard.render import nftables
@@ -130,9 +130,12 @@ class Fence:
 
     async def _load(self, plan: Plan) -> None:
         left = open_for(plan, clock.now())
+        before = self._loaded
         if not await self._load_difference(plan, left):
             await self._load_whole(plan, left)
         self._loaded = _Loaded(plan, _closing(left))
+        if before is not None:
+            await asyncio.to_thread(conntrack.forget, freed(before.plan, plan))
 
     async def _load_difference(self, plan: Plan, left: Mapping[str, int]) -> bool:
         """Load the elements that differ; False where more than elements does, or nothing is known."""

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic, sleep
@@ -90,19 +91,27 @@ def test_guard_judges_again_and_does_not_trust_the_caller(hospital, guard):
     assert guard("status")["applied"]["number"] == before
 
 
-def test_a_service_withdrawn_ends_its_running_calls_and_comes_back(hospital, tablet, rules):
-    talk = "for n in range(60):\n s.send(b'x')\n try: s.recv(99); print(1, flush=True)\n except OSError: print(0, flush=True)\n time.sleep(0.05)"
-    code = f"import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.settimeout(0.05)\ns.connect(('170.114.10.7',8801))\n{talk}"
-    import threading
+def zoom(rules):
+    """Withdraw the service from everybody."""
+    edit(rules / "groups.yaml", "zoom, ", "")
 
+
+def quarantine(rules):
+    """Put the one tablet into a group without services; others keep the right."""
+    row = next(r for r in (rules / "tablets.csv").read_text().splitlines() if r[:6] == "T-001,")
+    edit(rules / "tablets.csv", row, row.replace(",patients,", ",quarantine,"))
+
+
+@pytest.mark.parametrize("change", [zoom, quarantine])
+def test_what_is_withdrawn_ends_running_calls_and_comes_back(hospital, tablet, rules, change):
     heard = {}
     call = threading.Thread(
         target=lambda: heard.update(
-            out=hospital.exec(tablet, [sys.executable, "-c", code], timeout=60).stdout
+            out=hospital.exec(tablet, [sys.executable, "-c", CALL], timeout=60).stdout
         )
     )
     assert hospital.probe(tablet, "udp", "170.114.10.7", "8801")["ok"]
-    edit(rules / "groups.yaml", "zoom, ", "")
+    change(rules)
     call.start()
     done = apply(hospital, rules)
     call.join()
@@ -112,6 +121,28 @@ def test_a_service_withdrawn_ends_its_running_calls_and_comes_back(hospital, tab
     assert answers[-5:] == ["0"] * 5, "the call goes on after its service was withdrawn"
     assert not hospital.probe(tablet, "udp", "170.114.10.7", "8801", "--timeout", "1")["ok"]
     assert hospital.probe(tablet, "dns", "zoom.us")["outcome"] == "refused"
+
+
+# 20 datagrams a second until it has been silent for half a second, or for 20 s.
+CALL = """
+import socket, time
+wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+wire.settimeout(0.05)
+wire.connect(("170.114.10.7", 8801))
+silent = 0
+for number in range(400):
+    wire.send(b"x")
+    try:
+        wire.recv(99)
+        silent = 0
+        print(1, flush=True)
+    except OSError:
+        silent += 1
+        print(0, flush=True)
+    if silent == 10:
+        break
+    time.sleep(0.05)
+"""
 
 
 def hours(rules, first, last):
