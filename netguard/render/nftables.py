@@ -36,6 +36,8 @@ NEW_FLOWS_SIZE = 1 << 16
 QUIET = frozenset({"ipv6", "noise"})
 # Sets whose elements refuse something: more of them is less open.
 REFUSING = frozenset({"lost4", "lost_mac", "protected4", "protected6", "tablet_if", "tablet_net4"})
+# Static sets and maps: name -> (kind, declaration, elements).
+StaticSets = dict[str, tuple[str, str, list[str]]]
 # What no tablet of a group has sent.
 OTHERS = ("protected-reply", "inbound", "intercepted")
 
@@ -119,13 +121,14 @@ def render(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) ->
     # Before the maps that jump to them: nft writes a map of intervals where it is declared.
     lines += [f"add chain {FAMILY} {TABLE} {name}" for name in chain_names(plan)]
     lines += [f"table {FAMILY} {TABLE} {{"]
-    lines += [f"  {line}" for line in _declarations(plan)]
+    sets = _static_sets(plan, left)
+    lines += [f"  {line}" for line in _declarations(plan, sets)]
     lines += ["}"]
-    lines += _flushes(plan, left)
+    lines += _flushes(plan, sets)
     lines += [f"table {FAMILY} {TABLE} {{"]
     lines += [f"  {line}" for line in _chains(plan, left)]
     lines += ["}"]
-    lines += _elements(plan, left)
+    lines += _elements(sets)
     lines += stale
     return "\n".join(lines) + "\n"
 
@@ -145,9 +148,9 @@ def difference(before: Plan, after: Plan, left: SecondsLeft = ALWAYS) -> str | N
     whole. Both plans are judged with the same `left`. An element that has just run out is no longer
     there to be deleted: a transaction that fails has changed nothing, render it whole then.
     """
-    if _frame(before, left) != _frame(after, left):
-        return None
     old, new = _static_sets(before, left), _static_sets(after, left)
+    if _frame(before, left, old) != _frame(after, left, new):
+        return None
     closing: list[str] = []
     opening: list[str] = []
     for name in sorted(new, key=lambda name: (name not in REFUSING, name)):
@@ -162,10 +165,10 @@ def difference(before: Plan, after: Plan, left: SecondsLeft = ALWAYS) -> str | N
     return "".join(f"{line}\n" for line in closing + opening)
 
 
-def _frame(plan: Plan, left: SecondsLeft) -> tuple[list[str], list[str], dict[str, object]]:
+def _frame(plan: Plan, left: SecondsLeft, sets: StaticSets) -> tuple[list[str], list[str], dict[str, object]]:
     """Return everything that is no element."""
     hours: dict[str, object] = {group.name: group.hours for group in plan.groups}
-    return list(_declarations(plan)), list(_chains(plan, left)), hours
+    return list(_declarations(plan, sets)), list(_chains(plan, left)), hours
 
 
 def steps(
@@ -318,10 +321,9 @@ def _of(networks: Iterable[Network], version: int) -> list[str]:
     return [str(network) for network in networks if network.version == version]
 
 
-def _static_sets(plan: Plan, left: SecondsLeft) -> dict[str, tuple[str, str, list[str]]]:
-    """Return static sets and maps: name -> (kind, declaration, elements)."""
+def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
     numbers = _numbers(plan)
-    sets: dict[str, tuple[str, str, list[str]]] = {
+    sets: StaticSets = {
         "tablet_if": ("set", "type ifname", [f'"{i}"' for s in plan.sites for i in s.interfaces]),
         "protected4": ("set", "type ipv4_addr; flags interval", _merged(plan.protected, 4)),
         "protected6": ("set", "type ipv6_addr; flags interval", _merged(plan.protected, 6)),
@@ -442,10 +444,10 @@ def _groups_by_mac(plan: Plan) -> list[tuple[str, str]]:
     return sorted({(str(binding.mac), binding.group) for binding in plan.bindings})
 
 
-def _declarations(plan: Plan) -> Iterator[str]:
+def _declarations(plan: Plan, sets: StaticSets) -> Iterator[str]:
     for name in sorted(counters(plan)):
         yield f"counter {name} {{ }}"
-    for name, (kind, declaration, _) in sorted(_static_sets(plan, ALWAYS).items()):
+    for name, (kind, declaration, _) in sorted(sets.items()):
         yield f"{kind} {name} {{ {declaration}; }}"
     yield (
         f"set new_flows {{ type ether_addr; size {NEW_FLOWS_SIZE}; flags dynamic,timeout; "
@@ -469,17 +471,17 @@ def _base_chains() -> Iterator[str]:
     yield "chain nat_out { type nat hook postrouting priority srcnat; policy accept; }"
 
 
-def _flushes(plan: Plan, left: SecondsLeft) -> Iterator[str]:
+def _flushes(plan: Plan, sets: StaticSets) -> Iterator[str]:
     for name in chain_names(plan):
         yield f"flush chain {FAMILY} {TABLE} {name}"
-    for name, (kind, _, _) in sorted(_static_sets(plan, left).items()):
+    for name, (kind, _, _) in sorted(sets.items()):
         yield f"flush {kind} {FAMILY} {TABLE} {name}"
     # An element keeps the limit that it was made with.
     yield f"flush set {FAMILY} {TABLE} new_flows"
 
 
-def _elements(plan: Plan, left: SecondsLeft) -> Iterator[str]:
-    for name, (_, _, elements) in sorted(_static_sets(plan, left).items()):
+def _elements(sets: StaticSets) -> Iterator[str]:
+    for name, (_, _, elements) in sorted(sets.items()):
         if elements:
             yield f"add element {FAMILY} {TABLE} {name} {{ {', '.join(elements)} }}"
 
