@@ -7,7 +7,7 @@ is never loaded into a process of ours.
 import asyncio
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from netguard.errors import EnforcementError
@@ -17,12 +17,13 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the kernel's table holds: names, counters, and a digest of all that does not move."""
+    """What the kernel's table holds: names, counters, a digest of all that does not move, and all of it."""
 
     chains: tuple[str, ...]
     sets: tuple[tuple[str, str], ...]
     counters: dict[str, tuple[int, int]]
     digest: str
+    rows: list[dict[str, Any]] = field(repr=False)
 
 
 async def load(script: str) -> int:
@@ -56,7 +57,7 @@ async def read(family: str, table: str, learned: frozenset[str]) -> Held | None:
         if "counter" in row
     }
     digest = await asyncio.to_thread(_digest, rows, learned)
-    return Held(chains, sets, counters, digest)
+    return Held(chains, sets, counters, digest, rows)
 
 
 @dataclass(frozen=True, slots=True)

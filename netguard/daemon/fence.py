@@ -19,6 +19,7 @@ from netguard.core.plan import Plan, freed
 from netguard.daemon.process import say, warn
 from netguard.errors import EnforcementError
 from netguard.render import nftables
+from netguard.render.held import faults
 
 KEPT_DRIFTS = 20
 _ELEMENTS = frozenset({"new element", "deleted element"})
@@ -41,9 +42,10 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """What was loaded last: the plan, and when each of its groups with hours closes."""
+    """What was loaded last: the plan, how long each of its groups with hours had, when each closes."""
 
     plan: Plan
+    left: Mapping[str, int]
     closing: Mapping[str, datetime | None]
 
 
@@ -133,7 +135,7 @@ class Fence:
         before = self._loaded
         if not await self._load_difference(plan, left):
             await self._load_whole(plan, left)
-        self._loaded = _Loaded(plan, _closing(left))
+        self._loaded = _Loaded(plan, left, _closing(left))
         if before is not None:
             await asyncio.to_thread(conntrack.forget, freed(before.plan, plan))
 
@@ -190,13 +192,17 @@ class Fence:
             await nft.check(scripts[-1])
         for script in scripts[:-1]:
             self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
-        await self._commit(scripts[-1], moving)
+        await self._commit(scripts[-1], moving, _Loaded(plan, left, {}))
 
-    async def _commit(self, script: str, moving: frozenset[str]) -> None:
+    async def _commit(
+        self, script: str, moving: frozenset[str], loaded: _Loaded | None = None
+    ) -> None:
         self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
         now = await nft.read(*_OWN, moving)
         if now is None:
             raise EnforcementError("the kernel took the ruleset and has no table")
+        if wrong := await _faults(now, loaded):
+            raise EnforcementError(f"the kernel does not hold what was loaded: {wrong}")
         self._digest = now.digest
         await self._look_at_foreign()
 
@@ -235,13 +241,15 @@ class Fence:
         held = await nft.read(*_OWN, moving)
         if held is not None and settled == held.digest:
             return None
-        if held is not None and not settled and not serious:
+        wrong = await _faults(held, self._loaded) if held is not None else ""
+        if held is not None and not settled and not serious and not wrong:
             # Loaded as a difference, or found and never loaded: this is what it is.
             self._digest = held.digest
             return None
         what = list(dict.fromkeys(text for change in serious for text in change.what))
         by = sorted({f"{c.program} (pid {c.pid})" for c in serious})
-        words = ", ".join(what[:8]) or "seen by comparing, the news of it was lost"
+        lost = f"seen by comparing, the news of it was lost: {wrong or 'rules differ'}"
+        words = ", ".join(what[:8]) or lost
         return await self._repair(plan, words, ", ".join(by) or "unknown")
 
     async def audit(self, monitor: nfnetlink.Monitor, plan: Plan | None) -> Drift | None:
@@ -335,6 +343,14 @@ class Fence:
         found = await asyncio.to_thread(nfnetlink.counters, nftables.TABLE)
         rules = nftables.counters(plan)
         return {rule: list(found.get(name, (0, 0))) for name, rule in rules.items()}
+
+
+async def _faults(held: nft.Held, loaded: _Loaded | None) -> str:
+    """Say where the elements in the kernel are not those of the plan; an empty text where they are."""
+    if loaded is None:
+        return ""
+    found = await asyncio.to_thread(faults, loaded.plan, loaded.left, held.rows)
+    return "; ".join(found[:5])
 
 
 def _closing(left: Mapping[str, int]) -> dict[str, datetime | None]:

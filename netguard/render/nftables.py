@@ -165,7 +165,9 @@ def difference(before: Plan, after: Plan, left: SecondsLeft = ALWAYS) -> str | N
     return "".join(f"{line}\n" for line in closing + opening)
 
 
-def _frame(plan: Plan, left: SecondsLeft, sets: StaticSets) -> tuple[list[str], list[str], dict[str, object]]:
+def _frame(
+    plan: Plan, left: SecondsLeft, sets: StaticSets
+) -> tuple[list[str], list[str], dict[str, object]]:
     """Return everything that is no element."""
     hours: dict[str, object] = {group.name: group.hours for group in plan.groups}
     return list(_declarations(plan, sets)), list(_chains(plan, left)), hours
@@ -216,6 +218,11 @@ def chain_names(plan: Plan) -> tuple[str, ...]:
 def set_names(plan: Plan) -> tuple[str, ...]:
     """Return the names of all sets and maps, learned ones included."""
     return (*_static_sets(plan, ALWAYS), *moving_sets(plan))
+
+
+def elements(plan: Plan, left: SecondsLeft = ALWAYS) -> dict[str, list[str]]:
+    """Return the elements of each static set and map, as they are written for nft."""
+    return {name: listed for name, (_, _, listed) in _static_sets(plan, left).items()}
 
 
 def leftovers(

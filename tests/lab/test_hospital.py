@@ -34,6 +34,7 @@ def test_every_process_runs_as_a_user_of_its_own_with_no_more_than_it_needs(hosp
         "watch": 0,
         "freeradius": 0,
         "dnsmasq": net_admin | net_bind | net_raw,
+        "chronyd": net_bind,
     }
     seen = {}
     users = set()

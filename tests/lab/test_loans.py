@@ -339,6 +339,7 @@ def test_what_is_read_from_the_event_log_counts_once_when_watch_is_killed(hospit
 
 
 def test_who_did_what_can_be_looked_up(hospital, netguard, tablet):
+    assert netguard("apply", hospital.record.rules).returncode == 0
     netguard("tablet", "T-001", "stolen", "--by", "alice", "--note", "x\ny")
     lines = json.loads(netguard("audit", "--json", "--subject", "T-001").stdout)["audit"]
     assert lines[0]["who"] == "alice"

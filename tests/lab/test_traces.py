@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -196,6 +197,8 @@ def test_a_checkout_below_a_closed_folder_works(name):
         checkout.mkdir()
         for part in ("netguard", "radius_hooks", "rules"):
             shutil.copytree(ROOT / part, checkout / part)
+        with suppress(FileNotFoundError):
+            shutil.copytree(ROOT / ".cache" / "aside", checkout / ".cache" / "aside")
         done = subprocess.run(
             [sys.executable, "-m", "netguard", "lab", "up", "--name", name],
             cwd=checkout,

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from types import MappingProxyType
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -333,9 +334,8 @@ def seed() -> int:
 
 
 def local_time(server) -> datetime:
-    """The time of day on the server's clock, whose zone is a number of hours (conftest), as UTC."""
-    zone = server.environment["TZ"]
-    return clock.now() - timedelta(hours=int(zone.removeprefix("NOON")))
+    """The time of day on the server's clock, whose zone is one of its own (conftest), as UTC."""
+    return clock.now().astimezone(ZoneInfo(server.environment["TZ"])).replace(tzinfo=UTC)
 
 
 def differences(policy, server, start: int, count: int, sources) -> tuple[list[str], Counter]:
@@ -377,7 +377,8 @@ ALL_RULES = {
 
 def night(server_hour: int) -> str:
     """A time zone in which it is three in the morning now."""
-    return f"NOON{server_hour - 3:+d}"
+    # -12 to 11 hours ahead of UTC; the names have the sign of POSIX.
+    return f"Etc/GMT{-((3 - server_hour + 12) % 24 - 12):+d}"
 
 
 def test_outside_the_hours_of_a_group_freeradius_rejects_by_them(policy, sources):
