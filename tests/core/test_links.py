@@ -1,0 +1,37 @@
+"""A plan's links: which interface, which addresses, and which can be made as a VLAN of its parent."""
+
+from dataclasses import replace
+from ipaddress import ip_interface
+
+import pytest
+
+from netguard.core.links import links
+from netguard.core.plan import compile_plan
+
+
+def test_each_tablet_interface_has_the_gateways_of_its_site(small):
+    plan = compile_plan(small(), ["pellegrin", "haut-leveque"])
+    found = {link.name: link for link in links(plan)}
+    assert found.keys() == {i for site in plan.sites for i in site.interfaces}
+    (own,) = plan.site["pellegrin"].interfaces
+    assert found[own].addresses == (ip_interface("10.99.0.1/22"),)
+    assert (found[own].parent, found[own].vlan) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "vlan"),
+    [
+        ("eth1.640", "eth1", 640),
+        ("eth1.4094", "eth1", 4094),
+        ("eth1.4095", "", None),
+        ("eth1.0", "", None),
+        ("eth1.x", "", None),
+        ("br.lan", "", None),
+        (".640", "", None),
+    ],
+)
+def test_a_name_with_a_number_behind_a_dot_is_a_vlan_of_its_parent(small, name, parent, vlan):
+    plan = compile_plan(small(), ["pellegrin"])
+    site = replace(plan.sites[0], interfaces=(name,))
+    (link,) = links(replace(plan, sites=(site,)))
+    assert (link.parent, link.vlan) == (parent, vlan)
