@@ -44,6 +44,14 @@ def write(path: Path, text: str | bytes, mode: int = 0o644) -> bool:
     return True
 
 
+def text(path: Path) -> str:
+    """Return what a file holds; an empty text where it cannot be read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def sync_folder(path: Path) -> None:
     """Make renames in a folder survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

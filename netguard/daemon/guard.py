@@ -270,7 +270,11 @@ class Guard:
         folder = self.settings.paths.dhcp
         if files.write(folder / "dnsmasq.conf", dhcp.configuration(plan, str(folder))):
             say("dnsmasq.conf changed: restart netguard-dhcp for it to count")
-        files.write(folder / "hosts.d" / "netguard", dhcp.hosts(plan))
+        hosts = folder / "hosts.d" / "netguard"
+        before, after = files.text(hosts), dhcp.hosts(plan)
+        files.write(hosts, after)
+        if addresses := dhcp.taken_over(before, after):
+            warn("addresses went to other tablets: reload netguard-dhcp", addresses=addresses[:8])
         own = self.settings.paths.time
         if files.write(own / "chrony.conf", ntp.configuration(plan, str(own))):
             say("chrony.conf changed: restart netguard-time for it to count")

@@ -35,7 +35,7 @@ class RadiusServer:
         # A guard that has just died may have let it load a moment ago.
         self._loaded = clock.monotonic()
         # The tablets that it may hold: who differs from them shows that it has loaded the new ones.
-        self._asked = _text(self._folder / f"tablets{_PROVEN}")
+        self._asked = files.text(self._folder / f"tablets{_PROVEN}")
         self._why = ""
         # True until FreeRADIUS is known to answer by what is written.
         self.pending = True
@@ -68,7 +68,7 @@ class RadiusServer:
             files.write(self._folder / name, text, 0o640)
         # Never taken back here: it may hold what was loaded and not shown in between.
         self.pending = self.pending or any(
-            _text(self._folder / name) != _text(self._folder / f"{name}{_PROVEN}")
+            files.text(self._folder / name) != files.text(self._folder / f"{name}{_PROVEN}")
             for name in _LOADED
         )
 
@@ -79,7 +79,7 @@ class RadiusServer:
         pending, and is proven after that restart.
         """
         await asyncio.sleep(self._until_settled(socket))
-        self._asked = _text(self._folder / "tablets")
+        self._asked = files.text(self._folder / "tablets")
         with contextlib.suppress(EnforcementError):
             await radius.reload(socket)
             self._loaded = clock.monotonic()
@@ -87,7 +87,7 @@ class RadiusServer:
     async def _reload(self, plan: Plan, socket: Path) -> None:
         """Reload and prove it; a second try, then say so: guard tries again later."""
         why = ""
-        held = {name: _text(self._folder / name) for name in _LOADED}
+        held = {name: files.text(self._folder / name) for name in _LOADED}
         subjects = proof.changed(self._asked, held["tablets"])
         for _ in range(_TRIES):
             await asyncio.sleep(self._until_settled(socket))
@@ -129,14 +129,7 @@ class RadiusServer:
 
         Only a start reads them.
         """
-        unread = _text(self._folder / _UNREAD)
+        unread = files.text(self._folder / _UNREAD)
         if not unread or self._control is None:
             return False
         return radius.identity(self._control) == unread
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

@@ -40,6 +40,17 @@ def hosts(plan: Plan) -> str:
     )
 
 
+def taken_over(before: str, after: str) -> list[str]:
+    """Return the addresses that went from one MAC to another between two files of reservations.
+
+    dnsmasq takes in what is new and keeps what is gone until it is told to (SIGHUP): it refuses such
+    a reservation as a duplicate. A MAC that is gone is refused by FreeRADIUS and by the fence.
+    """
+    old = {address: mac for mac, _, address in (row.partition(",") for row in before.split())}
+    new = {address: mac for mac, _, address in (row.partition(",") for row in after.split())}
+    return sorted(address for address, mac in new.items() if old.get(address, mac) != mac)
+
+
 def _relay(site: SitePlan) -> list[str]:
     """Relay to the hospital's servers, which answer to the gateway; guard learns from the answers."""
     gateways = [gateway for gateway in site.gateways if gateway.version == 4]

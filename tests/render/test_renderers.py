@@ -257,3 +257,15 @@ def test_addresses_of_several_services_lead_to_each_of_them(small):
     assert (
         "chain gm_patients__0 {\n    jump gs_patients__jitsi\n    jump gs_patients__more\n" in text
     )
+
+
+def test_an_address_that_goes_to_another_tablet_needs_dnsmasq_to_forget_the_old_one(plan):
+    full = dhcp.hosts(plan)
+    one, other, *rest = plan.bindings
+    assert dhcp.taken_over(full, full) == []
+    assert dhcp.taken_over("", full) == []
+    less = replace(plan, bindings=(other, *rest))
+    assert dhcp.taken_over(full, dhcp.hosts(less)) == []
+    assert dhcp.taken_over(dhcp.hosts(less), full) == []
+    taken = replace(plan, bindings=(replace(other, address=one.address), *rest))
+    assert dhcp.taken_over(full, dhcp.hosts(taken)) == [str(one.address)]
