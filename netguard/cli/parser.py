@@ -91,6 +91,7 @@ def build_parser() -> Parser:
     _running_commands(commands)
     _fence_commands(commands)
     _radius_commands(commands)
+    _presence_commands(commands)
     _daemon_commands(commands)
     _lab_commands(commands)
     _other_commands(commands)
@@ -409,6 +410,70 @@ def _radius_commands(commands: Commands) -> None:
     ask.add_argument("--rules", type=Path, help=argparse.SUPPRESS)
     ask.add_argument("--offline", action="store_true", help=argparse.SUPPRESS)
     _json(ask)
+
+
+def _presence_commands(commands: Commands) -> None:
+    replay = _command(
+        commands,
+        "replay",
+        "run recorded events through the engine of presence: each change of state, each alert",
+        "netguard replay events.jsonl.gz --rules rules/ --json\n"
+        "  netguard replay events.jsonl --rules rules/ --diff rules-new/",
+        _late("cli.replaying", "replay"),
+    )
+    replay.add_argument(
+        "events", type=Path, metavar="EVENTS", help="docs/events.md; .gz, - for stdin"
+    )
+    _rules(replay)
+    replay.add_argument("--json", action="store_true", help="one JSON object a line")
+    replay.add_argument(
+        "--diff",
+        type=Path,
+        metavar="DIR",
+        help="only the alerts that these rules add or lose; 1 if any",
+    )
+    _today(replay)
+    simulate = _command(
+        commands,
+        "simulate",
+        "write an invented stream of events with labels: thefts, sleepers, outages, duplicates",
+        "netguard simulate --scenario hospital --seed 1 --out events.jsonl.gz --labels labels.jsonl",
+        _late("cli.replaying", "simulate"),
+    )
+    simulate.add_argument(
+        "--scenario", default="hospital", metavar="NAME", help="see netguard/scenarios.toml"
+    )
+    simulate.add_argument(
+        "--seed", default="1", metavar="TEXT", help="the same seed, the same bytes"
+    )
+    simulate.add_argument(
+        "--set", action="append", metavar="NAME=VALUE", help="change one parameter"
+    )
+    simulate.add_argument(
+        "--out", type=Path, metavar="FILE", help="events (default: standard output)"
+    )
+    simulate.add_argument("--labels", type=Path, metavar="FILE", help="what really happened")
+    _rules(simulate)
+    _today(simulate)
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "compare the engine with the labels of a stream, beside fixed time-outs",
+        "netguard evaluate events.jsonl.gz labels.jsonl --rules rules/ --picture roc.svg",
+        _late("cli.replaying", "evaluate"),
+    )
+    evaluate.add_argument("events", type=Path, metavar="EVENTS")
+    evaluate.add_argument("labels", type=Path, metavar="LABELS")
+    _rules(evaluate)
+    evaluate.add_argument("--picture", type=Path, metavar="FILE", help="write the picture as SVG")
+    _json(evaluate)
+    _today(evaluate)
+
+
+def _rules(parser: Parser) -> None:
+    parser.add_argument(
+        "--rules", type=Path, metavar="DIR", help="the rules (default: ./rules, else the settings')"
+    )
 
 
 def _daemon_commands(commands: Commands) -> None:

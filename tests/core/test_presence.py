@@ -113,3 +113,273 @@ def test_a_state_survives_its_bytes(run):
     other.actions.clear()
     assert run.until(9000).actions == other.until(9000).actions
     assert run.alerts("taken")
+
+
+A, D, H, S, I, X = (  # noqa: E741  # one letter a column of the table
+    evidence.ASSOCIATED, evidence.DISASSOCIATED, evidence.HEARD, evidence.START, evidence.INTERIM, evidence.STOP,
+)  # fmt: skip
+QUIET = [("present", "quiet")]
+
+# What happened, the lines (at, kind, more), until when, the changes of state of the one tablet.
+STREAMS = {
+    "openwrt #46: goodbye of the old AP": ([(0, A, {}), (9, A, {"ap": "w2"}), (9, D, {"ap": "w1"})], 400, []),
+    "PF 6536: a minimal Start is a sighting": ([(0, S, {"nas": "", "site": ""}), (590, S, {"nas": ""})], 900, []),
+    "PF 2113: an Interim after the Stop does not reopen": (
+        [(0, S, {"session": "a"}), (50, X, {"session": "a"}), (60, I, {"session": "a", "packets": 9})], 130, QUIET),
+    "PF 1169: a session id that is used again": (
+        [(0, S, {"session": "a"}), (50, X, {"session": "a"}), (60, S, {"session": "a"}),
+         (400, I, {"session": "a", "packets": 3})], 900, []),
+    "PF 1169: the old session's Stop comes late": (
+        [(0, S, {"session": "a"}), (90, S, {"ap": "w2", "session": "b"}),
+         (400, X, {"session": "a", "reason": "idle-timeout"})], 600, []),
+    "OWR 437: a Start elsewhere is a move": ([(0, S, {"session": "a"}), (99, S, {"ap": "w2", "session": "b"})], 600, []),
+    "HA 33460: grace is never bypassed": ([(0, A, {}), (10, D, {}), (10, D, {})], 69, []),
+    "HA 33460: after the grace it is quiet": ([(0, A, {}), (10, D, {})], 75, QUIET),
+    "HA 33460: disconnect and connect in one second": ([(0, A, {}), (10, D, {}), (10.5, A, {})], 600, []),
+    "HA 51709: evidence of any AP re-arms": (
+        [(0, A, {}), (5, A, {"ap": "w2"}), *((at, H, {"ap": "w3"}) for at in range(300, 2000, 300))], 2000, []),
+    "HA 29167: quiet after two heartbeats": ([(0, A, {})], 599, []),
+    "HA 29167: and not later": ([(0, A, {})], 605, QUIET),
+    "a duplicate changes nothing": ([(0, A, {}), (0, A, {}), (500, H, {}), (500, H, {})], 1090, []),
+    "a late record changes nothing": ([(0, A, {}), (1, H, {"received": 700})], 800, QUIET),
+    "a record of the future changes nothing": ([(0, A, {}), (5000, H, {"received": 10})], 700, QUIET),
+    "a late association does not move it back": (
+        [(0, A, {}), (60, A, {"ap": "w2"}), (30, A, {"ap": "w1", "received": 70}), (80, D, {"ap": "w1"})], 600, []),
+    "packets that stand still are no sign of life": (
+        [(0, S, {"session": "a", "packets": 0}), (300, I, {"session": "a", "packets": 50}),
+         (600, I, {"session": "a", "packets": 50}), (900, I, {"session": "a", "packets": 50})], 920, QUIET),
+    "packets that move are": (
+        [(0, S, {"session": "a", "packets": 0}), *((t, I, {"session": "a", "packets": t}) for t in range(300, 1800, 300))],
+        2000, []),
+    "an Interim of the old AP after a roam is no news": (
+        [(0, S, {"session": "a", "packets": 0}), (10, S, {"ap": "w2", "session": "b", "packets": 0}),
+         (300, I, {"session": "a", "packets": 9}), (600, I, {"session": "a", "packets": 9})], 620, QUIET),
+    "a Start that was not seen: the session is taken over when it moves": (
+        [(0, A, {}), (300, I, {"ap": "w2", "session": "z", "packets": 5}), (500, I, {"ap": "w2", "session": "z", "packets": 9})],
+        1050, []),
+    "a session without a Start": ([(0, I, {"session": "q"}), (300, I, {"session": "q"})], 850, []),
+    "a Stop without a session id": ([(0, A, {}), (30, X, {}), (31, X, {"ap": "w2"})], 100, QUIET),
+    "idle: the last frame was long before": ([(0, A, {}), (400, D, {"reason": "inactivity"})], 410, QUIET),
+    "a Stop of a session nobody knows": ([(0, A, {}), (5, S, {"session": "a"}), (30, X, {"ap": "w3", "session": "k"})], 500, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_stream(name):
+    lines, end, states = STREAMS[name]
+    run = Run()
+    for at, kind, more in lines:
+        run.on(at, kind, **more)
+    assert run.until(end).states == states
+
+
+def test_inside_the_other_causes_come_first(run):
+    run.on(0, A).until(1700)
+    assert run.states == QUIET
+    run.until(1900)
+    (alert,) = run.alerts()
+    assert alert.cause != "taken"
+    assert run.state_of() == "missing"
+    assert alert.reasons
+    assert alert.changes
+
+
+def test_where_tablets_sleep_nothing_is_missing(run):
+    run.on(0, A, ap="s1").until(20_000)
+    assert run.states == QUIET
+    assert run.state.tablets[ONE].cause == "asleep"
+
+
+def test_an_ap_that_is_down_makes_its_tablets_unreachable_at_once(run):
+    """OWM #307: neither present nor missing."""
+    run.on(0, A).on(0, A, TWO, "w2").on(100, evidence.AP_DOWN, "", "w1").until(3000)
+    assert run.state_of() == "unreachable"
+    assert run.state_of(TWO) == "missing"
+    assert next((a.subject, a.tablets) for a in run.alerts(None, "raised")) == ("ap w1", 1)
+    run.on(3010, evidence.AP_UP, "", "w1").until(3060)
+    assert run.state_of() == "unreachable"
+    run.until(4000)
+    assert run.state_of() == "quiet"
+    assert not run.alerts("taken")
+
+
+def test_an_ap_that_takes_an_association_is_up(run):
+    run.on(0, A).on(100, evidence.AP_DOWN, "", "w1").on(110, A, TWO, "w1")
+    assert [a.kind for a in run.alerts()] == ["raised", "cleared"]
+
+
+def test_a_nas_restart_makes_its_tablets_unreachable_and_no_others(run):
+    """OWR #617: a power cut leaves sessions open."""
+    run.on(0, S, session="a").on(0, S, TWO, "w2", nas="wlc-2", session="b")
+    run.on(100, evidence.NAS_RESTART, "", "").until(110)
+    assert run.state_of() == "unreachable"
+    assert run.state_of(TWO) == "present"
+    run.on(120, I, session="a", packets=5)
+    assert run.state_of() == "unreachable"
+    run.on(130, S, session="a")
+    assert run.state_of() == "present"
+    assert not run.alerts()
+
+
+def fleet(run, until, edge=()):
+    """Everybody is heard every half minute, one after the other, those of `edge` at an exit."""
+    macs = sorted(run.model.tablets)
+    for at in range(0, until, 30):
+        for number, mac in enumerate(macs):
+            run.on(at + number, A if at == 0 else H, mac, "h1" if mac in edge else "w1")
+    return run
+
+
+def test_a_flapping_feed_is_told_once(run):
+    """OWM #493: hundreds of sessions a day."""
+    fleet(run, 1800)
+    at = 1800
+    for _ in range(20):
+        run.on(at, H).until(at + 100)
+        at += 100
+    assert len(run.alerts("blind", "raised")) == 1
+    assert run.alerts("taken") == []
+
+
+def test_a_silent_controller_makes_us_blind_and_nobody_missing(run):
+    """HA #47677: the connection to the controller is lost: all away."""
+    fleet(run, 1800, edge={ONE, TWO}).until(5400)
+    assert [a.cause for a in run.alerts(None, "raised")] == ["blind"]
+    assert {seen.state for seen in run.state.tablets.values()} == {"unreachable"}
+    for mac in run.model.tablets:
+        run.on(5410, H, mac)
+    assert [a.kind for a in run.alerts("blind")] == ["raised", "cleared"]
+    assert run.state_of() == "present"
+
+
+def test_a_lost_feed_freezes_silences_and_they_start_anew(run):
+    run.on(0, A, ap="h1").on(20, evidence.FEED_LOST, "", "", source="radius").until(2000)
+    assert run.state_of() == "unreachable"
+    run.on(2000, evidence.FEED_BACK, "", "", source="radius").on(
+        2000, evidence.FEED_BACK, "", "", source="x"
+    ).until(2200)
+    assert not run.alerts("taken")
+    run.until(2300)
+    assert [a.at - T0 >= 2240 for a in run.alerts("taken")] == [True]
+    assert [a.kind for a in run.alerts("blind")] == ["raised", "cleared"]
+
+
+@pytest.mark.parametrize("step_", [3600, -3600])
+def test_a_clock_step_raises_nothing(run, step_):
+    fleet(run, 3000, edge={ONE})
+    for at in range(3000 + step_, 4000 + step_, 30):
+        received = max(at, 3000)
+        for mac in run.model.tablets:
+            run.on(at, H, mac, "h1" if mac == ONE else "w1", received=received)
+    assert not run.alerts("taken")
+
+
+def test_a_pause_of_the_host_raises_nothing(run):
+    fleet(run, 1800, edge={ONE})
+    run.actions += due(run.model, run.state, T0 + 9000)
+    assert not run.alerts("taken")
+    assert not run.alerts("blind")
+
+
+def test_most_tablets_of_an_ap_at_once_are_one_outage(run):
+    macs = sorted(run.model.tablets)[:6]
+    for mac in macs:
+        run.on(0, A, mac, "w2")
+    for number, mac in enumerate(macs):
+        run.on(100 + number, D, mac, "w2")
+    run.until(2000)
+    raised = run.alerts(None, "raised")
+    assert [(a.cause, a.subject) for a in raised][:1] == [("outage", "ap w2")]
+    assert not run.alerts("taken")
+
+
+def test_a_storm_of_alarms_is_one_outage(run):
+    for number, mac in enumerate(sorted(run.model.tablets)[:8]):
+        run.on(number * 61, A, mac, "h1")
+    run.until(1100)
+    assert len(run.alerts("taken", "raised")) == 3
+    assert [a.subject for a in run.alerts("outage", "raised")] == ["ap h1"]
+
+
+def test_a_tablet_of_one_site_at_another_has_moved(run):
+    run.on(0, A).on(500, A, ap="o1", nas="wlc-2", site="other").on(900, H, ap="o1", site="other")
+    (alert,) = run.alerts()
+    assert (alert.cause, alert.kind, alert.site) == ("moved", "raised", "other")
+    assert run.states == []
+    run.on(1000, A)
+    assert [a.kind for a in run.alerts("moved")] == ["raised", "cleared"]
+
+
+def test_a_planned_move_is_no_theft(run):
+    run.on(0, evidence.PLANNED_MOVE, ap="", area="other/ward", until=T0 + 9000)
+    run.on(10, A, ap="h1").until(1000)
+    assert [a.cause for a in run.alerts(None, "raised")] == ["moved"]
+
+
+def test_people_confirm_or_end_an_incident(run):
+    run.on(0, A, ap="h1").until(400).on(500, evidence.LOAN, reason="stolen").on(600, H)
+    assert run.state.false_alarms == 0
+    assert [a.kind for a in run.alerts("taken")][-1] == "cleared"
+    run.on(700, A, TWO, "h1").until(1200).on(1200, evidence.LOAN, TWO, reason="found")
+    assert run.alerts("taken")[-1].kind == "cleared"
+    assert run.state.tablets[TWO].loan == ""
+
+
+def test_a_sleeper_that_is_known_is_not_missing():
+    """NetAlertX #1567: deep sleep for minutes, again and again."""
+    run = Run()
+    for day in range(20):
+        for mac in run.model.tablets:
+            run.on(day * 86400 + 40_000, A, mac)
+            run.on(day * 86400 + 40_060, D, mac, reason="leaving")
+    run.actions.clear()
+    run.until(20 * 86400 + 10_000)
+    assert not run.alerts("taken")
+
+
+def test_a_silent_tablet_is_asked_and_its_answer_ends_it(run):
+    from netguard.core.presence import Probe
+
+    run.on(0, A, ap="h1").until(55)
+    asked = [a.at - T0 for a in run.actions if isinstance(a, Probe)]
+    assert asked == [30, 40, 50]
+    for at in (31, 41, 51, 61, 71):
+        run.on(at, evidence.SILENT_PROBE)
+    run.on(20, evidence.SILENT_PROBE, received=72)
+    run.until(80).on(81, H)
+    assert run.states == [("present", "quiet"), ("quiet", "present")]
+    assert run.state.answers == {"tab": (6, 1)}
+
+
+def test_a_stranger_shows_only_that_its_ap_lives(run):
+    run.on(0, H, "3a:00:00:00:00:01", "w1")
+    assert run.state.tablets == {}
+    assert run.state.aps["w1"].last == T0
+
+
+def test_the_budget_sets_the_threshold(run):
+    from dataclasses import replace
+
+    from netguard.core.presence import figures
+    from netguard.core.presence.threshold import band_of, threshold_of
+
+    state = run.state
+    assert threshold_of(run.model, state) == run.model.weights.unlearned
+    state.since, state.now = T0, T0 + 28 * 86400
+    assert threshold_of(run.model, state) == run.model.weights.smallest
+    state.peaks[band_of(0.75)] = 6
+    tight = threshold_of(run.model, state)
+    assert run.model.weights.smallest < tight < run.model.weights.largest
+    loose = replace(run.model, sites={"main": SiteModel("main", budget=2.0)})
+    assert threshold_of(loose, state) == run.model.weights.smallest
+    state.peaks[band_of(0.99)] = 60
+    assert threshold_of(run.model, state) == run.model.weights.largest
+    assert figures(run.model, state)["budget_per_day"] == pytest.approx(1 / 7)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"version": 7}', b"\xff"])
+def test_what_is_no_state_is_refused(data):
+    from netguard.errors import BadValue
+
+    with pytest.raises(BadValue):
+        load(data, model_of())

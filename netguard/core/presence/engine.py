@@ -53,6 +53,8 @@ _PATH_SPAN = 900.0
 _PATH_LONGEST = 12
 _ASK_FOR = 14400.0
 _RARELY = 3600.0
+# So many graces must pass before theft is said: most dozing tablets answer by then.
+_SOONEST = 2.0
 # A silence of all feeds together for so long, while they used to speak, is a pause of our own.
 _PAUSE = 600.0
 # From so many tablet-days on the learned curves decide, before that the times of presence.yaml.
@@ -145,7 +147,7 @@ def _sighting(model: Model, state: State, seen: Seen, at: float, out: Actions) -
     gap = at - seen.last
     if gap <= 0:
         return
-    if seen.state != PRESENT or gap > _INSIDE_LEARN or (seen.area.edge and gap > 32.0):
+    if seen.state != PRESENT or gap > _INSIDE_LEARN or seen.counted:
         _back(model, state, seen, at, out)
     seen.last = at
 
@@ -213,7 +215,9 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
         _sighting(model, state, seen, event.at, out)
         places.left(state, seen)
         seen.ap = ap
-        seen.area = model.area_of(ap)
+        area = model.area_of(ap)
+        if area is not seen.area:
+            seen.area, seen.entered = area, event.at
         seen.site = seen.area.site or event.site or model.nas.get(event.nas, "") or seen.site
         place = places.ap_of(model, state, ap)
         place.tablets.add(seen.mac)
@@ -271,6 +275,7 @@ def _on_start(model: Model, state: State, seen: Seen, event: Event, out: Actions
             seen.closed = (*seen.closed[-3:], seen.session)
         seen.closed = tuple(each for each in seen.closed if each != key)
         seen.session, seen.packets = key, event.packets if event.packets is not None else -1
+        seen.reported = event.at
 
 
 def _on_heard(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
@@ -287,8 +292,16 @@ def _on_interim(model: Model, state: State, seen: Seen, event: Event, out: Actio
         if packets is None:
             _sighting(model, state, seen, event.at, out)
         elif packets > seen.packets:
-            seen.packets = packets
-            _sighting(model, state, seen, event.at, out)
+            # The frames came at some time since the last report. What was heard in between explains
+            # them where it is watched more closely than that: a tablet that left meanwhile has
+            # sent some, too.
+            watched = seen.area.edge or (seen.misses > 0 and seen.miss_of == seen.last)
+            explained = watched and seen.last > seen.reported
+            seen.packets, seen.reported = packets, event.at
+            if not explained:
+                _sighting(model, state, seen, event.at, out)
+        elif event.at > seen.reported:
+            seen.reported = event.at
         return
     if key in seen.closed or event.at <= seen.last:
         return
@@ -432,7 +445,9 @@ def _weigh(
     _count_open(state, seen, elapsed)
     judged = verdict(model, state, seen, now, elapsed)
     taken = judged.probabilities[0]
-    seen.peak = max(seen.peak, taken)
+    soonest = _SOONEST * site.grace
+    if elapsed >= soonest:
+        seen.peak = max(seen.peak, taken)
     limit = threshold_of(model, state)
     if model.trace:
         out.append(
@@ -471,14 +486,13 @@ def _decide(
     limit: float,
 ) -> int | None:
     """Return the cause with which a tablet is missing now, or None."""
-    taken = judged.probabilities[0]
-    if taken >= limit:
+    if judged.probabilities[0] >= limit and elapsed >= _SOONEST * site.grace:
         return 0
     if seen.alert:
         return None
     if seen.area.expected_silent:
         return None
-    edge = seen.area.edge
+    edge = judged.context == EDGE
     after = _missing_after(model, seen, site)
     if elapsed < after:
         return None
@@ -493,9 +507,9 @@ def _decide(
 
 
 def _missing_after(model: Model, seen: Seen, site: SiteModel) -> float:
-    if seen.area.edge:
+    if seen.context == EDGE:
         half = 0.5 if walked_to_edge(model, seen) else 1.0
-        return max(site.grace, site.missing_edge * half)
+        return max(_SOONEST * site.grace, site.missing_edge * half)
     if model.is_night(seen.site, seen.last):
         return site.missing_night
     return site.missing_area if seen.area.name else site.missing_default

@@ -19,7 +19,6 @@ IDLE = frozenset({"inactivity", "idle-timeout", "idle", "lost-carrier", "inactiv
 HANDSHAKE = frozenset({"handshake", "4-way-handshake-timeout", "802.1x-failed"})
 _TWO_HOURS, _DAY = 7200.0, 86400.0
 _BLIP, _SHORT = 10.0, 600.0
-_PATH_KEPT = 900.0
 
 Piece = tuple[str, Row, str]
 
@@ -55,9 +54,10 @@ class Verdict:
 
 def context_of(model: Model, seen: Seen) -> int:
     """Return the context of a silence that starts at the last sighting."""
-    if seen.area.edge:
+    at_home = (seen.area.site, seen.area.name) == (seen.tablet.site, seen.tablet.area)
+    if seen.area.edge and not at_home:
         return EDGE
-    if _areas_walked(model, seen) >= 2:
+    if not at_home and seen.last - seen.entered < model.site_of(seen.site).path_within:
         return WAY
     return NIGHT if model.is_night(seen.site, seen.last) else DAY
 
@@ -69,14 +69,6 @@ def walked_to_edge(model: Model, seen: Seen) -> bool:
     aps = {ap for at, ap in seen.path if at >= since}
     inside = any(not model.area_of(ap).edge for at, ap in seen.path if at >= since)
     return seen.area.edge and inside and len(aps) >= site.path_aps
-
-
-def _areas_walked(model: Model, seen: Seen) -> int:
-    """Count the areas that were entered shortly before the last sighting, none of them home."""
-    if (seen.area.site, seen.area.name) == (seen.tablet.site, seen.tablet.area):
-        return 0
-    since = seen.last - model.site_of(seen.site).path_within
-    return len({model.area_of(ap).name for at, ap in seen.path if at >= since - _SHORT / 2})
 
 
 def rate_of(model: Model, state: State, seen: Seen, context: int, elapsed: float) -> float:
@@ -109,7 +101,7 @@ def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) 
         log(normal) + flat[0],
         log(normal) + flat[1],
         log(weights.outage * weights.time_share[context]) + _quiet_ap(seen, place, now),
-        log(weights.moved),
+        log(weights.moved * share),
     )
     pieces: list[Piece] = [
         ("length", start, f"{elapsed:.0f} s; a silence so long is normal {normal:.3g} times a day")
@@ -171,12 +163,14 @@ def _leaving(model: Model, seen: Seen) -> list[tuple[str, str]]:
             kind = "long-dwell"
         found.append((kind, f"{dwell:.0f} s at {seen.ap}"))
     said = seen.goodbye if seen.goodbye_at >= seen.last else ""
-    if not said:
+    if seen.context == WAY and (not said or said in IDLE):
+        found.append(("silent-on-the-way", said))
+    elif not said:
         found.append(("no-goodbye", ""))
     elif said in HANDSHAKE:
         found.append(("handshake-failed", said))
     elif said in IDLE:
-        found.append(("idle-at-edge" if seen.area.edge else "idle-at-rest", said))
+        found.append(("idle-at-edge" if seen.context == EDGE else "idle-at-rest", said))
     else:
         found.append(("goodbye-on-the-way" if moving else "goodbye-at-rest", said))
     return found
@@ -201,7 +195,8 @@ def _probes(model: Model, state: State, seen: Seen) -> list[Piece]:
     learned = state.fleet.days(state.now)
     fade = curves.FLEET_DAYS / (curves.FLEET_DAYS + learned)
     gain = min(CAP, seen.misses * log(1 / min(0.99, max(0.05, q)))) * fade
-    row: Row = (gain, gain, 0.0, gain, gain)
+    # A tablet asleep does not answer for long either; what is excluded is that it only dozes.
+    row: Row = (gain, gain / 4, 0.0, gain, gain / 4)
     return [("probes-unanswered", row, f"{seen.misses} in a row")]
 
 

@@ -57,9 +57,12 @@ def heard(model: Model, state: State, ap: str, nas: str, at: float, out: Actions
         place = state.nases.get(nas) or _place(
             state, state.nases, "nas", nas, model.nas.get(nas, "")
         )
-        if at > place.last:
+        gap = at - place.last
+        if gap > 0:
             place.last = at
             place.count += 1
+            if gap > place.gap and not place.down:
+                place.gap = gap
             if place.down:
                 regain(model, state, place, at, out)
 
@@ -85,7 +88,8 @@ def look(model: Model, state: State, place: Place, out: Actions) -> None:
         regain(model, state, place, now, out)
     if now >= place.slot + SLOT and not place.down:
         place.counts = (*place.counts[1 - _SLOTS :], place.count)
-        place.count, place.slot = 0, now
+        place.gaps = (*place.gaps[1 - _SLOTS :], min(place.gap, SLOT))
+        place.count, place.gap, place.slot = 0, 0.0, now
     limit = patience(place)
     wake = place.slot + SLOT if place.slot + SLOT > now else now + SLOT
     if place.kind == "nas" and limit and not place.down:
@@ -102,7 +106,8 @@ def patience(place: Place) -> float:
     """Return after how much silence a place is thought down; 0 where its rhythm is not known."""
     if len(place.counts) < 2 or min(place.counts) < _FEWEST:
         return 0.0
-    return max(SOONEST, SURPRISE * SLOT / min(place.counts))
+    # Tablets that came back together report together, with long pauses in between.
+    return max(SOONEST, SURPRISE * SLOT / min(place.counts), 1.5 * max(place.gaps))
 
 
 def lose(model: Model, state: State, place: Place, why: str, since: float, out: Actions) -> None:
@@ -168,7 +173,11 @@ def fell(model: Model, state: State, seen: Seen, at: float, out: Actions) -> Non
     if place is None or place.down:
         return
     site = model.site_of(seen.site)
-    place.fell = (*(each for each in place.fell if each >= at - site.outage_window), at)
+    if state.now - at > site.quiet_after + site.outage_window:
+        return
+    others = (each for each in place.fell if each[1] != seen.mac)
+    near = (each for each in others if abs(each[0] - at) <= site.outage_window)
+    place.fell = (*near, (at, seen.mac))
     down = len(place.fell)
     if down >= site.outage_at_least and down >= site.outage_share * len(place.tablets):
         lose(model, state, place, "most tablets silent", at, out)

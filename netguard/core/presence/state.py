@@ -37,6 +37,7 @@ class Seen:
         "counted",
         "curve",
         "due",
+        "entered",
         "first",
         "goodbye",
         "goodbye_at",
@@ -53,6 +54,7 @@ class Seen:
         "peak",
         "planned",
         "probability",
+        "reported",
         "session",
         "site",
         "state",
@@ -72,7 +74,7 @@ class Seen:
         self.ap = self.nas = self.session = self.goodbye = self.loan = ""
         self.site = tablet.site
         self.area: AreaModel = NOWHERE
-        self.goodbye_at = self.heard_at = 0.0
+        self.goodbye_at = self.heard_at = self.reported = self.entered = 0.0
         self.packets = -1
         self.closed: tuple[str, ...] = ()
         self.candidate: tuple[str, int] = ("", -1)
@@ -92,7 +94,7 @@ class Place:
     """An AP, a NAS, a site or a feed: whether it is heard, how often it usually is, since when not."""
 
     __slots__ = (
-        "alarms", "alert", "alert_at", "count", "counts", "down", "due", "fell", "hold", "kind", "last",
+        "alarms", "alert", "alert_at", "count", "counts", "down", "due", "fell", "gap", "gaps", "hold", "kind", "last",
         "name", "site", "slot", "tablets", "thaw",
     )  # fmt: skip
 
@@ -101,10 +103,12 @@ class Place:
         self.last = self.due = self.thaw = self.hold = self.alert_at = self.slot = 0.0
         self.count = 0
         self.counts: tuple[int, ...] = ()
+        self.gap = 0.0
+        self.gaps: tuple[float, ...] = ()
         self.down = ""
         self.alert = ""
         self.tablets: set[str] = set()
-        self.fell: tuple[float, ...] = ()
+        self.fell: tuple[tuple[float, str], ...] = ()
         self.alarms: tuple[float, ...] = ()
 
 
@@ -153,11 +157,11 @@ class State:
 
 _SEEN = (
     "state", "cause", "probability", "last", "first", "arrived", "due", "ap", "nas", "session",
-    "goodbye", "loan", "site", "goodbye_at", "heard_at", "packets", "closed", "candidate", "path",
+    "goodbye", "loan", "site", "goodbye_at", "heard_at", "reported", "entered", "packets", "closed", "candidate", "path",
     "misses", "miss_of", "context", "counted", "peak", "alert", "alert_at", "planned", "moved",
 )  # fmt: skip
 _PLACE = (
-    "kind", "name", "site", "last", "due", "thaw", "hold", "alert_at", "slot", "count", "counts",
+    "kind", "name", "site", "last", "due", "thaw", "hold", "alert_at", "slot", "count", "counts", "gap", "gaps",
     "down", "alert", "fell", "alarms",
 )  # fmt: skip
 _PLAIN = ("now", "since", "thaw", "answers", "peaks", "alarms", "false_alarms", "ignored", "silent")
@@ -217,6 +221,7 @@ def _place(state: State, row: dict[str, Any]) -> None:
     place = Place(row["kind"], row["name"], row["site"])
     for name, value in row.items():
         setattr(place, name, tuple(value) if isinstance(value, list) else value)
+    place.fell = tuple((at, mac) for at, mac in place.fell)
     {"ap": state.aps, "nas": state.nases, "site": state.sites}[place.kind][place.name] = place
     if place.due:
         state.wake(place, place.due)

@@ -26,7 +26,7 @@ def threshold_of(model: Model, state: State) -> float:
     days = (state.now - state.since) / 86400.0
     allowed = model.budget * max(days, 7.0)
     if days < _LEAST_DAYS:
-        return weights.smallest
+        return weights.unlearned
     over, band = 0.0, PEAKS
     while band > 0 and over + state.peaks[band - 1] <= allowed:
         band -= 1

@@ -25,8 +25,9 @@ EVIDENCE: Mapping[str, Row] = MappingProxyType(
         "long-dwell": (-1.5, 0.5, 0.5, 0.0, 0.0),
         # What was said at the end.
         "goodbye-at-rest": (-0.7, 0.7, 0.7, 0.0, 0.0),
-        "goodbye-on-the-way": (1.0, 0.0, -0.3, 0.0, 0.3),
+        "goodbye-on-the-way": (0.7, 0.0, 0.0, 0.0, 0.3),
         "idle-at-rest": (-0.7, 1.0, 0.7, 0.0, -0.3),
+        "silent-on-the-way": (-1.5, 0.3, 0.3, 0.0, 0.0),  # with its radio on an exit would hear it
         "idle-at-edge": (1.0, 0.0, -0.3, 0.0, 0.0),  # M 2.8
         "handshake-failed": (-1.2, 0.0, 0.3, 0.0, 0.0),  # M 0.2-0.4
         "no-goodbye": (0.2, 0.3, -0.2, 0.3, 0.0),
@@ -63,5 +64,7 @@ class Weights:
     outage: float = 0.02
     moved: float = 0.0003
     probe_miss: float = 0.5
-    smallest: float = 0.5
-    largest: float = 0.95
+    # The threshold that keeps the budget lies between these; `unlearned` holds until it is known.
+    smallest: float = 0.7
+    largest: float = 0.85
+    unlearned: float = 0.8

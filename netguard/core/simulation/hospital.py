@@ -135,7 +135,7 @@ def _old_data(stream: Iterator[Event], at: float, span: float) -> Iterator[Event
         received = event.received or event.at
         if received < at:
             past.append(event)
-            while (past[0].received or past[0].at) < at - span:
+            while past and (past[0].received or past[0].at) < received - span:
                 past.popleft()
             yield event
         elif received < at + span:

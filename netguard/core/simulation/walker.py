@@ -299,6 +299,8 @@ class Walker:
     ) -> None:
         """Let an AP that was left in silence go on: Interims that stand still, then the Stop."""
         d, p = self.draws, self.p
+        # What it sent since the last report is reported after it has left.
+        packets += 5 + int(d.unit() * 20)
         idle = left + p.idle_timeout + d.unit() * p.idle_spread
         if d.chance(goodbye):
             at = left + d.unit() * p.idle_timeout
