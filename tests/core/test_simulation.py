@@ -142,7 +142,7 @@ def test_thefts_are_found_in_a_simulated_hospital(model):
     "name", ["controller-outage", "power-cut", "old-data", "clock-forward", "clock-back"]
 )
 def test_a_fault_of_the_infrastructure_is_no_theft(model, name):
-    own = {"thefts": 1e-9, "steps_outside": 0.0}
+    own = {"days": 3, "thefts": 1e-9, "steps_outside": 0.0}
     _, labels, alerts = run(model, name, "t-3", own)
     p = read_parameters(SCENARIOS, name, own)
     spans = [

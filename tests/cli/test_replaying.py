@@ -1,0 +1,129 @@
+"""replay, simulate and evaluate, as one types them."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from netguard.cli import main
+
+RULES = str(Path(__file__).parents[2] / "rules")
+TODAY = ["--rules", RULES, "--today", "2026-11-22"]
+MAC = "64:1b:2f:6a:d5:79"
+T0 = 1767600000
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.fixture
+def theft(tmp_path):
+    """A tablet goes through the lobby and is not heard again; others go on."""
+    rows = [{"at": T0, "kind": "associated", "mac": MAC, "ap": "AP-CAR-301"}]
+    rows += [{"at": T0 + 60, "kind": "associated", "mac": "64-1B-2F-6A-D5-79", "ap": "AP-LOB-01"}]
+    rows += [
+        {"at": T0 + 60 + n * 50, "kind": "heard", "mac": "60:fd:a6:d4:30:1e", "ap": "AP-CAR-302"}
+        for n in range(1, 20)
+    ]
+    return lines(tmp_path / "events.jsonl", rows)
+
+
+def test_replay_tells_each_change_and_alert(theft, capsys):
+    assert main(["replay", theft, *TODAY, "--json"]) == 0
+    said = capsys.readouterr()
+    rows = [json.loads(line) for line in said.out.splitlines()]
+    alerts = [row for row in rows if row["type"] == "alert"]
+    assert next((row["tablet"], row["kind"], row["cause"], row["area"]) for row in alerts) == (
+        "T-001", "raised", "taken", "lobby",
+    )  # fmt: skip
+    assert alerts[0]["silent_since"] == T0 + 60
+    assert alerts[0]["reasons"][0]["name"]
+    assert alerts[0]["mac"] == MAC
+    assert [row["state"] for row in rows if row["type"] == "transition"] == ["quiet", "missing"]
+    assert "1 theft alarms" in said.err
+    assert main(["replay", theft, *TODAY]) == 0
+    assert "T-001  raised: taken" in capsys.readouterr().out
+
+
+def test_replay_skips_what_is_no_event_and_says_so(theft, tmp_path, capsys):
+    path = tmp_path / "broken.jsonl.gz"
+    good = Path(theft).read_bytes()
+    bad = b"{\n[]\n\n" + b"x" * 70_000 + b"\n" + b'{"at": 1, "kind": "herd"}\n'
+    path.write_bytes(gzip.compress(bad + good + b'{"at": 5'))
+    assert main(["replay", str(path), *TODAY, "--json"]) == 0
+    said = capsys.readouterr()
+    assert '"taken"' in said.out
+    assert f"{path}:1: not a JSON object" in said.err
+    assert "did you mean 'heard'" in said.err
+    assert "5 of" in said.err
+
+
+def test_replay_of_nothing(tmp_path, capsys):
+    assert main(["replay", str(tmp_path / "none.jsonl"), *TODAY]) == 2
+    assert "none.jsonl" in capsys.readouterr().err
+    (tmp_path / "not.gz").write_bytes(b"plain")
+    assert main(["replay", str(tmp_path / "not.gz"), *TODAY]) == 2
+    assert main(["replay", lines(tmp_path / "empty", []), *TODAY]) == 0
+
+
+def test_a_difference_of_rules_is_what_alerts_change(theft, tmp_path, capsys):
+    from shutil import copytree
+
+    other = tmp_path / "rules"
+    copytree(RULES, other)
+    text = (other / "presence.yaml").read_text().replace("edge: 3m", "edge: 50m")
+    (other / "presence.yaml").write_text(text)
+    assert main(["replay", theft, *TODAY, "--diff", str(other)]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("- ")
+    assert "0 gained, 1 lost" in said.err
+    assert main(["replay", theft, *TODAY, "--diff", RULES, "--json"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_simulated_stream_is_replayed_and_evaluated(tmp_path, capsys):
+    events, labels, picture = (tmp_path / name for name in ("e.jsonl.gz", "l.jsonl", "p.svg"))
+    words = ["simulate", "--seed", "5", "--set", "days=1", "--set", "thefts=0.05", *TODAY]
+    assert main([*words, "--out", str(events), "--labels", str(labels)]) == 0
+    first = events.read_bytes()
+    assert main([*words, "--out", str(events), "--labels", str(labels)]) == 0
+    assert events.read_bytes() == first
+    assert main(["evaluate", str(events), str(labels), *TODAY, "--picture", str(picture)]) == 0
+    said = capsys.readouterr().out
+    for word in ("fixed 15 min", "consider-home 180 s", "under 30 cases: empty", "netguard"):
+        assert word in said
+    assert picture.read_text().startswith("<svg ")
+    assert picture.read_text().count("<circle") >= 5
+    assert main(["evaluate", str(events), str(labels), *TODAY, "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["thefts"] > 0
+    assert set(body["rivals"]) >= {"fixed 5 min", "fixed 60 min"}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--scenario", "hospitle"], "did you mean 'hospital'"),
+        (["--set", "thefts"], "write thefts=0.01"),
+        (["--set", "theft=1"], "did you mean 'thefts'"),
+    ],
+)
+def test_a_wrong_word_of_simulate(words, text, capsys):
+    assert main(["simulate", *words, *TODAY]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_labels_that_are_none(theft, tmp_path, capsys):
+    bad = lines(tmp_path / "labels", [{"tablet": "T-001"}])
+    assert main(["evaluate", theft, bad, *TODAY]) == 2
+    assert "labels:1: not a label" in capsys.readouterr().err
+    assert main(["evaluate", theft, str(tmp_path / "no"), *TODAY]) == 2
+
+
+def test_rules_with_an_error_are_not_used(theft, tmp_path, capsys):
+    (tmp_path / "r").mkdir()
+    assert main(["replay", theft, "--rules", str(tmp_path / "r")]) != 0
+    assert capsys.readouterr().err
