@@ -91,7 +91,7 @@ def build_parser() -> Parser:
     _running_commands(commands)
     _fence_commands(commands)
     _radius_commands(commands)
-    _presence_commands(commands)
+    _replay_commands(commands)
     _daemon_commands(commands)
     _lab_commands(commands)
     _other_commands(commands)
@@ -412,7 +412,7 @@ def _radius_commands(commands: Commands) -> None:
     _json(ask)
 
 
-def _presence_commands(commands: Commands) -> None:
+def _replay_commands(commands: Commands) -> None:
     replay = _command(
         commands,
         "replay",
