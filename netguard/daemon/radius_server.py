@@ -23,6 +23,8 @@ _UNREAD = "clients.unread"
 # the two different, and the next start knows what is still to be loaded and shown.
 _LOADED = ("areas", "tablets")
 _PROVEN = ".proven"
+# Which server process was seen to; not there while it is told to load something else.
+_PROVEN_BY = "proven.server"
 
 
 class RadiusServer:
@@ -38,7 +40,20 @@ class RadiusServer:
         self._asked = files.text(self._folder / f"tablets{_PROVEN}")
         self._why = ""
         # True until FreeRADIUS is known to answer by what is written.
-        self.pending = True
+        self.pending = not self._is_proven()
+
+    def _is_proven(self) -> bool:
+        """Say whether an earlier guard saw this very server answer by what is written."""
+        server = radius.identity(self._control) if self._control is not None else None
+        return (
+            server is not None
+            and files.text(self._folder / _PROVEN_BY) == server
+            and all(self._is_same(name) for name in _LOADED)
+        )
+
+    def _is_same(self, name: str) -> bool:
+        held = files.text(self._folder / name)
+        return held == files.text(self._folder / f"{name}{_PROVEN}")
 
     async def bring(self, plan: Plan) -> None:
         """Write what has changed, let FreeRADIUS load it, and see that it has."""
@@ -67,10 +82,7 @@ class RadiusServer:
         ):
             files.write(self._folder / name, text, 0o640)
         # Never taken back here: it may hold what was loaded and not shown in between.
-        self.pending = self.pending or any(
-            files.text(self._folder / name) != files.text(self._folder / f"{name}{_PROVEN}")
-            for name in _LOADED
-        )
+        self.pending = self.pending or not all(self._is_same(name) for name in _LOADED)
 
     async def _reload_unproven(self, socket: Path) -> None:
         """Load what has changed into a server that cannot be asked: it does not know us yet.
@@ -81,8 +93,7 @@ class RadiusServer:
         await asyncio.sleep(self._until_settled(socket))
         self._asked = files.text(self._folder / "tablets")
         with contextlib.suppress(EnforcementError):
-            await radius.reload(socket)
-            self._loaded = clock.monotonic()
+            await self._load(socket)
 
     async def _reload(self, plan: Plan, socket: Path) -> None:
         """Reload and prove it; a second try, then say so: guard tries again later."""
@@ -92,14 +103,15 @@ class RadiusServer:
         for _ in range(_TRIES):
             await asyncio.sleep(self._until_settled(socket))
             try:
-                await radius.reload(socket)
-                self._loaded = clock.monotonic()
+                await self._load(socket)
                 why = await asyncio.to_thread(proof.disagreement, self._settings, plan, subjects)
             except (EnforcementError, NotReachable) as error:
                 why = str(error)
             if not why:
                 for name, text in held.items():
                     files.write(self._folder / f"{name}{_PROVEN}", text, 0o640)
+                server = radius.identity(socket) or ""
+                files.write(self._folder / _PROVEN_BY, server, 0o640)
                 self._asked = held["tablets"]
                 self.pending, self._why = False, ""
                 return
@@ -107,6 +119,11 @@ class RadiusServer:
         if text != self._why:
             warn(text)
         self._why = text
+
+    async def _load(self, socket: Path) -> None:
+        (self._folder / _PROVEN_BY).unlink(missing_ok=True)
+        await radius.reload(socket)
+        self._loaded = clock.monotonic()
 
     def _until_settled(self, socket: Path) -> float:
         """Return the seconds until FreeRADIUS heeds a reload: not at once after a start or a load."""
