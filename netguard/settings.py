@@ -22,6 +22,8 @@ class Paths:
     radius_control: Path | None = None
     radius_secrets: Path = Path("/etc/netguard/secrets")
     dhcp: Path = Path("/var/lib/netguard/dhcp")
+    # Communities and secrets of feeds, and tls.crt and tls.key of syslog over TLS.
+    watch_secrets: Path = Path("/etc/netguard/watch-secrets")
     time: Path = Path("/var/lib/netguard/time")
     # Who vouches for resolvers over TLS; None: the authorities that the system trusts.
     resolver_authorities: Path | None = None
@@ -51,6 +53,13 @@ class Settings:
     web_port: int = 9869
     # Where our FreeRADIUS listens for the appliance's own questions (NETGUARD_RADIUS_SELF_PORT).
     radius_self: tuple[str, int] = ("127.0.0.1", 18121)
+    # Where watch listens for controllers; None: it does not.
+    syslog: tuple[str, int] | None = None
+    syslog_tls: tuple[str, int] | None = None
+    traps: tuple[str, int] | None = None
+    webhooks: tuple[str, int] | None = None
+    # So many seconds of presence pass in one: a lab shows in a minute what takes an hour.
+    speed: int = 1
 
     @property
     def guard_socket(self) -> Path:

@@ -1,7 +1,8 @@
 """The only reader of clocks: wall time for people, monotonic time for deadlines."""
 
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 
 def now() -> datetime:
@@ -17,6 +18,11 @@ def today() -> date:
 def stamp(seconds: float) -> str:
     """Return seconds since 1970 as text for people: UTC, to the second."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def ahead_of_utc(zone: str) -> timedelta:
+    """Return how far an IANA time zone is ahead of UTC at this moment."""
+    return now().astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
 
 
 def booted() -> float:

@@ -7,6 +7,7 @@ by name, never by index: one that goes and comes back has another.
 
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -210,6 +211,53 @@ def _has_route(route: IPRoute, address: IPv4Interface | IPv6Interface, index: in
     rows = route.get_routes(family=_FAMILIES[0], table=_MAIN, oif=index)
     network = str(address.network.network_address), address.network.prefixlen
     return any((row.get("RTA_DST"), row["dst_len"]) == network for row in rows)
+
+
+# NUD_*, linux/neighbour.h.
+_REACHABLE, _PROBE, _FAILED = 0x02, 0x10, 0x20
+# ndm_confirmed counts in clock ticks of user space (time(7)).
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What the kernel knows of one address: `age` is how many seconds ago it was heard to answer."""
+
+    mac: str
+    address: str
+    failed: bool
+    age: float
+
+
+def probe(asked: Iterable[tuple[str, str, str]]) -> None:
+    """Let the kernel ask (interface, address, MAC) by ARP, each on its own; answers come in seconds.
+
+    Three questions, a second apart, to the MAC itself; then the neighbour is reachable or failed.
+    """
+    with _said("asking tablets"), IPRoute() as route:
+        for interface, address, mac in asked:
+            index = next(iter(route.link_lookup(ifname=interface)), None)
+            if index is not None:
+                entry = {"dst": address, "lladdr": mac, "ifindex": index}
+                route.neigh("replace", **entry, state=_PROBE)
+
+
+def neighbours(interfaces: Iterable[str]) -> list[Neighbour]:
+    """Return the IPv4 neighbours on these interfaces."""
+    found = []
+    with _said("reading neighbours"), IPRoute() as route:
+        for interface in interfaces:
+            index = next(iter(route.link_lookup(ifname=interface)), None)
+            if index is None:
+                continue
+            for row in route.get_neighbours(family=socket.AF_INET, ifindex=index):
+                mac, state = row.get("NDA_LLADDR"), row["state"]
+                cache = row.get("NDA_CACHEINFO") or {}
+                if mac and state & (_REACHABLE | _FAILED | 0x04 | 0x08 | _PROBE):
+                    age = cache.get("ndm_confirmed", 0) / _TICKS
+                    failed = bool(state & _FAILED)
+                    found.append(Neighbour(mac, str(row.get("NDA_DST")), failed, age))
+    return found
 
 
 @contextlib.contextmanager

@@ -314,7 +314,7 @@ def _presence_commands(commands: Commands) -> None:
     )
     _json(listed)
     for name, (help_, example) in _WORDS.items():
-        word = _command(commands, name, help_, example, _late("cli.presence", "said"))
+        word = _command(commands, name, help_, example, _late("cli.tablets", "said"))
         word.add_argument("tablet", metavar="ID", help="a tablet's id, MAC or address")
         word.add_argument("--note", metavar="TEXT", help="why; never the name of a patient")
         word.add_argument("--by", metavar="WHO", help="who says so (default: the user)")
@@ -324,7 +324,7 @@ def _presence_commands(commands: Commands) -> None:
         "move",
         "note that a tablet is about to go to another area, so that it raises no alarm",
         "netguard move T-001 pellegrin/neuro-2 --for 2h",
-        _late("cli.presence", "move"),
+        _late("cli.tablets", "move"),
     )
     move.add_argument("tablet", metavar="ID", help="a tablet's id, MAC or address")
     move.add_argument("area", metavar="SITE/AREA", help="where it goes")

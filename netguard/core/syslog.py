@@ -6,6 +6,7 @@ read to measure how wrong its clock is; nothing is ordered by it.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +22,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 # Cisco writes a star before a clock that is not synchronised, and a year or a fraction behind.
 _OLD = re.compile(
     r"[*.]?(" + "|".join(_MONTHS) + r") {1,2}([0-9]{1,2})(?: ([0-9]{4}))? "
-    r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,6})?(?: [A-Z]{1,5})?:?"
+    r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,6})?(?: [A-Z]{1,5}(?=:))?:?"
 )
 _NEW = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
@@ -175,14 +176,12 @@ class Frames:
     _held: bytes = b""
     _skipping: bool = field(default=False)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Take what has arrived, return the whole messages; raises BadValue: hang up then."""
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take what has arrived, yield the whole messages; raises BadValue: hang up then."""
         self._held += data
-        found = []
         while (frame := self._next()) is not None:
             if frame:
-                found.append(frame)
-        return found
+                yield frame
 
     def _next(self) -> bytes | None:
         held = self._held

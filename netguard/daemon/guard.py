@@ -43,6 +43,8 @@ LEASE_INTERVAL = 30.0
 RETRY_INTERVAL = 5.0
 # How often lines of the audit are looked at that the rules no longer keep.
 DAY = 86400.0
+# Of one call; watch calls once a second at most.
+MAX_PROBES = 64
 
 
 @dataclass(slots=True)
@@ -481,6 +483,8 @@ class Guard:
             "tablet": control.Offer(self.tablet),
             "loans": control.Offer(self.loans),
             "move": control.Offer(self.move),
+            "probe": control.Offer(self.probe, watch),
+            "neighbours": control.Offer(self.neighbours, watch),
             "audit": control.Offer(self.audit),
             "fence": control.Offer(self.pull),
         }
@@ -508,6 +512,41 @@ class Guard:
         plan = self.state.plan
         tablets = {b.mac: b.tablet for b in (*plan.bindings, *plan.lost)} if plan else {}
         return self.refusals.since(number, tablets)
+
+    async def probe(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Ask silent tablets whether they are there: a bounded lot, only tablets, only by ARP."""
+        macs = message.get("macs")
+        if not isinstance(macs, list) or len(macs) > MAX_PROBES:
+            raise BadValue("syntax", f"probe needs `macs`, a list of at most {MAX_PROBES}")
+        plan = self.state.plan
+        if plan is None or self.fence.blocked:
+            return {"asked": 0}
+        wanted = {str(mac) for mac in macs}
+        interfaces = {site.name: site.interfaces for site in plan.sites}
+        asked = [
+            (interface, str(binding.address), str(binding.mac))
+            for binding in plan.bindings
+            if str(binding.mac) in wanted and binding.address is not None
+            for interface in interfaces.get(binding.site, ())
+        ]
+        await asyncio.to_thread(netlink.probe, asked)
+        return {"asked": len(asked)}
+
+    async def neighbours(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return which tablets the kernel has heard: by MAC, whether it failed, and how long ago."""
+        plan = self.state.plan
+        if plan is None:
+            return {"neighbours": {}}
+        interfaces = [each for site in plan.sites for each in site.interfaces]
+        tablets = {(str(b.mac), str(b.address)) for b in plan.bindings}
+        found = await asyncio.to_thread(netlink.neighbours, interfaces)
+        return {
+            "neighbours": {
+                each.mac: [each.failed, each.age]
+                for each in found
+                if (each.mac, each.address) in tablets
+            }
+        }
 
     async def counters(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Return the packets each rule has counted."""

@@ -72,7 +72,8 @@ class Intake:
         self._unsaid: list[store.Incident] = []
         self._snapshot_at = 0.0
         self._ticked = clock.monotonic()
-        self.pace = Pace.begun(clock.now().timestamp(), clock.monotonic(), 0.0)
+        self._speed = float(settings.speed)
+        self.pace = self._paced(0.0)
         self.store: store.WatchStore | None = None
         self.book: Book | None = None
         self.presence: Presence | None = None
@@ -110,6 +111,9 @@ class Intake:
             self._waiting.popleft()
             self.dropped["queue"] += 1
         self._waiting.append(event)
+
+    def _paced(self, last: float) -> Pace:
+        return Pace.begun(clock.now().timestamp(), clock.monotonic(), last, self._speed)
 
     def now(self) -> float:
         """Return this moment on the engine's clock."""
@@ -203,7 +207,7 @@ class Intake:
     def _keep_snapshot(self, now: float, *, at_once: bool = False) -> None:
         if self.presence is None or self.store is None:
             return
-        due = now - self._snapshot_at >= SNAPSHOT_EVERY and self.presence.since
+        due = now - self._snapshot_at >= SNAPSHOT_EVERY * self._speed and self.presence.since
         if at_once or due or self.presence.since >= presence.MOST_SINCE_SNAPSHOT:
             self.store.take(FEED, {}, told=Told(at=now, snapshot=self.presence.snapshot()))
             self._snapshot_at = now
@@ -276,7 +280,7 @@ class Intake:
             warn("the state of presence cannot be read and begins anew", why=repr(error))
             engine, actions = Presence(book.model), []
         last = max(at, engine.state.now)
-        self.pace = Pace.begun(clock.now().timestamp(), clock.monotonic(), last)
+        self.pace = self._paced(last)
         self.presence, self.book = engine, book
         # What was stored and not yet told before the end; the same again where it was.
         self._say(presence.incidents(actions))

@@ -19,27 +19,29 @@ class Pace:
     base: float
     seen: float = 0.0
     read_up_to: float = 0.0
+    # So many seconds of the engine pass in one of ours: above 1 in a lab only.
+    speed: float = 1.0
 
     @classmethod
-    def begun(cls, wall: float, monotonic: float, last: float) -> "Pace":
+    def begun(cls, wall: float, monotonic: float, last: float, speed: float = 1.0) -> "Pace":
         """Go on from the wall clock, but not before the `last` moment that is stored."""
         now = max(wall, last)
-        return cls(now - monotonic, monotonic, last)
+        return cls(now - monotonic * speed, monotonic, last, speed)
 
     def now(self, wall: float, monotonic: float) -> float:
         """Return the moment."""
-        most = (monotonic - self.seen) * _DRIFT
+        if self.speed == 1.0:
+            most = (monotonic - self.seen) * _DRIFT
+            behind = wall - (self.base + monotonic)
+            self.base += min(max(behind, -most), most)
         self.seen = monotonic
-        behind = wall - (self.base + monotonic)
-        self.base += min(max(behind, -most), most)
-        return self.base + monotonic
+        return self.base + monotonic * self.speed
 
     def received(self, stamp: float | None, wall: float, now: float) -> float:
         """Return when a line was received that says `stamp`; None is now."""
         if stamp is None:
             return now
-        # Stamps are whole seconds: a line may have been received up to one second later.
-        return min(max(now - (wall - stamp), self.read_up_to), now)
+        return min(max(now - (wall - stamp) * self.speed, self.read_up_to), now)
 
     def caught_up(self, now: float) -> None:
         """Note that all of the log up to a moment has been read."""

@@ -6,17 +6,20 @@ answered it reads from the event log, after the fact (intake.py), and tells the 
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from netguard.adapters import clock, control, files, store, systemd, web
+from netguard.adapters import clock, control, files, listening, store, systemd, web
 from netguard.core.names import Mac
-from netguard.core.presence import Probe
 from netguard.core.records import Asked, Stranger, is_own
 from netguard.daemon import presence, whereabouts
+from netguard.daemon.asking import Asking
+from netguard.daemon.feeds import Feeds
 from netguard.daemon.intake import Intake, Taken
 from netguard.daemon.process import pause, pulse, say, warn
 from netguard.errors import BadValue, NotReachable, Refused, StoreError
@@ -41,7 +44,8 @@ class Watch:
         self.admissions: Counter[tuple[str, str, str]] = Counter()
         self.records: Counter[str] = Counter()
         self.fault = ""
-        self.probes: dict[str, Probe] = {}
+        self.asking = Asking(settings, self.intake)
+        self.feeds = Feeds(self.intake, settings.paths.watch_secrets)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until told to end."""
@@ -54,9 +58,10 @@ class Watch:
             runner = await web.serve(registry, self._refresh, self._missing, where)
             server = await control.serve(self.settings.watch_socket, self._offers(), _log_refusal)
             try:
-                async with server, asyncio.TaskGroup() as tasks:
+                async with server, self._listening(), asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read(stop))
                     tasks.create_task(self._chores(stop))
+                    tasks.create_task(self.asking.run(stop))
                     tasks.create_task(pulse(stop))
                     say("watching", listen=f"{self.settings.web_host}:{self.settings.web_port}")
                     systemd.notify("READY=1\nSTATUS=watching")
@@ -66,6 +71,26 @@ class Watch:
                 await runner.cleanup()
                 self.settings.watch_socket.unlink(missing_ok=True)
                 await asyncio.to_thread(self.intake.close)
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        """Listen for controllers where the settings say so."""
+        node, feeds = self.settings, self.feeds
+        async with AsyncExitStack() as stack:
+            for where, take in ((node.syslog, feeds.syslog), (node.traps, feeds.trap)):
+                if where is not None:
+                    transport = await listening.datagrams(where, take)
+                    stack.callback(transport.close)
+            if node.syslog is not None:
+                stack.callback((await listening.streams(node.syslog, feeds.stream)).close)
+            if node.syslog_tls is not None:
+                tls = listening.tls_of(node.paths.watch_secrets)
+                server = await listening.streams(node.syslog_tls, feeds.stream, tls)
+                stack.callback(server.close)
+            if node.webhooks is not None:
+                runner = await web.serve_webhooks(node.webhooks, feeds.webhook)
+                stack.push_async_callback(runner.cleanup)
+            yield
 
     async def _open_first(self) -> None:
         """Open the store; a newer one ends us, any other fault is tried again while we watch."""
@@ -87,7 +112,7 @@ class Watch:
             else:
                 self.fault = ""
                 self._take(taken)
-                interval = 0.0 if taken.more else READ_INTERVAL
+                interval = 0.0 if taken.more else READ_INTERVAL / min(self.settings.speed, 10)
             await pause(stop, interval)
 
     def _take(self, taken: Taken) -> None:
@@ -104,7 +129,8 @@ class Watch:
                 probability=round(alert.probability, 2),
                 incident=alert.id,
             )
-        self.probes |= {probe.mac: probe for probe in presence.probes(taken.actions)}
+        for probe in presence.probes(taken.actions):
+            self.asking.want(probe.mac)
 
     async def _chores(self, stop: asyncio.Event) -> None:
         """Once a day, and at the start: look whether the store is sound, let go of what is old."""
@@ -141,6 +167,7 @@ class Watch:
         view = self.collector.view
         view.admissions, view.accounting = self.admissions, self.records
         await asyncio.to_thread(whereabouts.measure, self.intake, view)
+        view.feeds = self.feeds.look()
         try:
             view.guard = await control.call_async(self.settings.guard_socket, "status")
             answer = await control.call_async(self.settings.guard_socket, "counters")
@@ -189,7 +216,16 @@ class Watch:
         problems = {"store": self.fault} if self.fault else {}
         if self.intake.book_problem:
             problems["rules"] = self.intake.book_problem
-        return {"records": dict(self.records), "bad": view.bad_records, "problems": problems}
+        return {
+            "records": dict(self.records),
+            "bad": view.bad_records,
+            "feeds": {
+                feed: {"heard": clock.stamp(at), "stale": stale, "skew": skew}
+                for feed, (at, stale, skew) in self.feeds.look().items()
+            },
+            "unparsed": list(self.feeds.unparsed),
+            "problems": problems,
+        }
 
     async def unknown(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Return the MACs outside the inventory that were refused."""

@@ -20,10 +20,13 @@ from netguard.adapters import control
 from netguard.errors import NetguardError
 from netguard.lab import world
 from netguard.lab.hospital import Hospital
+from netguard.lab.walkouts import Walkouts
 
 # Seconds after which something that should have happened has not.
 PATIENCE = 20.0
 SHORT = ("--timeout", "1")
+# Seconds of presence in one of ours: half an hour of silence has to be shown.
+SPEED = 60
 
 
 class Failed(Exception):
@@ -141,6 +144,7 @@ class Demo:
         self.claim("the ruleset flushed by hand: nothing opens", self.flushed)
         self.claim("... and it is repaired", self.repaired)
         self.claim("metrics and status are there to be read", self.metrics)
+        Walkouts(self.lab).all(self.claim)
         return self.failed
 
     def joins(self) -> str:
@@ -371,7 +375,7 @@ def main() -> int:
     words = parser.parse_args()
     start = monotonic()
     try:
-        lab = Hospital.up(words.name)
+        lab = Hospital.up(words.name, speed=SPEED)
     except NetguardError as error:
         sys.stderr.write(f"demo: {error}\n")
         return error.exit_code

@@ -11,6 +11,7 @@ from pathlib import Path
 from netguard.core.policy import Policy, Site
 from netguard.lab import users, world, zones
 from netguard.lab.layout import Layout, Record
+from netguard.lab.nas import SYSLOG_PORT
 from netguard.lab.nas import Settings as NasSettings
 
 _NOBODY = 65534
@@ -106,6 +107,8 @@ users:
   time: {users.TIME}
 listen:
   web: "127.0.0.1:{record.port}"
+  syslog: "{record.nas_gateway}:{SYSLOG_PORT}"
+speed: {record.speed}
 """
 
 

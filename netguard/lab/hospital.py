@@ -58,8 +58,13 @@ class Hospital:
     # up and down
 
     @classmethod
-    def up(cls, name: str = "demo", rules: Path | None = None, say: Say = to_stderr) -> Self:
-        """Build a hospital, start everything, put the rules into force."""
+    def up(
+        cls, name: str = "demo", rules: Path | None = None, say: Say = to_stderr, speed: int = 1
+    ) -> Self:
+        """Build a hospital, start everything, put the rules into force.
+
+        So many seconds of presence pass in one of ours as `speed` says.
+        """
         _preflight()
         where = Layout(name)
         folder = (rules or jail.CODE / "rules").resolve()
@@ -69,7 +74,7 @@ class Hospital:
                 say(f"removing what is left of lab '{name}'")
                 _remove(where)
             record = Record(name=name, token=secrets.token_hex(16), rules=str(where.rules))
-            record.zone = world.midday(clock.now().hour)
+            record.zone, record.speed = world.midday(clock.now().hour), speed
             lab = cls(where, record, say)
             try:
                 lab._build(policy, folder)
@@ -200,6 +205,28 @@ class Hospital:
         """Move a tablet to another access point."""
         return self._nas("roam", host=self.host(tablet), ap=ap)
 
+    def vanish(self, tablet: str) -> dict[str, Any]:
+        """Take a tablet off the air without a word."""
+        return self._nas("vanish", host=self.host(tablet))
+
+    def tell(self, mac: str, ap: str, status: str, **more: str | int) -> None:
+        """Let the controller account for a tablet that is no host here. Raises when nobody stores it."""
+        told = self._nas("tell", mac=mac, ap=ap, status=status, **more)
+        if not told["accounted"]:
+            raise NetguardError(f"accounting of {mac} was not acknowledged")
+
+    def restart_controller(self) -> None:
+        """Let the controller say that it has started again."""
+        self._nas("restart")
+
+    def syslog(self, text: str) -> None:
+        """Let the controller log a line."""
+        self._nas("syslog", text=text)
+
+    def watch(self, verb: str, **words: object) -> dict[str, Any]:
+        """Ask watch."""
+        return control.call(self.layout.folder / "run" / "watch.sock", verb, 20.0, **words)
+
     def dhcp(self, tablet: str) -> str:
         """Let a tablet ask for its address; returns it."""
         host = self.host(tablet)
@@ -306,7 +333,7 @@ next, for example:
   {command} lab down{name}
 """
 
-    def _nas(self, verb: str, **words: str) -> dict[str, Any]:
+    def _nas(self, verb: str, **words: str | int) -> dict[str, Any]:
         return nas.call(self.layout.socket("nas"), verb, words)
 
     def _command(self, host: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:

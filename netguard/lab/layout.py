@@ -40,6 +40,7 @@ class Record:
     macs: dict[str, str] = field(default_factory=dict)
     homes: dict[str, str] = field(default_factory=dict)
     nas_gateway: str = ""
+    speed: int = 1
     zone: str = ""
 
 

@@ -28,6 +28,9 @@ from netguard.lab import shapes, topology
 
 TRIES, PATIENCE = 3, 1.0
 CALL_PATIENCE = 20.0
+# Whoever names the access point itself: areas of the rules list names.
+TELLER = "meraki"
+SYSLOG_PORT = 5514
 CAUSES = {"user": 1, "lost-carrier": 2, "idle": 4, "admin": 6}
 
 
@@ -128,6 +131,57 @@ class Controller:
         station = self._station(host)
         accounted = station.state == "joined" and self._account(station, Status.INTERIM_UPDATE)
         return {**self._shown(station), "accounted": accounted}
+
+    def tell(
+        self,
+        mac: str,
+        ap: str,
+        status: str,
+        session: str = "1",
+        cause: str = "",
+        packets: int = 0,
+        delay: int = 0,
+    ) -> dict[str, Any]:
+        """Send the accounting of a device that has no host in the lab."""
+        station = Station("", mac, ap=ap, ssid=self.settings.ssid, vendor=TELLER, session=session)
+        kind = {"start": Status.START, "stop": Status.STOP, "interim": Status.INTERIM_UPDATE}
+        extra: list[radius.Attribute] = []
+        if cause:
+            extra.append(radius.number(Type.ACCT_TERMINATE_CAUSE, CAUSES[cause]))
+        if packets:
+            extra.append(radius.number(Type.ACCT_INPUT_PACKETS, packets))
+        if delay:
+            extra.append(radius.number(Type.ACCT_DELAY_TIME, delay))
+        if status == "start":
+            self._ask(station)
+        return {"accounted": self._account(station, kind[status], tuple(extra))}
+
+    def syslog(self, text: str) -> dict[str, Any]:
+        """Send one line of the controller's log to the appliance."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind((self.settings.address, 0))
+            sender.sendto(text.encode(), (self.settings.server, SYSLOG_PORT))
+        return {"sent": len(text)}
+
+    def restart(self) -> dict[str, Any]:
+        """Say that the controller has started again: every session of it is over (RFC 2866 5.1)."""
+        identifier, secret = self._next(), self.settings.secret.encode()
+        attributes = (
+            (int(Type.NAS_IP_ADDRESS), IPv4Address(self.settings.address).packed),
+            radius.text(Type.NAS_IDENTIFIER, self.settings.name),
+            radius.number(Type.ACCT_STATUS_TYPE, Status.ACCOUNTING_ON),
+            radius.text(Type.ACCT_SESSION_ID, "00000000"),
+        )
+        request = radius.accounting_request(identifier, secret, attributes)
+        reply = self._exchange(request, identifier, request[4:20], self.settings.acct_port)
+        return {"accounted": reply is not None and reply.code == Code.ACCOUNTING_RESPONSE}
+
+    def vanish(self, host: str) -> dict[str, Any]:
+        """Take a device off the air without a word, as out of range or without power."""
+        station = self._station(host)
+        topology.dismiss(topology.port_of(host))
+        station.state, station.vlan, station.session = "away", None, ""
+        return self._shown(station)
 
     def status(self) -> dict[str, Any]:
         """Return every station."""
@@ -232,6 +286,10 @@ def answer(controller: Controller, line: bytes) -> dict[str, Any]:
         "leave": controller.leave,
         "roam": controller.roam,
         "interim": controller.interim,
+        "tell": controller.tell,
+        "restart": controller.restart,
+        "syslog": controller.syslog,
+        "vanish": controller.vanish,
         "status": controller.status,
     }
     try:
@@ -243,7 +301,7 @@ def answer(controller: Controller, line: bytes) -> dict[str, Any]:
         return {"ok": False, "error": str(error) or repr(error)}
 
 
-def call(path: Path, verb: str, words: Mapping[str, str] | None = None) -> dict[str, Any]:
+def call(path: Path, verb: str, words: Mapping[str, str | int] | None = None) -> dict[str, Any]:
     """Ask the controller, or another process of the lab that answers lines of JSON."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:

@@ -48,6 +48,10 @@ def _listen(text: str) -> tuple[str, int]:
     return str(address), parse_number(port, "port", 1, 65535)
 
 
+def _speed(text: str) -> int:
+    return parse_number(text, "speed", 1, 1000)
+
+
 PathText = Annotated[Path, read_by(_path)]
 User = Annotated[str, read_by(_user)]
 
@@ -63,6 +67,7 @@ class _Paths(Model):
     radius_control: Annotated[Path | None, read_by(_path_or_nothing)] = _PATHS.radius_control
     radius_secrets: PathText = _PATHS.radius_secrets
     dhcp: PathText = _PATHS.dhcp
+    watch_secrets: PathText = _PATHS.watch_secrets
     time: PathText = _PATHS.time
     resolver_authorities: Annotated[Path | None, read_by(_path_or_nothing)] = (
         _PATHS.resolver_authorities
@@ -81,6 +86,10 @@ class _Users(Model):
 class _Listen(Model):
     web: Annotated[tuple[str, int], read_by(_listen)] = ("127.0.0.1", 9869)
     radius_self: Annotated[tuple[str, int], read_by(_listen)] = ("127.0.0.1", 18121)
+    syslog: Annotated[tuple[str, int] | None, read_by(_listen)] = None
+    syslog_tls: Annotated[tuple[str, int] | None, read_by(_listen)] = None
+    traps: Annotated[tuple[str, int] | None, read_by(_listen)] = None
+    webhooks: Annotated[tuple[str, int] | None, read_by(_listen)] = None
 
 
 class _SettingsFile(Model):
@@ -91,6 +100,7 @@ class _SettingsFile(Model):
     paths: _Paths = _Paths()
     users: _Users = _Users()
     listen: _Listen = _Listen()
+    speed: Annotated[int, read_by(_speed)] = 1
 
 
 def read_settings(path: Path) -> Settings:
@@ -108,6 +118,11 @@ def read_settings(path: Path) -> Settings:
         web_host=host,
         web_port=port,
         radius_self=given.listen.radius_self,
+        syslog=given.listen.syslog,
+        syslog_tls=given.listen.syslog_tls,
+        traps=given.listen.traps,
+        webhooks=given.listen.webhooks,
+        speed=given.speed,
     )
 
 

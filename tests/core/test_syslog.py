@@ -87,6 +87,6 @@ def test_a_length_that_is_none_ends_the_stream(data):
 def test_a_line_without_an_end_is_cut_once_and_the_next_one_read():
     stream, found = syslog.Frames(), []
     for _ in range(300):
-        found += stream.feed(b"<1>" + b"x" * 1000)
+        found += list(stream.feed(b"<1>" + b"x" * 1000))
     found += stream.feed(b"\n<2>y\n")
     assert [len(found[0]) > syslog.LONGEST, *found[1:]] == [True, b"<2>y"]

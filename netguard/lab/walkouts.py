@@ -1,0 +1,143 @@
+"""The second half of the demo: who walked out, who sleeps, whose battery is flat, and which AP is dead.
+
+One story: all of it happens in one ward at once, on accounting through the real FreeRADIUS, and what
+netguard says at its end has to be right for each of them.
+"""
+
+import datetime
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from netguard.core.policy import Policy
+from netguard.errors import NetguardError
+from netguard.lab.hospital import Hospital
+from netguard.lab.ward import Ward
+from netguard.rules.folder import read_folder
+from netguard.rules.load import load
+
+CROWD = 60
+# The first ones are hosts of their own in the lab, and something else happens to them.
+_FIRST = 3
+EXIT = ("AP-LOB-01", "AP-LOB-02")
+# In seconds of presence: until all are known, until a theft must be told, until the rest must not be.
+QUIET, THEFT, LATER = 1500.0, 600.0, 1800.0
+
+Claim = Callable[[str, Callable[[], str]], None]
+
+
+class Wrong(NetguardError):
+    """What netguard says is not what happened."""
+
+
+class Walkouts:
+    """The story, and what is claimed of it."""
+
+    def __init__(self, lab: Hospital) -> None:
+        self.ward = Ward(lab)
+        policy = rules_of(lab)
+        site = policy.sites[lab.record.site]
+        here = [t for t in policy.tablets.values() if t.home[0] == site.name]
+        # Nobody sleeps on a shelf here.
+        awake = [t for t in here if not site.areas[t.home[1]].expected_silent]
+        self.crowd = awake[_FIRST : _FIRST + CROWD]
+        self.areas = site.areas
+        self.cut: list[str] = []
+
+    def all(self, claim: Claim) -> None:
+        """Let it happen, and show each claim."""
+        with self.ward.heard():
+            claim(f"{CROWD} tablets are heard by RADIUS accounting", self.heard)
+            self.happen()
+            claim("one walks out through the lobby: taken", self.taken)
+            self.ward.wait(LATER)
+            claim("... one that sleeps is not", lambda: self.not_taken(self.sleeper))
+            claim("... one whose battery is flat is not", lambda: self.not_taken(self.flat))
+            claim("... those of a dead access point are not", self.dead_ap)
+            claim("... it comes back: the alert ends", self.returns)
+
+    def heard(self) -> str:
+        """Fill the ward, and look whether all are where they are."""
+        self.ward.fill(self.crowd, self.areas)
+        self.ward.wait(QUIET)
+        rows = {row["tablet"]: row for row in self.ward.lab.watch("tablets")["tablets"]}
+        found = Counter(rows[t.id]["presence"] for t in self.crowd)
+        placed = sum(rows[t.id]["area"] == t.home[1] for t in self.crowd)
+        if found != {"present": CROWD} or placed != CROWD:
+            raise Wrong(f"{dict(found)}, {placed} in their areas")
+        return f"all present, each in its area, {self.ward.speed} s of presence a second"
+
+    def happen(self) -> None:
+        """One is carried out, one sleeps, one runs out of power, one access point dies."""
+        self.thief_has, self.sleeper, self.flat = (t.id for t in self.crowd[:3])
+        others = [t.ap for t in self.ward.tablets.values() if t.id not in self._told]
+        self.ap = Counter(others).most_common(1)[0][0]
+        # Until shortly before, all of them are in use.
+        self.ward.leave(self.sleeper, "idle")
+        self.ward.vanish(self.flat)
+        self.cut = [id_ for id_ in self.ward.power_cut(self.ap) if id_ not in self._told]
+        self.ward.stolen(self.thief_has, *EXIT)
+
+    @property
+    def _told(self) -> set[str]:
+        return {self.thief_has, self.sleeper, self.flat}
+
+    def taken(self) -> str:
+        """Wait for the alert."""
+        found: list[dict[str, Any]] = []
+
+        def raised() -> bool:
+            found[:] = self._open(self.thief_has, "taken")
+            return bool(found)
+
+        took = self.ward.until(raised, THEFT)
+        if took is None:
+            where = self.ward.whereabouts(self.thief_has)
+            raise Wrong(f"{self.thief_has} is {where['presence']} {where['cause']}, not taken")
+        alert = found[0]
+        reasons = ", ".join(r["name"] for r in alert["reasons"] if r["weight"] > 0)
+        return (
+            f"{self.thief_has} {alert['probability']:.0%} after {took:.0f} s, last at "
+            f"{alert['area']}: {reasons}"
+        )
+
+    def not_taken(self, id_: str) -> str:
+        """Look for an alarm of a tablet to which nobody did anything."""
+        if self._open(id_, "taken"):
+            raise Wrong(f"{id_} is said to be taken")
+        where = self.ward.whereabouts(id_)
+        if where["presence"] == "present":
+            raise Wrong(f"{id_} is said to be present")
+        return f"{id_} {where['presence']}, {where['cause']} {where['probability']:.0%}"
+
+    def dead_ap(self) -> str:
+        """Look for one alert of the access point, and none of its tablets."""
+        wrong = [id_ for id_ in self.cut if self._open(id_, "taken")]
+        found = [self.ward.whereabouts(id_) for id_ in self.cut]
+        states = Counter(f"{each['presence']} {each['cause']}".strip() for each in found)
+        told = [i for i in self.ward.incidents() if self.ap.lower() in i["subject"]]
+        shown = ", ".join(f"{count} {words}" for words, count in sorted(states.items()))
+        if wrong or len(told) > 1 or any(each["presence"] == "missing" for each in found):
+            raise Wrong(f"taken: {wrong}; {shown}; {len(told)} alerts of {self.ap}")
+        return f"{self.ap}: {shown}; {len(told)} alert of it, none of them"
+
+    def returns(self) -> str:
+        """Bring the tablet back."""
+        tablet = next(t for t in self.crowd if t.id == self.thief_has)
+        self.ward.arrive(tablet.id, str(tablet.mac), self.areas[tablet.home[1]].aps[0])
+        took = self.ward.until(lambda: not self._open(tablet.id, "taken"), THEFT)
+        if took is None:
+            raise Wrong(f"{tablet.id} is back, and its alert is still open")
+        return f"{tablet.id} {self.ward.whereabouts(tablet.id)['presence']}"
+
+    def _open(self, id_: str, cause: str) -> list[dict[str, Any]]:
+        return [i for i in self.ward.incidents(id_) if i["open"] and i["cause"] == cause]
+
+
+def rules_of(lab: Hospital) -> Policy:
+    """Return the rules of a lab."""
+    policy = load(read_folder(Path(lab.record.rules)), today=datetime.date(2026, 11, 22)).policy
+    if policy is None:
+        raise NetguardError(f"the rules of lab '{lab.record.name}' are not sound")
+    return policy
