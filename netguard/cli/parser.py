@@ -248,6 +248,7 @@ def _running_commands(commands: Commands) -> None:
     )
     _json(status)
     _tablet_commands(commands)
+    _store_commands(commands)
 
 
 def _tablet_commands(commands: Commands) -> None:
@@ -289,6 +290,21 @@ def _tablet_commands(commands: Commands) -> None:
     )
     audit.add_argument("--subject", metavar="ID", help="only this tablet or rules folder")
     _json(audit)
+
+
+def _store_commands(commands: Commands) -> None:
+    for name, help_ in (
+        ("backup", "copy the node's databases into a folder, while they are in use"),
+        ("restore", "put such copies in place; guard and watch must not run"),
+    ):
+        word = _command(
+            commands,
+            name,
+            help_,
+            f"netguard {name} /srv/backup/netguard",
+            _late("cli.stores", name),
+        )
+        word.add_argument("folder", metavar="DIR", help="the folder of the copies")
 
 
 # What each word says of a tablet, and what follows.

@@ -5,7 +5,17 @@ said to be stored survives kill -9 and a power cut: WAL, synchronous=FULL, one t
 belongs together. Must not decide anything, nor read a clock: moments come in.
 """
 
-from netguard.adapters.store.database import GUARD, WATCH, Kind, aside, opened, put_aside
+from netguard.adapters.store.database import (
+    GUARD,
+    WATCH,
+    Kind,
+    aside,
+    backup,
+    opened,
+    put_aside,
+    restore,
+    verify,
+)
 from netguard.adapters.store.guard import Entry, GuardStore, Loan, Move
 from netguard.adapters.store.watch import Incident, Positions, Told, WatchStore
 
@@ -22,6 +32,9 @@ __all__ = [
     "Told",
     "WatchStore",
     "aside",
+    "backup",
     "opened",
     "put_aside",
+    "restore",
+    "verify",
 ]

@@ -1,6 +1,7 @@
 """A database of ours: opened, judged, made, brought up by numbered steps, put aside when damaged."""
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -74,11 +76,6 @@ class Store:
         with self._reading() as connection:
             _sound(connection, self._path)
 
-    def backup(self, target: Path) -> None:
-        """Copy the database as it is now to a new file, sound and on the disk; raises StoreError."""
-        with self._lock, _said(target):
-            _copied(self._engine, target)
-
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
         with self._lock, _said(self._path), self._engine.connect() as plain:
@@ -115,10 +112,69 @@ def opened(path: Path, kind: Kind, at: datetime) -> Engine:
         return engine
 
 
-def put_aside(path: Path) -> Path:
-    """Rename a damaged file and what belongs to it; returns its new name."""
-    number = len(aside(path)) + 1
-    while (new := path.with_name(f"{path.name}.damaged-{number}")).exists():
+def backup(path: Path, kind: Kind, target: Path) -> None:
+    """Copy a database, also one that is in use, and judge the copy. Raises StoreError.
+
+    The copy is as the database was at one moment: SQLite's own online backup.
+    """
+    with _said(path):
+        _judge_header(path, kind)
+        beside = target.with_name(f".{target.name}.new")
+        beside.unlink(missing_ok=True)
+        _touch(beside)
+        # Read only: whoever makes a backup leaves nothing of its own beside the original.
+        source = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=PATIENCE)
+        copy = sqlite3.connect(beside)
+        try:
+            source.backup(copy)
+            # One file: nothing beside it belongs to it.
+            copy.execute("PRAGMA journal_mode = DELETE").close()
+        finally:
+            copy.close()
+            source.close()
+        verify(beside, kind)
+        _sync(beside)
+        beside.rename(target)
+        _sync(target.parent)
+
+
+def verify(path: Path, kind: Kind) -> str:
+    """Judge a copy without changing it; returns its step. Raises DamagedStore or NewerStore."""
+    with _said(path):
+        _judge_header(path, kind)
+        # Read only, and as one file: opened as we open ours, it would become a WAL database.
+        uri = f"sqlite:///file:{quote(str(path))}?mode=ro&immutable=1&uri=true"
+        engine = sa.create_engine(uri, poolclass=StaticPool)
+        try:
+            return _judged(engine, path, kind)
+        finally:
+            engine.dispose()
+
+
+def restore(copy: Path, kind: Kind, path: Path) -> Path | None:
+    """Put a copy in a database's place while nobody uses it; returns where the old one went.
+
+    The new file belongs to whom the old one, else the folder, belonged to. Raises StoreError.
+    """
+    verify(copy, kind)
+    with _said(path):
+        owner = (path if path.exists() else path.parent).stat()
+        new = path.with_name(f".{path.name}.new")
+        new.unlink(missing_ok=True)
+        _touch(new)
+        shutil.copyfile(copy, new)
+        os.chown(new, owner.st_uid, owner.st_gid)
+        _sync(new)
+        old = put_aside(path, "before-restore") if path.exists() else None
+        new.rename(path)
+        _sync(path.parent)
+        return old
+
+
+def put_aside(path: Path, why: str = "damaged") -> Path:
+    """Rename a file and what belongs to it; returns its new name."""
+    number = 1
+    while (new := path.with_name(f"{path.name}.{why}-{number}")).exists():
         number += 1
     for suffix in ("-wal", "-shm", ""):
         part = path.with_name(path.name + suffix)
