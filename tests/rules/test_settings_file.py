@@ -70,7 +70,11 @@ def test_no_control_socket_is_an_empty_one(file):
         ("[pellegrin]", "[a]\nlisten: {web: 'localhost:80'}", "'localhost' is not an IP address"),
         ("[pellegrin]", "[a]\nlisten: {web: '::1:80'}", "write IPv6 in brackets, [::1]:80"),
         (SMALL, "", "no settings in this file; docs/settings.md lists the keys"),
-        (SMALL, "- a\n", "expected keys at the top (listen, node, paths, sites, speed, users, version)"),
+        (
+            SMALL,
+            "- a\n",
+            "expected keys at the top (listen, node, paths, sites, speed, users, version)",
+        ),
         (SMALL, "a: [\n", "is not closed"),
     ],
 )
