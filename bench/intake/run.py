@@ -41,6 +41,8 @@ servers = importlib.import_module("servers")
 RECORDS, OUTSTANDING = 6000, 64
 # The log is read so many times over, as if so many servers had written it.
 COPIES = 10
+# A commit for each record takes its time.
+SOME = 600
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
 SCHEMA = """\
 CREATE TABLE radacct (radacctid {serial}, acctsessionid text, acctuniqueid text UNIQUE, username text,
@@ -130,8 +132,11 @@ def blast(port: int, packets: list[bytes]) -> float:
             except TimeoutError:
                 for packet, _ in waiting.values():
                     nas.send(packet)
-            if time.perf_counter() - start > 60:
+            if time.perf_counter() - start > 20:
                 break
+        if answered < len(packets) / 10:
+            sys.stderr.write(f"only {answered} of {len(packets)} records were answered\n")
+            return 0.0
         return answered / (time.perf_counter() - start)
 
 
@@ -161,8 +166,10 @@ def ours(base: Path, policy, packets: list[bytes]) -> tuple[float, float, int]:
     seconds = time.perf_counter() - start
     told = intake.told
     intake.close()
-    if told < len(packets) * COPIES:
-        sys.exit(f"only {told} of {len(packets) * COPIES} events reached the engine")
+    # One that was sent twice is written twice.
+    wanted = data.count(b"\n") * COPIES
+    if told < wanted or wanted < 0.99 * len(packets) * COPIES:
+        sys.exit(f"only {told} of {wanted} events reached the engine")
     return written, taken / seconds, told
 
 
@@ -249,7 +256,8 @@ def main() -> None:
     try:
         packets = records(policy)
         written, taken, told = ours(base, policy, packets)
-        peers = {"sqlite": sqlite(base, packets), "postgresql": postgresql(base, packets)}
+        some = packets[:SOME]
+        peers = {"sqlite": sqlite(base, some), "postgresql": postgresql(base, some)}
     finally:
         shutil.rmtree(base)
     print(f"{RECORDS} records through FreeRADIUS, {told} events to the engine; a second")
@@ -257,9 +265,9 @@ def main() -> None:
     print(f"  {'FreeRADIUS: our event log':40} {written:9.0f}")
     ratios = {"intake/freeradius": round(taken / written, 2)}
     for name, value in peers.items():
-        shown = f"{value:9.0f}" if value is not None else "  not installed, left out"
+        shown = f"{value:9.0f}" if value else "  not installed or did not answer, left out"
         print(f"  {'FreeRADIUS: rlm_sql, ' + name:40} {shown}")
-        if value is not None:
+        if value:
             ratios[f"intake/sql-{name}"] = round(taken / value, 2)
     line = {
         "bench": "intake", "ratios": ratios, "intake": round(taken), "freeradius": round(written),
