@@ -433,3 +433,30 @@ def test_the_work_for_one_event_does_not_depend_on_the_fleet():
         return count
 
     assert calls(20) == calls(200) > 0
+
+
+@pytest.mark.parametrize(
+    ("days", "peaks", "threshold"),
+    [
+        (2.9, {}, 0.7),
+        (3.0, {}, 0.6),
+        # In the first week the budget is that of a whole one: one peak above is borne, two are not.
+        (3.1, {0.66: 1}, 0.6),
+        (3.1, {0.66: 2}, 0.6792),
+        (14, {0.66: 2}, 0.6),
+        (14, {0.66: 3}, 0.6792),
+        (14, {0.66: 1, 0.69: 2}, 0.6792),
+        (14, {0.66: 1, 0.73: 3}, 0.7311),
+        (14, {0.99: 3}, 0.75),
+        (14, {0.1: 1000}, 0.6),
+    ],
+)  # fmt: skip
+def test_the_lowest_threshold_within_the_budget(days, peaks, threshold):
+    from netguard.core.presence.threshold import band_of, threshold_of
+
+    state = State()
+    state.since, state.now = T0, T0 + days * 86400
+    for peak, count in peaks.items():
+        state.peaks[band_of(peak)] += count
+    assert threshold_of(model_of(), state) == pytest.approx(threshold, abs=1e-3)
+    assert [band_of(p) for p in (0.0, 0.5, 0.6792, 1.0)] == [0, 20, 23, 39]
