@@ -149,7 +149,7 @@ def test_a_service_that_sorts_first_changes_no_running_flow_and_a_withdrawn_one_
 
 def test_a_group_closes_by_itself_and_so_do_its_calls(link, plain):
     plan = compile_plan(plain, ["pellegrin"])
-    link.bench.nft(nftables.render(plan, (), {"patients": 2, "family-room": 3600}))
+    link.bench.nft(nftables.render(plan, (), {"patients": 6, "family-room": 3600}))
     ours, theirs = calls(plan, "patients")[:10], calls(plan, "family-room")[:10]
     assert ours
     assert theirs
