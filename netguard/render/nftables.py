@@ -330,6 +330,12 @@ def _of(networks: Iterable[Network], version: int) -> list[str]:
 
 def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
     numbers = _numbers(plan)
+    # Of ten thousand tablets each word is made once.
+    starts = {s.name: [f'"{interface}" . ' for interface in s.interfaces] for s in plan.sites}
+    until = {g.name: _until(g.name, left) for g in plan.groups if _opens(g.name, left)}
+    number = {name: f" : {each:#x}" for name, each in numbers.items()}
+    target = {g.name: f" : goto {_group_chain(g)}" for g in plan.groups}
+    by_mac = _groups_by_mac(plan)
     sets: StaticSets = {
         "tablet_if": ("set", "type ifname", [f'"{i}"' for s in plan.sites for i in s.interfaces]),
         "protected4": ("set", "type ipv4_addr; flags interval", _merged(plan.protected, 4)),
@@ -353,17 +359,17 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
         "tablets": (
             "set",
             "type ifname . ether_addr",
-            [f'"{i}" . {b.mac}' for b in plan.bindings for i in plan.site[b.site].interfaces],
+            [f"{start}{b.mac.text}" for b in plan.bindings for start in starts[b.site]],
         ),
         # Who may send at all, now: neither a lost tablet nor one of a group that is closed.
         "bind4": (
             "set",
             "type ifname . ether_addr . ipv4_addr; flags timeout",
             [
-                f'"{i}" . {b.mac} . {b.address}{_until(b.group, left)}'
+                f"{start}{b.mac.text} . {b.address!s}{until[b.group]}"
                 for b in plan.bindings
-                if b.address is not None and b.tablet not in plan.loan and _opens(b.group, left)
-                for i in plan.site[b.site].interfaces
+                if b.address is not None and b.tablet not in plan.loan and b.group in until
+                for start in starts[b.site]
             ],
         ),
         # By MAC for what such a tablet sends, by address for what others send to it.
@@ -396,15 +402,12 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
         "group_number": (
             "map",
             "type ether_addr : mark",
-            [f"{mac} : {numbers[group]:#x}" for mac, group in _groups_by_mac(plan)],
+            [f"{mac}{number[group]}" for mac, group in by_mac],
         ),
         "group_of": (
             "map",
             "type ether_addr : verdict",
-            [
-                f"{mac} : goto {_group_chain(plan.group[group])}"
-                for mac, group in _groups_by_mac(plan)
-            ],
+            [f"{mac}{target[group]}" for mac, group in by_mac],
         ),
     }
     for version in (4, 6):
@@ -444,11 +447,11 @@ def _merged(networks: Iterable[Network], version: int) -> list[str]:
 
 def _ntp_macs(plan: Plan) -> list[str]:
     timed = {g.group for g in plan.grants if plan.service[g.service].local == "ntp"}
-    return sorted({str(b.mac) for b in plan.bindings if b.group in timed})
+    return sorted({b.mac.text for b in plan.bindings if b.group in timed})
 
 
 def _groups_by_mac(plan: Plan) -> list[tuple[str, str]]:
-    return sorted({(str(binding.mac), binding.group) for binding in plan.bindings})
+    return sorted({(binding.mac.text, binding.group) for binding in plan.bindings})
 
 
 def _declarations(plan: Plan, sets: StaticSets) -> Iterator[str]:
