@@ -15,6 +15,7 @@ from netguard.adapters import clock, conntrack, netlink, nfnetlink, nft
 from netguard.core.foreign import concern
 from netguard.core.hours import open_for
 from netguard.core.links import links
+from netguard.core.names import Address
 from netguard.core.plan import Plan, freed
 from netguard.daemon.process import say, warn
 from netguard.errors import EnforcementError
@@ -60,6 +61,8 @@ class Fence:
         # Of the table as it was read after the last whole load; empty until it is read.
         self._digest = ""
         self._own_pids: list[int] = []
+        # Addresses whose connections are to be judged anew; kept until the kernel has done so.
+        self._unforgotten: set[Address] = set()
         self._audited = 0.0
         self._network: netlink.Done = netlink.Done()
         self.drifts = 0
@@ -103,9 +106,12 @@ class Fence:
 
     async def pull(self, plan: Plan | None, *, block: bool) -> None:
         """Pull the panic switch, or put it back; it holds over restarts."""
-        self._pulled = block
         if not block:
-            self._switch.unlink(missing_ok=True)
+            try:
+                self._switch.unlink(missing_ok=True)
+            except OSError as error:
+                raise EnforcementError(f"{self._switch} cannot be removed: {error}") from error
+        self._pulled = block
         try:
             await self.bring(plan)
         finally:
@@ -135,27 +141,32 @@ class Fence:
         before = self._loaded
         if not await self._load_difference(plan, left):
             await self._load_whole(plan, left)
-        self._loaded = _Loaded(plan, left, _closing(left))
         if before is not None:
-            await asyncio.to_thread(conntrack.forget, freed(before.plan, plan))
+            self._unforgotten |= set(freed(before.plan, plan))
+        self._loaded = _Loaded(plan, left, _closing(left))
+        await asyncio.to_thread(conntrack.forget, sorted(self._unforgotten, key=str))
+        self._unforgotten.clear()
 
     async def _load_difference(self, plan: Plan, left: Mapping[str, int]) -> bool:
         """Load the elements that differ; False where more than elements does, or nothing is known."""
         held = self._loaded
         if held is None or not self._is_open_as(held, left):
             return False
-        script = nftables.difference(held.plan, plan, left)
-        if script is None:
+        scripts = nftables.differences(held.plan, plan, left)
+        if scripts is None:
             return False
-        if script:
+        for script in scripts:
+            # Read by the next audit; until then every change by somebody else is one too many.
+            self._digest = ""
             try:
-                self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
+                await self._commit_own(script)
             except EnforcementError:
                 # An element has just run out, or the table is not what it was.
                 return False
-            # Read by the next audit; until then every change by somebody else is one too many.
-            self._digest = ""
         return True
+
+    async def _commit_own(self, script: str) -> None:
+        self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
 
     def _is_open_as(self, held: _Loaded, left: Mapping[str, int]) -> bool:
         """Say whether the same groups are open until the same moments."""
@@ -191,13 +202,13 @@ class Fence:
             scripts = (nftables.replacement(plan, left),)
             await nft.check(scripts[-1])
         for script in scripts[:-1]:
-            self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
+            await self._commit_own(script)
         await self._commit(scripts[-1], moving, _Loaded(plan, left, {}))
 
     async def _commit(
         self, script: str, moving: frozenset[str], loaded: _Loaded | None = None
     ) -> None:
-        self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
+        await self._commit_own(script)
         now = await nft.read(*_OWN, moving)
         if now is None:
             raise EnforcementError("the kernel took the ruleset and has no table")

@@ -181,11 +181,25 @@ def steps(
     One transaction is one moment for the rules, but a packet that is being judged may find one set
     as it was and the next as it will be. `stale` goes with the last one.
     """
+    *first, last = _way(before, after)
+    return (*(render(plan, (), left) for plan in first), render(last, stale, left))
+
+
+def differences(before: Plan, after: Plan, left: SecondsLeft = ALWAYS) -> tuple[str, ...] | None:
+    """Return the same as `steps` by elements alone, where `difference` can; else None."""
+    scripts = [
+        difference(one, other, left) for one, other in pairwise((before, *_way(before, after)))
+    ]
+    return tuple(each for each in scripts if each) if None not in scripts else None
+
+
+def _way(before: Plan, after: Plan) -> tuple[Plan, ...]:
+    """Return the plans to load one after the other: what both allow, where that is a third one."""
     between = meet(before, after)
     # Refusals are RADIUS's: this table does not hold them.
     if between == after or replace(between, refusals=before.refusals) == before:
-        return (render(after, stale, left),)
-    return render(between, (), left), render(after, stale, left)
+        return (after,)
+    return between, after
 
 
 def chain_names(plan: Plan) -> tuple[str, ...]:

@@ -188,9 +188,10 @@ def test_a_difference_of_elements_leads_where_a_whole_load_leads(bench, small):
     for _ in range(12):
         policy, loans = other_elements(dice, policy)
         after = compile_plan(policy, SITES, loans)
-        script = nftables.difference(before, after)
-        assert script is not None, f"seed {seed}"
-        bench.nft(script)
+        scripts = nftables.differences(before, after)
+        assert scripts is not None, f"seed {seed}"
+        for script in scripts:
+            bench.nft(script)
         reached = contents(bench)
         bench.nft(nftables.render(after))
         assert reached == contents(bench), f"seed {seed}"
@@ -236,7 +237,7 @@ def test_at_no_moment_of_a_change_more_is_open_than_before_and_after(link, small
     for number in range(CHANGES):
         loans = dict.fromkeys(dice.sample(sorted(base.tablets), 3), "stolen")
         after = compile_plan(other_policy(dice, base), SITES, loans)
-        for script in nftables.steps(before, after):
+        for script in nftables.differences(before, after) or nftables.steps(before, after):
             with link.change(script) as process:
                 begun = False
                 while process.poll() is None or not begun:

@@ -269,3 +269,23 @@ def test_an_address_that_goes_to_another_tablet_needs_dnsmasq_to_forget_the_old_
     assert dhcp.taken_over(dhcp.hosts(less), full) == []
     taken = replace(plan, bindings=(replace(other, address=one.address), *rest))
     assert dhcp.taken_over(full, dhcp.hosts(taken)) == [str(one.address)]
+
+
+def test_elements_go_over_what_both_plans_allow_where_a_mixture_would_open_more(example):
+    """Lost, and in a group that may do more: a packet that finds the old pair and the new group passes."""
+    policy = example
+    tablet = policy.tablets["T-001"]
+    moved = replace(
+        policy, tablets={**policy.tablets, "T-001": replace(tablet, group="family-room")}
+    )
+    before = compile_plan(policy, ["pellegrin"])
+    after = compile_plan(moved, ["pellegrin"], {"T-001": "lost"})
+    first, last = nftables.differences(before, after) or ("", "")
+    assert "delete element inet netguard bind4" in first
+    assert "goto g_family_room" not in first
+    assert "goto g_family_room" in last
+    # What only narrows, and what only widens, is one.
+    lost = compile_plan(policy, ["pellegrin"], {"T-001": "lost"})
+    assert len(nftables.differences(before, lost) or ()) == 1
+    assert len(nftables.differences(lost, before) or ()) == 1
+    assert nftables.differences(before, before) == ()
