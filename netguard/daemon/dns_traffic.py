@@ -148,13 +148,9 @@ class Traffic:
             return change
         if not change.empty:
             try:
-                self.elements.change(_gone(change.evicted), _elements(change.adds))
-            except EnforcementError as error:
-                if not self.kernel_trouble:
-                    warn("answers are held back, the kernel takes no address", why=str(error))
-                self.kernel_trouble = str(error)
+                self._commit(_gone(change.evicted), _elements(change.adds))
+            except EnforcementError:
                 return desk.failed(asked, "kernel", now)
-            self.kernel_trouble = ""
             self.commits += 1
         return desk.confirm(asked, answer, change, now)
 
@@ -238,14 +234,29 @@ class Traffic:
 
     def put(self, adds: tuple[Add, ...]) -> None:
         """Put elements into the sets, in batches that a socket takes. Raises EnforcementError."""
+        # Whoever calls has sets again; with nothing to put the next answer shows whether it is so.
+        self.kernel_trouble = ""
         for start in range(0, len(adds), 200):
-            self.elements.change((), _elements(adds[start : start + 200]))
+            self._commit((), _elements(adds[start : start + 200]))
 
     def take(self, gone: Iterable[tuple[str, bytes]]) -> None:
         """Take elements out of their services' sets. Raises EnforcementError."""
         every = list(_gone(gone))
         for start in range(0, len(every), 400):
-            self.elements.change(every[start : start + 400], ())
+            self._commit(every[start : start + 400], ())
+
+    def _commit(
+        self, gone: Iterable[tuple[str, Address]], new: Iterable[nfnetlink.Element]
+    ) -> None:
+        """Change elements, and remember whether the kernel takes any; raises EnforcementError."""
+        try:
+            self.elements.change(gone, new)
+        except EnforcementError as error:
+            if not self.kernel_trouble:
+                warn("answers are held back, the kernel takes no address", why=str(error))
+            self.kernel_trouble = str(error)
+            raise
+        self.kernel_trouble = ""
 
 
 def _elements(adds: Iterable[Add]) -> Iterable[nfnetlink.Element]:

@@ -285,6 +285,8 @@ def test_the_kernel_refuses_so_the_answer_is_held_back(hospital, tablet, guard):
     wait_until(
         lambda: hospital.exec("gw", ["nft", "list", "table", "inet", "netguard"]).returncode == 0
     )
+    # Before any other answer has shown that the kernel takes addresses again.
+    wait_until(lambda: hospital.exec("gw", ["netguard", "status"]).returncode == 0)
     assert hospital.probe(tablet, "dns", "held-back.zoom.us")["ok"]
 
 
