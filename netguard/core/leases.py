@@ -11,7 +11,7 @@ from netguard.core.names import Mac
 from netguard.core.plan import Plan, SitePlan
 
 # A lease for ever is looked at again after a week: the tablet renews it long before.
-_LONGEST = 7 * 86400
+LONGEST = 7 * 86400
 _UDP, _SERVER = 17, 67
 _REPLY, _ETHERNET, _MAC_BYTES = 2, 1, 6
 _FIXED, _COOKIE = 236, b"\x63\x82\x53\x63"
@@ -53,7 +53,7 @@ def read_ack(packet: bytes) -> Ack | None:
         IPv4Address(body[24:28]),
         Mac.parse(body[28:34].hex()),
         address,
-        min(seconds, _LONGEST),
+        min(seconds, LONGEST),
     )
 
 

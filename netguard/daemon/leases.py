@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from netguard.adapters import clock, files, nflog
-from netguard.core.leases import Ack, read_ack, site_of
+from netguard.core.leases import LONGEST, Ack, read_ack, site_of
 from netguard.core.names import Address, Mac, parse_address
 from netguard.core.plan import Leases, Plan
 from netguard.daemon.process import say, warn
@@ -22,7 +22,11 @@ _GRACE = 60.0
 
 
 class LeaseBook:
-    """Who holds which address until when (seconds since 1970)."""
+    """Who holds which address until when.
+
+    On the monotonic clock, so that a clock that is set cuts nobody off; in the file by the wall clock,
+    since nothing else outlives a reboot.
+    """
 
     def __init__(self, state: Path) -> None:
         self._path = state / "leases.json"
@@ -43,7 +47,7 @@ class LeaseBook:
 
     def addresses(self) -> Leases:
         """Return the addresses in use now."""
-        now = clock.now().timestamp()
+        now = clock.monotonic()
         return {key: address for key, (address, until) in self._held.items() if until > now}
 
     def take(self, plan: Plan | None) -> bool:
@@ -63,18 +67,22 @@ class LeaseBook:
         if site is None:
             warn("an answer of a DHCP server was not taken", mac=str(ack.mac), ip=str(ack.address))
             return
-        until = clock.now().timestamp() + ack.seconds + _GRACE
+        now = clock.monotonic()
         # One address, one tablet: whoever held it before has lost it.
         self._held = {
             key: (address, end)
             for key, (address, end) in self._held.items()
-            if address != ack.address and end > clock.now().timestamp()
+            if address != ack.address and end > now
         }
-        self._held[site.name, ack.mac] = ack.address, until
+        self._held[site.name, ack.mac] = ack.address, now + ack.seconds + _GRACE
         say("lease", site=site.name, mac=str(ack.mac), ip=str(ack.address), seconds=ack.seconds)
 
     def _write_file(self) -> None:
-        rows = [[s, str(mac), str(ip), until] for (s, mac), (ip, until) in self._held.items()]
+        ahead = clock.now().timestamp() - clock.monotonic()
+        rows = [
+            [site, str(mac), str(ip), until + ahead]
+            for (site, mac), (ip, until) in self._held.items()
+        ]
         try:
             files.write(self._path, json.dumps(sorted(rows)) + "\n", 0o600)
         except OSError as error:
@@ -83,8 +91,9 @@ class LeaseBook:
     def _read_file(self) -> None:
         try:
             for site, mac, address, until in json.loads(self._path.read_text()):
+                left = min(float(until) - clock.now().timestamp(), LONGEST + _GRACE)
                 key = str(site), Mac.parse(mac)
-                self._held[key] = parse_address(address), float(until)
+                self._held[key] = parse_address(address), clock.monotonic() + left
         except FileNotFoundError:
             return
         except (OSError, ValueError, TypeError, BadValue) as error:

@@ -61,6 +61,19 @@ def test_anything_else_is_no_acknowledgement(packet):
     assert read_ack(packet) is None
 
 
+@pytest.mark.parametrize("pads", [0, 1, 2, 3])
+def test_padding_and_an_option_that_ends_with_the_packet_are_read(pads):
+    """RFC 2132 3.1, 3.2: pads stand anywhere; some servers leave the end out."""
+    packet = answer()
+    options = packet.index(b"\x63\x82\x53\x63") + 4
+    body = packet[options:].rstrip(b"\0").removesuffix(b"\xff")
+    read = read_ack(packet[:options] + b"\0" * pads + body)
+    assert read == read_ack(packet)
+    assert read is not None
+    # One byte less, and the lease time is no whole one.
+    assert read_ack(packet[:options] + b"\0" * pads + body[:-1]) is None
+
+
 def test_every_cut_of_an_answer_is_none_or_the_answer():
     whole = answer()
     assert {read_ack(whole[:size]) for size in range(len(whole))} <= {None, read_ack(whole)}
