@@ -106,6 +106,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(PATIENCE[kind]))
 
 
+@pytest.fixture
+def root():
+    """Skip without root. `make test` is root and fails on every skip; `make check` is not."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it mounts, or changes files of the machine")
+
+
 def expected_skips() -> list[str]:
     """Read the patterns of tests that may be skipped; each has its reason after a #."""
     lines = EXPECTED_SKIPS.read_text(encoding="utf-8").splitlines()

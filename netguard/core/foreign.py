@@ -5,11 +5,11 @@ a chain can set the marks that ours reads, a NAT can hide where a packet goes, a
 tablets off from what is theirs. Hooks and priorities: nft(8).
 """
 
-_MARKS = "can set the marks that netguard reads"
+_SET = "set the marks that netguard reads"
 _CONCERNS = {
     "ingress": "can change or drop tablets' packets before netguard sees them",
-    "prerouting": _MARKS,
-    "forward": f"can drop what the plan allows, or {_MARKS[4:]}",
+    "prerouting": f"can {_SET}",
+    "forward": f"can drop what the plan allows, or {_SET}",
     "input": "can drop tablets' DHCP, names and time",
 }
 

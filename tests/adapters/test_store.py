@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import random
 import shutil
 import sqlite3
@@ -192,9 +191,7 @@ def test_the_settings_of_durability_are_really_set(tmp_path, kind):
 
 
 def test_a_commit_reaches_the_disk_before_it_is_said_to_be_stored(tmp_path):
-    """Counted by the system calls of a writer, where strace is installed."""
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
+    """Counted by the system calls of a writer, with strace (scripts/debian/test.txt)."""
     GuardStore.open(tmp_path / "guard.db", NOW).close()
     code = f"""
         from datetime import datetime, UTC
@@ -411,9 +408,8 @@ FULL = """
 """
 
 
+@pytest.mark.usefixtures("root")
 def test_on_a_full_disk_nothing_is_half_stored_and_nothing_lost(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
     words = ["unshare", "--mount", sys.executable, "-c", textwrap.dedent(FULL), tmp_path]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

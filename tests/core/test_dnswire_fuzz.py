@@ -77,11 +77,21 @@ def mutated(rng, data):
     return bytes(data)
 
 
+# What dnspython raises for bytes that it cannot read, and for types that it has no writer for.
+UNREADABLE = (
+    dns.exception.DNSException,
+    ValueError,
+    struct.error,
+    IndexError,
+    NotImplementedError,
+)
+
+
 def oracle(data):
     """What dnspython reads as the addresses of zoom.us in this answer; None where it refuses."""
     try:
         message = dns.message.from_wire(data, one_rr_per_rrset=True, ignore_trailing=True)
-    except (dns.exception.DNSException, ValueError, struct.error, IndexError, NotImplementedError):
+    except UNREADABLE:
         return None
     aliases = {}
     for rrset in message.answer:
@@ -114,13 +124,7 @@ def test_mutated_messages_read_as_dnspython_reads_them():
             accepted += 1
             try:
                 message = dns.message.from_wire(data, ignore_trailing=True)
-            except (
-                dns.exception.DNSException,
-                ValueError,
-                struct.error,
-                IndexError,
-                NotImplementedError,
-            ):
+            except UNREADABLE:
                 continue
             compared += 1
             if message.opcode() == 0 and message.question:

@@ -22,6 +22,7 @@ def test_each_tablet_interface_has_the_gateways_of_its_site(small):
     ("name", "parent", "vlan"),
     [
         ("eth1.640", "eth1", 640),
+        ("eth1.1", "eth1", 1),
         ("eth1.4094", "eth1", 4094),
         ("eth1.4095", "", None),
         ("eth1.0", "", None),
@@ -35,3 +36,12 @@ def test_a_name_with_a_number_behind_a_dot_is_a_vlan_of_its_parent(small, name, 
     site = replace(plan.sites[0], interfaces=(name,))
     (link,) = links(replace(plan, sites=(site,)))
     assert (link.parent, link.vlan) == (parent, vlan)
+
+
+def test_a_gateway_goes_with_the_network_of_its_own_family(small):
+    plan = compile_plan(small(), ["pellegrin"])
+    six = ip_interface("fd00:99::1/64")
+    site = plan.sites[0]
+    both = replace(site, networks=(*site.networks, six.network), gateways=(*site.gateways, six.ip))
+    (link,) = links(replace(plan, sites=(both,)))
+    assert set(link.addresses) == {ip_interface("10.99.0.1/22"), six}

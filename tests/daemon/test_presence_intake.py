@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -539,11 +537,10 @@ FULL = """
 """
 
 
+@pytest.mark.usefixtures("root")
 def test_on_a_full_disk_nothing_counts_as_read_and_afterwards_all_is_there(
     settings, policy, tmp_path
 ):
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        pytest.skip("mounting a small disk needs root")
     settings.watch_state.mkdir()
     write_rules(settings, policy)
     moment = type("Moment", (), {"wall": clock.now().timestamp()})

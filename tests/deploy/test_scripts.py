@@ -1,6 +1,5 @@
 """The scripts that install things: read by shellcheck, and run against a machine made of stand-ins."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -70,7 +69,7 @@ def test_without_root_it_says_what_is_missing_and_changes_nothing(machine):
     assert calls == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="the policy file is root's")
+@pytest.mark.usefixtures("root")
 def test_only_what_is_missing_is_installed_with_no_service_started(machine):
     """The stand-in for apt-get fails unless a policy against service starts is in place."""
     policy = Path("/usr/sbin/policy-rc.d")

@@ -470,13 +470,12 @@ def test_a_decision_whose_line_cannot_be_written_is_answered_but_accounting_is_n
     assert [event["kind"] for event in fresh.events()] == ["accounting"]
 
 
+@pytest.mark.usefixtures("root")
 def test_on_a_full_disk_only_what_was_stored_is_answered(fresh):
     """The log folder is a file system of 64 KiB, seen by the server alone (root only)."""
     shutil.rmtree(fresh.log)
     fresh.log.mkdir()
     plain = fresh.command
-    if os.geteuid() != 0:
-        pytest.skip("a file system of one's own needs root")
     mount = f'mount -t tmpfs -o size=64k,mode=777 none {fresh.log} && exec "$@"'
     fresh.command = lambda *words: ["unshare", "--mount", "sh", "-c", mount, "sh", *plain(*words)]
     fresh.start()
