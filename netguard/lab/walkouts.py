@@ -44,6 +44,7 @@ class Walkouts:
         self.crowd = awake[_FIRST : _FIRST + CROWD]
         self.areas = site.areas
         self.cut: list[str] = []
+        self.told = 0.0
 
     def all(self, claim: Claim) -> None:
         """Let it happen, and show each claim."""
@@ -52,6 +53,7 @@ class Walkouts:
             self.happen()
             claim("one walks out through the lobby: taken", self.taken)
             self.ward.wait(LATER)
+            claim("... and the longer it is away the surer", self.surer)
             claim("... one that sleeps is not", lambda: self.not_taken(self.sleeper))
             claim("... one whose battery is flat is not", lambda: self.not_taken(self.flat))
             claim("... those of a dead access point are not", self.dead_ap)
@@ -96,11 +98,20 @@ class Walkouts:
             where = self.ward.whereabouts(self.thief_has)
             raise Wrong(f"{self.thief_has} is {where['presence']} {where['cause']}, not taken")
         alert = found[0]
+        self.told = float(alert["probability"])
         reasons = ", ".join(r["name"] for r in alert["reasons"] if r["weight"] > 0)
         return (
             f"{self.thief_has} {alert['probability']:.0%} after {took:.0f} s, last at "
             f"{alert['area']}: {reasons}"
         )
+
+    def surer(self) -> str:
+        """Compare what is said of it now with what was said first."""
+        found = self._open(self.thief_has, "taken")
+        if not found or found[0]["probability"] <= self.told:
+            now = found[0]["probability"] if found else None
+            raise Wrong(f"{self.thief_has} was told at {self.told:.0%} and stands at {now}")
+        return f"{self.thief_has} {self.told:.0%} at first, {found[0]['probability']:.0%} now"
 
     def not_taken(self, id_: str) -> str:
         """Look for an alarm of a tablet to which nobody did anything."""

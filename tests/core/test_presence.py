@@ -100,6 +100,23 @@ def test_silence_at_an_exit_is_theft_after_the_time_of_the_rules(run):
     assert run.state.false_alarms == 1
 
 
+@pytest.mark.parametrize("probed", [False, True])
+def test_whoever_was_told_early_hears_how_sure_it_has_become(run, probed):
+    """The baseline tells of a theft before the evidence is strong: the figure must not stay as it was."""
+    run.beats(0, 7200).on(7200, evidence.ASSOCIATED, ap="h1").on(7230, evidence.ASSOCIATED, ap="h2")
+    for at in range(7260, 9000, 10):
+        run.until(at)
+        if probed and at > 7290:
+            run.on(at, evidence.SILENT_PROBE, ap="h2")
+    told = [(alert.kind, alert.cause) for alert in run.alerts()]
+    assert told[0] == ("raised", "taken")
+    assert set(told[1:]) == {("updated", "taken")}
+    sure = [alert.probability for alert in run.alerts()]
+    assert sure == sorted(sure)
+    assert sure[-1] >= sure[0] + 0.1
+    assert run.state.alarms == {"taken": 1}, "one alarm, however often it is updated"
+
+
 def test_a_state_survives_its_bytes(run):
     run.beats(0, 6000).on(6000, evidence.ASSOCIATED, ap="h1").on(6000, evidence.HEARD, TWO, "w2")
     run.on(6010, evidence.FEED_LOST, "", "", source="dhcp").until(6100)

@@ -489,7 +489,8 @@ def _decide(
     if judged.probabilities[0] >= limit and elapsed >= _SOONEST * site.grace:
         return 0
     if seen.alert:
-        return None
+        # Told by the baseline before it was sure: whoever was told hears how sure it has become.
+        return 0 if seen.cause == TAKEN else None
     if seen.area.expected_silent:
         return None
     edge = judged.context == EDGE
