@@ -110,7 +110,6 @@ def tablet(number: int) -> Tablet:
 def pack(plan: Plan) -> list[bytes]:
     """Pack the elements of the plan's large sets and of the learned ones."""
     interface = b"tab0".ljust(16, b"\0")
-    goto = nested(2, attribute(1, struct.pack("!i", -4)) + attribute(2, b"g_patients\0"))
     rows = [
         (bytes.fromhex(str(b.mac).replace(":", "")), b.address.packed)
         for b in plan.bindings
@@ -121,7 +120,6 @@ def pack(plan: Plan) -> list[bytes]:
         "tablets": [key(interface + mac.ljust(8, b"\0")) for mac, _ in rows],
         "bind4": [key(interface + mac.ljust(8, b"\0") + address) for mac, address in rows],
         "group_number": [key(mac) + nested(2, attribute(1, number)) for mac, _ in rows],
-        "group_of": [key(mac) + nested(2, goto) for mac, _ in rows],
     }
     for name in nftables.learned_sets_of(SERVICE, 4):
         sets[name] = [
@@ -237,7 +235,7 @@ def inside(results: Path) -> None:
 
 
 def big(line: str) -> bool:
-    names = ("tablets", "bind4", "group_number", "group_of")
+    names = ("tablets", "bind4", "group_number")
     return any(line.startswith(f"add element inet netguard {name} ") for name in names)
 
 

@@ -104,6 +104,11 @@ class GroupPlan:
     hours: Hours | None
     session_timeout: int | None
 
+    @property
+    def number(self) -> int:
+        """Return what tells packets of this group apart in the kernel; never that of another group."""
+        return number_of(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -209,7 +214,7 @@ def compile_plan(
 
     `leases` are the addresses of tablets where the hospital's own DHCP gives them.
 
-    Raises BadValue when a site is unknown or when two grants hash to one mark (rename a group).
+    Raises BadValue when a site is unknown or when two grants or two groups hash to one mark (rename a group).
     """
     sites = tuple(policy.sites[name] for name in sorted(set(serves)) if _served(policy, name))
     groups = sorted(
@@ -221,7 +226,8 @@ def compile_plan(
         for name in groups
         for service in sorted(policy.groups[name].allow)
     )
-    _refuse_collisions(grants)
+    _refuse_collisions((grant.mark, grant.rule) for grant in grants)
+    _refuse_collisions((number_of(name), name) for name in groups)
     _one_time_zone(policy, sites, groups)
     lost = {
         id_: state for id_, state in loans.items() if state in REFUSED and id_ in policy.tablets
@@ -328,8 +334,20 @@ def mark_of(group: str, service: str) -> int:
     A hash and not a number in order: a service added tomorrow must not give its number, and with
     it its right, to a flow that was opened today.
     """
-    digest = hashlib.sha256(f"{group}/{service}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1 or 1
+    return _hashed(f"{group}/{service}")
+
+
+def number_of(group: str) -> int:
+    """Return the packet mark of a group: 31 bits of a hash, never 0.
+
+    A packet that is being judged while a plan is loaded may find the number in a map as it will be
+    and the rules as they were: with numbers in order it would get another group's rights.
+    """
+    return _hashed(group)
+
+
+def _hashed(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1 or 1
 
 
 def canonical(plan: Plan) -> str:
@@ -353,12 +371,11 @@ def _served(policy: Policy, name: str) -> bool:
     return True
 
 
-def _refuse_collisions(grants: tuple[Grant, ...]) -> None:
-    for one, other in pairwise(sorted(grants, key=lambda grant: grant.mark)):
-        if one.mark == other.mark:
+def _refuse_collisions(marks: Iterable[tuple[int, str]]) -> None:
+    for (one, name), (other, second) in pairwise(sorted(marks)):
+        if one == other:
             raise BadValue(
-                "mark-collision",
-                f"{one.rule} and {other.rule} have the same mark, rename one group",
+                "mark-collision", f"{name} and {second} have the same mark, rename one group"
             )
 
 

@@ -219,6 +219,8 @@ def chain_names(plan: Plan) -> tuple[str, ...]:
         *denials,
         *refusals,
         *groups,
+        "by_group",
+        "clock",
         "from_tablet",
         "early",
         "intercept",
@@ -347,9 +349,7 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
     # Of ten thousand tablets each word is made once.
     starts = {s.name: [f'"{interface}" . ' for interface in s.interfaces] for s in plan.sites}
     until = {g.name: _until(g.name, left) for g in plan.groups if _opens(g.name, left)}
-    number = {name: f" : {each:#x}" for name, each in numbers.items()}
-    target = {g.name: f" : goto {_group_chain(g)}" for g in plan.groups}
-    by_mac = _groups_by_mac(plan)
+    number = {name: f" : {each:#010x}" for name, each in numbers.items()}
     sets: StaticSets = {
         "tablet_if": ("set", "type ifname", [f'"{i}"' for s in plan.sites for i in s.interfaces]),
         "protected4": ("set", "type ipv4_addr; flags interval", _merged(plan.protected, 4)),
@@ -393,7 +393,6 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
             "type ipv4_addr",
             sorted({str(b.address) for b in plan.lost if b.address is not None}),
         ),
-        "ntp_allowed": ("set", "type ether_addr", _ntp_macs(plan)),
         "grants": (
             "set",
             "type mark; flags timeout",
@@ -408,7 +407,7 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
             "set",
             "type mark; flags timeout",
             [
-                f"{numbers[name]:#x}{_until(name, left)}"
+                f"{numbers[name]:#010x}{_until(name, left)}"
                 for name in sorted(left)
                 if name in numbers and _opens(name, left)
             ],
@@ -416,12 +415,7 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
         "group_number": (
             "map",
             "type ether_addr : mark",
-            [f"{mac}{number[group]}" for mac, group in by_mac],
-        ),
-        "group_of": (
-            "map",
-            "type ether_addr : verdict",
-            [f"{mac}{target[group]}" for mac, group in by_mac],
+            [f"{mac}{number[group]}" for mac, group in _groups_by_mac(plan)],
         ),
     }
     for version in (4, 6):
@@ -435,8 +429,8 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
 
 
 def _numbers(plan: Plan) -> dict[str, int]:
-    """Return the numbers by which refusals are told apart; 0 is what belongs to no group."""
-    return {group.name: number for number, group in enumerate(plan.groups, start=1)}
+    """Return the numbers by which groups are told apart; 0 is what belongs to no group."""
+    return {group.name: group.number for group in plan.groups}
 
 
 def _opens(group: str, left: SecondsLeft) -> bool:
@@ -457,11 +451,6 @@ def _merged(networks: Iterable[Network], version: int) -> list[str]:
         if not kept or int(network.network_address) > int(kept[-1].broadcast_address):
             kept.append(network)
     return [str(network) for network in kept]
-
-
-def _ntp_macs(plan: Plan) -> list[str]:
-    timed = {g.group for g in plan.grants if plan.service[g.service].local == "ntp"}
-    return sorted({b.mac.text for b in plan.bindings if b.group in timed})
 
 
 def _groups_by_mac(plan: Plan) -> list[tuple[str, str]]:
@@ -505,7 +494,9 @@ def _flushes(plan: Plan, sets: StaticSets) -> Iterator[str]:
 
 
 def _elements(sets: StaticSets) -> Iterator[str]:
-    for name, (_, _, elements) in sorted(sets.items()):
+    # Each element's time begins when the kernel reads it: what only says why must not outlive what
+    # opens, or the first refusals after closing time would be given another reason.
+    for name, (_, _, elements) in sorted(sets.items(), key=lambda s: (s[0] != "open_groups", s[0])):
         if elements:
             yield f"add element {FAMILY} {TABLE} {name} {{ {', '.join(elements)} }}"
 
@@ -524,6 +515,8 @@ def _chains(plan: Plan, left: SecondsLeft) -> Iterator[str]:
         yield from _block(_refusal_chain(reason), _refusal(plan, reason))
     for group in plan.groups:
         yield from _block(_group_chain(group), _group_rules(plan, group))
+    yield from _block("by_group", _by_group(plan))
+    yield from _block("clock", _clock(plan))
     yield from _block("from_tablet", _from_tablet(plan, left))
     yield from _block("early", [f"iifname {_inside(plan)} jump from_tablet"])
     yield from _block("intercept", _intercept(plan))
@@ -589,13 +582,18 @@ def _refusal(plan: Plan, reason: str) -> Iterator[str]:
         of = ", ".join(f'"{interface}" : "{name}"' for interface, name in sorted(by_site.items()))
         yield f"counter name iifname map {{ {of} }}"
     # The packet ends here: its mark is free to say whose it was.
-    yield "meta mark set 0x0"
-    yield "meta mark set ether saddr map @group_number"
+    yield from _whose()
     counted = {0: counter(reason)}
     counted |= {number: _refused(name, reason) for name, number in _numbers(plan).items()}
-    by_group = ", ".join(f'{number:#x} : "{name}"' for number, name in counted.items())
+    by_group = ", ".join(f'{number:#010x} : "{name}"' for number, name in counted.items())
     yield f"counter name meta mark map {{ {by_group} }}"
     yield "drop"
+
+
+def _whose() -> Iterator[str]:
+    """Mark a packet with its group's number; with 0, and never with the belt's mark, where it has none."""
+    yield "meta mark set 0x0"
+    yield "meta mark set ether saddr map @group_number"
 
 
 def _per(rate: str) -> str:
@@ -626,7 +624,7 @@ def _from_tablet(plan: Plan, left: SecondsLeft) -> Iterator[str]:
     yield "ip saddr 0.0.0.0 udp dport 67 accept"
     yield "meta nfproto ipv6 goto x_ipv6"
     yield "iifname . ether saddr != @tablets goto x_unknown_mac"
-    timed = [f"{n:#x}" for name, n in _numbers(plan).items() if name in left]
+    timed = [f"{n:#010x}" for name, n in _numbers(plan).items() if name in left]
     if timed:
         yield "meta mark set ether saddr map @group_number"
         yield f"meta mark {{ {', '.join(timed)} }} meta mark != @open_groups goto x_hours"
@@ -653,7 +651,7 @@ def _input(plan: Plan) -> Iterator[str]:
     yield f"iifname . ip daddr != @gateway4 udp dport {{ {noise} }} goto x_noise"
     yield "iifname . ip daddr != @gateway4 goto x_gateway"
     yield "meta l4proto { tcp, udp } th dport 53 accept"
-    yield "udp dport 123 ether saddr @ntp_allowed accept"
+    yield "udp dport 123 goto clock"
     yield "icmp type echo-request limit rate 50/second accept"
     yield f"udp dport {{ {noise} }} goto x_noise"
     yield "goto x_gateway"
@@ -678,8 +676,26 @@ def _outwards(plan: Plan) -> Iterator[str]:
     # Whatever conntrack calls it: a flow in one direction only is never established.
     yield "ct mark @grants accept"
     yield "udp sport 67 goto x_rogue_dhcp"
-    yield "ct state new ether saddr vmap @group_of"
+    yield "ct state new goto by_group"
     yield "goto x_no_grant"
+
+
+def _by_group(plan: Plan) -> Iterator[str]:
+    # Routing is done, nobody reads the belt's mark any more. One element a group, not one a tablet.
+    yield from _whose()
+    chains = ", ".join(f"{g.number:#010x} : goto {_group_chain(g)}" for g in plan.groups)
+    if chains:
+        yield f"meta mark vmap {{ {chains} }}"
+    yield "goto x_no_grant"
+
+
+def _clock(plan: Plan) -> Iterator[str]:
+    timed = {grant.group for grant in plan.grants if plan.service[grant.service].local == "ntp"}
+    if timed:
+        yield from _whose()
+        numbers = ", ".join(f"{g.number:#010x}" for g in plan.groups if g.name in timed)
+        yield f"meta mark {{ {numbers} }} accept"
+    yield "goto x_gateway"
 
 
 def _inside(plan: Plan) -> str:

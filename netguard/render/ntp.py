@@ -1,6 +1,6 @@
 """A Plan as chrony's configuration: the clock that tablets of a `local: ntp` service ask.
 
-chronyd serves every tablet network; who may ask is the kernel's decision (set `ntp_allowed`). Without
+chronyd serves every tablet network; who may ask is the kernel's decision (chain `clock`). Without
 servers it serves the machine's own clock, and says so with stratum 10. Format: chrony.conf(5) 4.3.
 """
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from netguard.core.names import Ports
-from netguard.core.plan import Grant, _refuse_collisions, canonical, compile_plan, mark_of, meet
+from netguard.core.plan import _refuse_collisions, canonical, compile_plan, mark_of, meet, number_of
 from netguard.errors import BadValue
 
 
@@ -61,9 +61,16 @@ def test_a_mark_is_31_bits_and_never_zero():
     assert all(0 < mark < 2**31 for mark in marks)
 
 
-def test_two_grants_with_one_mark_are_refused():
-    with pytest.raises(BadValue, match="same mark"):
-        _refuse_collisions((Grant("a", "x", 5), Grant("b", "y", 7), Grant("c", "z", 5)))
+def test_a_group_keeps_its_number_whatever_other_groups_there_are(example):
+    numbers = {group.name: group.number for group in compile_plan(example, ["pellegrin"]).groups}
+    assert numbers == {name: number_of(name) for name in numbers}
+    assert len(set(numbers.values())) == len(numbers)
+    assert all(0 < number < 2**31 for number in numbers.values())
+
+
+def test_two_grants_or_groups_with_one_mark_are_refused():
+    with pytest.raises(BadValue, match="a/x and c/z have the same mark"):
+        _refuse_collisions([(5, "a/x"), (7, "b/y"), (5, "c/z")])
 
 
 def test_a_site_that_no_rule_names_is_refused(example):

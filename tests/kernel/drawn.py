@@ -162,6 +162,16 @@ class Draw:
             return self._made(mac, source, destination, "253", (body,))
         return self._transport(number, mac, source, destination, protocol)
 
+    def clock(self):
+        """Let each tablet ask the appliance for the time: what only some groups are given."""
+        found = []
+        for number, binding in zip(self.numbers, self.bindings, strict=False):
+            mac, source, sport = binding.mac, binding.address, 1024 + number % 60000
+            body = wire.udp(source, GATEWAY, sport, 123, OUT + number.to_bytes(4))
+            packet = wire.ip4(source, GATEWAY, wire.UDP, body)
+            found.append(self._made(mac, source, GATEWAY, "udp", (packet,), 123, sport))
+        return found
+
     def _transport(self, number, mac, source, destination, protocol):
         dice = self.dice
         port = dice.choice(self.ports)

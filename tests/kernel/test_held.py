@@ -51,10 +51,10 @@ def test_with_hours_what_has_ended_is_not_missed(bench, plan):
         ("add element inet netguard grants { 77 }", "grants has"),
         ("flush set inet netguard bind4", "bind4 lacks"),
         ('add element inet netguard tablet_if { "eth9" }', "tablet_if has"),
-        ("flush map inet netguard group_of", "group_of lacks"),
+        ("flush map inet netguard group_number", "group_number lacks"),
         (
-            "add element inet netguard group_of { 02:00:00:00:00:99 : goto g_patients }",
-            "group_of has",
+            "add element inet netguard group_number { 02:00:00:00:00:99 : 0x3 }",
+            "group_number has",
         ),
         (
             'add element inet netguard bind4 { "tab0" . 02:00:00:00:00:99 . 10.99.3.9 timeout 9h }',
