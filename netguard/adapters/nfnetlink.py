@@ -28,6 +28,8 @@ _COUNTER_BYTES, _COUNTER_PACKETS = 1, 2
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _REQUEST, _ACK, _CREATE, _DUMP = 0x1, 0x4, 0x400, 0x300
 _INET = 1
+# Python's socket module does not name it.
+_SO_SNDBUFFORCE = 32
 _SET_ELEM_LIST_TABLE, _SET_ELEM_LIST_SET, _SET_ELEM_LIST_ELEMENTS = 1, 2, 3
 _LIST_ELEM, _ELEM_KEY, _ELEM_TIMEOUT, _ELEM_EXPIRATION = 1, 1, 4, 5
 _DATA_VALUE = 1
@@ -217,6 +219,38 @@ def _failure(code: int) -> EnforcementError:
     if code == errno.EPERM:
         return EnforcementError("needs CAP_NET_ADMIN")
     return EnforcementError(f"netlink: {os.strerror(code)}")
+
+
+def fill(payloads: Iterable[bytes]) -> None:
+    """Add elements that are not there yet, each payload a NFT_MSG_NEWSETELEM, all in one transaction.
+
+    Raises EnforcementError with what the kernel says; then nothing was added.
+    """
+    with socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+    ) as wire:
+        wire.bind((0, 0))
+        wire.settimeout(60)
+        subsystem = generic(socket.AF_UNSPEC, 10)
+        batch = [message(_BATCH_BEGIN, _REQUEST, 1, subsystem)]
+        kind = _SUBSYSTEM | _NEWSETELEM
+        batch += [
+            message(kind, _REQUEST | _CREATE, number, payload)
+            for number, payload in enumerate(payloads, 2)
+        ]
+        last = len(batch) + 1
+        batch.append(message(_BATCH_END, _REQUEST | _ACK, last, subsystem))
+        body = b"".join(batch)
+        # Beyond what a user may ask for: the batch is one message to the kernel.
+        wire.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * len(body))
+        wire.send(body)
+        while True:
+            for kind_, number, answer in messages(wire.recv(1 << 16)):
+                code = -struct.unpack_from("=i", answer)[0] if kind_ == _NLMSG_ERROR else 0
+                if code:
+                    raise _failure(code)
+                if number == last:
+                    return
 
 
 def generation() -> int:

@@ -5,6 +5,7 @@ while it is on, the table lets nothing through, whatever plan is handed in, also
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from netguard.core.names import Address
 from netguard.core.plan import Plan, freed
 from netguard.daemon.process import say, warn
 from netguard.errors import EnforcementError
-from netguard.render import nftables
+from netguard.render import filling, nftables
 from netguard.render.held import faults
 
 KEPT_DRIFTS = 20
@@ -187,6 +188,12 @@ class Fence:
         held = await nft.read(*_OWN, moving)
         stale = nftables.leftovers(plan, held.chains, held.sets, held.counters) if held else []
         before, self._loaded = self._loaded, None
+        if held is None or not {name for _, name in held.sets} & set(nftables.PER_TABLET):
+            # Nobody can send yet. Ended in between, it is a table that lets nobody send.
+            await self._commit_own(nftables.frame(plan, stale, left))
+            await asyncio.to_thread(nfnetlink.fill, filling.messages(plan, left))
+            await self._read_back(moving, _Loaded(plan, left, {}))
+            return
         scripts = (
             nftables.steps(before.plan, plan, stale, left)
             if before is not None
@@ -209,6 +216,10 @@ class Fence:
         self, script: str, moving: frozenset[str], loaded: _Loaded | None = None
     ) -> None:
         await self._commit_own(script)
+        await self._read_back(moving, loaded)
+
+    async def _read_back(self, moving: frozenset[str], loaded: _Loaded | None) -> None:
+        """Compare what the kernel holds now with what was loaded."""
         now = await nft.read(*_OWN, moving)
         if now is None:
             raise EnforcementError("the kernel took the ruleset and has no table")
@@ -237,7 +248,9 @@ class Fence:
         what was found; the caller records it when all that follows a repair is done.
         """
         moving = frozenset(nftables.moving_sets(plan)) if plan is not None else frozenset()
-        others = [change for change in changes or [] if change.pid not in self._own_pids]
+        # Loaders are processes of their own; a new table is filled by this one.
+        own = {os.getpid(), *self._own_pids}
+        others = [change for change in changes or [] if change.pid not in own]
         if any(change.tables - {nftables.TABLE} for change in others):
             await self._look_at_foreign()
         serious = [

@@ -36,6 +36,8 @@ NEW_FLOWS_SIZE = 1 << 16
 QUIET = frozenset({"ipv6", "noise"})
 # Sets whose elements refuse something: more of them is less open.
 REFUSING = frozenset({"lost4", "lost_mac", "protected4", "protected6", "tablet_if", "tablet_net4"})
+# Sets with an element for each tablet; without the last one nobody may send.
+PER_TABLET = ("group_number", "tablets", "bind4")
 # Static sets and maps: name -> (kind, declaration, elements).
 StaticSets = dict[str, tuple[str, str, list[str]]]
 # What no tablet of a group has sent.
@@ -131,6 +133,17 @@ def render(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) ->
     lines += _elements(sets)
     lines += stale
     return "\n".join(lines) + "\n"
+
+
+def frame(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) -> str:
+    """Return the same without the elements of `PER_TABLET`: a table that is whole and lets nobody send.
+
+    For a table that is new, to be filled with what `filling.messages` says.
+    """
+    large = tuple(f"add element {FAMILY} {TABLE} {name} " for name in PER_TABLET)
+    return "".join(
+        f"{line}\n" for line in render(plan, stale, left).splitlines() if not line.startswith(large)
+    )
 
 
 def replacement(plan: Plan, left: SecondsLeft = ALWAYS) -> str:
@@ -348,7 +361,7 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
     numbers = _numbers(plan)
     # Of ten thousand tablets each word is made once.
     starts = {s.name: [f'"{interface}" . ' for interface in s.interfaces] for s in plan.sites}
-    until = {g.name: _until(g.name, left) for g in plan.groups if _opens(g.name, left)}
+    until = {g.name: _until(g.name, left) for g in plan.groups if opens(g.name, left)}
     number = {name: f" : {each:#010x}" for name, each in numbers.items()}
     sets: StaticSets = {
         "tablet_if": ("set", "type ifname", [f'"{i}"' for s in plan.sites for i in s.interfaces]),
@@ -399,7 +412,7 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
             [
                 f"{g.mark:#010x}{_until(g.group, left)}"
                 for g in sorted(plan.grants, key=lambda g: g.mark)
-                if _opens(g.group, left)
+                if opens(g.group, left)
             ],
         ),
         # Only refusals look here: what for, and whose they are.
@@ -409,7 +422,7 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
             [
                 f"{numbers[name]:#010x}{_until(name, left)}"
                 for name in sorted(left)
-                if name in numbers and _opens(name, left)
+                if name in numbers and opens(name, left)
             ],
         ),
         "group_number": (
@@ -433,7 +446,8 @@ def _numbers(plan: Plan) -> dict[str, int]:
     return {group.name: group.number for group in plan.groups}
 
 
-def _opens(group: str, left: SecondsLeft) -> bool:
+def opens(group: str, left: SecondsLeft) -> bool:
+    """Say whether a group may do anything now."""
     return left.get(group, 1) > 0
 
 
