@@ -6,6 +6,7 @@ NetguardError
 +-- NotReachable                   a daemon of ours does not answer on its socket         exit 4
 +-- Refused                        a daemon understood and said no, with its reason       exit 5
 +-- EnforcementError               an enforcer (kernel, FreeRADIUS, dnsmasq) did not take the plan
++-- Undelivered                    a receiver did not take an alert; `final` when it never will
 +-- StoreError                     a database could not be read or written; it is as it was before
     +-- DamagedStore               its file is not (any more) what we wrote
     +-- NewerStore                 a newer netguard has written it                       exit 3
@@ -53,6 +54,17 @@ class Refused(NetguardError):
 
 class EnforcementError(NetguardError):
     """An enforcer did not take what it was given; the message is its own, with the place."""
+
+
+class Undelivered(NetguardError):
+    """A receiver did not take an alert.
+
+    `final`: it said no to this very message, and would again; else it is worth another try.
+    """
+
+    def __init__(self, text: str, *, final: bool = False) -> None:
+        super().__init__(text)
+        self.final = final
 
 
 class StoreError(NetguardError):

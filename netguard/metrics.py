@@ -19,6 +19,7 @@ from netguard.core.loans import STATES
 
 REFUSALS = ("protected", "own", "special")
 ANSWERS = ("accept", "reject")
+CHANNELS = ("alertmanager", "webhook", "syslog", "mail", "chat")
 
 
 @dataclass(slots=True)
@@ -42,6 +43,12 @@ class View:
     dropped: Mapping[str, int] = field(default_factory=dict)
     false_alarms: int = 0
     budget: float | None = None
+    # Of the outbox: by state, and when the oldest waiting one was written (0: none waits); by channel;
+    # by channel and reason.
+    letters: Mapping[str, int] = field(default_factory=dict)
+    oldest_letter: float = 0.0
+    sent: Counter[str] = field(default_factory=Counter)
+    unsent: Counter[tuple[str, str]] = field(default_factory=Counter)
     # By feed: when it last said something, whether it is silent too long, and how wrong its clock is.
     feeds: Mapping[str, tuple[float, bool, float | None]] = field(default_factory=dict)
 
@@ -68,6 +75,7 @@ class NetguardCollector(Collector):
         yield from _radius(view)
         yield from _presence(view)
         yield from _feeds(view)
+        yield from _delivery(view)
 
 
 def _guard(view: View) -> Iterator[Metric]:
@@ -253,6 +261,36 @@ def _feeds(view: View) -> Iterator[Metric]:
             skew.add_metric([feed], behind)
     yield stale
     yield skew
+
+
+def _delivery(view: View) -> Iterator[Metric]:
+    sent = CounterMetricFamily(
+        "netguard_notifications", "Alerts that receivers have taken", labels=["channel"]
+    )
+    failed = CounterMetricFamily(
+        "netguard_notification_failures",
+        "Attempts that receivers did not take",
+        labels=["channel", "reason"],
+    )
+    for channel in CHANNELS:
+        sent.add_metric([channel], view.sent[channel])
+        for reason in ("unreachable", "refused"):
+            failed.add_metric([channel, reason], view.unsent[channel, reason])
+    yield sent
+    yield failed
+    letters = GaugeMetricFamily(
+        "netguard_outbox_letters", "Alerts in the outbox by what became of them", labels=["state"]
+    )
+    for state in ("waiting", "sent", "dead", "held"):
+        letters.add_metric([state], view.letters.get(state, 0))
+    yield letters
+    oldest = GaugeMetricFamily(
+        "netguard_outbox_oldest_timestamp_seconds",
+        "When the oldest alert that waits was written",
+    )
+    if view.oldest_letter:
+        oldest.add_metric([], view.oldest_letter)
+    yield oldest
 
 
 def _radius(view: View) -> Iterator[Metric]:

@@ -42,6 +42,21 @@ class Users:
 
 
 @dataclass(frozen=True, slots=True)
+class MailServer:
+    """Who takes our mail (RFC 6409): `tls` is starttls, tls (from the first byte, RFC 8314) or none.
+
+    `password_file` names a file of the secrets of watch; `user` empty: nobody signs in.
+    """
+
+    host: str
+    port: int
+    sender: str
+    tls: str = "starttls"
+    user: str = ""
+    password_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a daemon needs to know that is not a rule."""
 
@@ -58,6 +73,8 @@ class Settings:
     syslog_tls: tuple[str, int] | None = None
     traps: tuple[str, int] | None = None
     webhooks: tuple[str, int] | None = None
+    # None: receivers with a mail address are not reached that way.
+    mail: MailServer | None = None
     # So many seconds of presence pass in one: a lab shows in a minute what takes an hour.
     speed: int = 1
 

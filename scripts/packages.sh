@@ -77,8 +77,9 @@ export DEBIAN_FRONTEND=noninteractive
 echo "packages: apt-get update"
 quietly apt-get update -qq
 echo "packages: apt-get install, a minute or two"
+# --no-remove: a mail server that is here already stays; then the list has to be looked at by a person.
 # shellcheck disable=SC2086  # a list of package names
-quietly apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $missing
+quietly apt-get install -y -qq --no-install-recommends --no-remove -o Dpkg::Use-Pty=0 $missing
 
 # The administrator's own policy may allow starts: what came with these packages is stopped and
 # disabled all the same, so that it does not come up at the next boot either.
@@ -86,7 +87,8 @@ units >"$after"
 new=$(comm -13 "$before" "$after" | grep -v '@' || true)
 for unit in $new; do
     case $unit in
-    freeradius.service | nsd.service | unbound.service | unbound-resolvconf.service | prometheus.service | firewalld.service | dbus.service) ;;
+    freeradius.service | nsd.service | unbound.service | unbound-resolvconf.service | prometheus.service | firewalld.service | dbus.service | \
+        prometheus-alertmanager.service | exim4.service | exim4-base.service | rsyslog.service) ;;
     *) continue ;;
     esac
     if [ -d /run/systemd/system ]; then

@@ -91,6 +91,7 @@ def build_parser() -> Parser:
     _running_commands(commands)
     _fence_commands(commands)
     _radius_commands(commands)
+    _alert_commands(commands)
     _replay_commands(commands)
     _daemon_commands(commands)
     _lab_commands(commands)
@@ -426,6 +427,72 @@ def _radius_commands(commands: Commands) -> None:
     ask.add_argument("--rules", type=Path, help=argparse.SUPPRESS)
     ask.add_argument("--offline", action="store_true", help=argparse.SUPPRESS)
     _json(ask)
+
+
+def _alert_commands(commands: Commands) -> None:
+    alerts = _command(
+        commands,
+        "alerts",
+        "what is wrong and not over: tablets, places, the appliance; 1 when there is any",
+        "netguard alerts --waiting",
+        _late("cli.alerts", "listed"),
+    )
+    which = alerts.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="also what is over")
+    which.add_argument(
+        "--waiting", action="store_true", help="what receivers have not taken: waiting, dead, held"
+    )
+    which.add_argument(
+        "--revive", action="store_true", help="send once more what receivers refused for good"
+    )
+    _json(alerts)
+    ack = _command(
+        commands,
+        "ack",
+        "say that somebody looks after an alert: it is not repeated any more",
+        "netguard ack T-017 --note 'ward has it'",
+        _late("cli.alerts", "acknowledge"),
+    )
+    snooze = _command(
+        commands,
+        "snooze",
+        "do not repeat an alert for a while",
+        "netguard snooze T-017 --for 1h",
+        _late("cli.alerts", "snooze"),
+    )
+    for parser in (ack, snooze):
+        parser.add_argument("alert", metavar="ALERT", help="incident, or the tablet it is about")
+        _said(parser)
+    _for(snooze)
+    silence = _command(
+        commands,
+        "silence",
+        "tell nobody for a while, a maintenance for example; without words: list the silences",
+        "netguard silence --site pellegrin --from 2h --for 4h --note 'switches are replaced'",
+        _late("cli.alerts", "silence"),
+    )
+    silence.add_argument("--site", metavar="SITE", help="alerts of this site")
+    silence.add_argument("--area", metavar="SITE/AREA", help="alerts of this area")
+    silence.add_argument("--tablet", metavar="ID", help="alerts of this tablet")
+    silence.add_argument("--code", metavar="NG-1101", help="alerts with this code")
+    silence.add_argument("--everything", action="store_true", help="all alerts of this appliance")
+    silence.add_argument("--from", dest="after", metavar="SPAN", help="begin later (default: now)")
+    silence.add_argument("--end", type=int, metavar="N", help="end silence number N now")
+    silence.add_argument("--all", action="store_true", help="list those that are over as well")
+    _for(silence, needed=False)
+    _said(silence)
+
+
+def _for(parser: Parser, *, needed: bool = True) -> None:
+    parser.add_argument(
+        "--for", dest="within", metavar="SPAN", required=needed, help="for so long, such as 2h"
+    )
+
+
+def _said(parser: Parser) -> None:
+    parser.add_argument("--note", metavar="TEXT", help="why; for the audit")
+    parser.add_argument("--by", metavar="WHO", help="who says so (default: you)")
+    _json(parser)
 
 
 def _replay_commands(commands: Commands) -> None:

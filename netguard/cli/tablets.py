@@ -168,6 +168,11 @@ def audit(arguments: argparse.Namespace) -> int:
     span = folders.seconds(arguments.since)
     subject = arguments.subject or ""
     found = control.call(node.guard_socket, "audit", seconds=span, subject=subject)["audit"]
+    try:
+        told = control.call(node.watch_socket, "alert-audit", seconds=span, subject=subject)
+        found = sorted([*found, *told["audit"]], key=lambda line: str(line["at"]), reverse=True)
+    except NetguardError as error:
+        sys.stderr.write(f"warning: who spoke of alerts is unknown: {error}\n")
     if arguments.json:
         sys.stdout.write(json.dumps({"audit": found}, indent=1) + "\n")
         return 0

@@ -263,6 +263,8 @@ class Group:
     rate: Ceiling | None
     hours: Hours | None
     session_timeout: timedelta | None = None
+    # The receiver that owns the group, and is told of its tablets.
+    notify: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,48 @@ class Tablet:
     serial: str = ""
     address: Address | None = None
     private_address: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """Who is told when something is so: each key of `when` must have its value."""
+
+    name: str
+    when: Mapping[str, str]
+    severity: str
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Somebody who is told, over one channel or several: the first one, the next when it is down.
+
+    `secret_file` holds the key that webhooks are signed with, `chat_file` an Apprise URL; names of
+    files of the node's secrets. `repeat` in seconds: an alert that nobody has acknowledged is told again.
+    """
+
+    name: str
+    alertmanager: tuple[str, ...] = ()
+    webhook: str = ""
+    secret_file: str = ""
+    syslog: str = ""
+    format: str = "rfc5424"
+    mail: str = ""
+    chat_file: str = ""
+    repeat: float | None = None
+    language: str = "en"
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Return the channels in the order in which they are tried."""
+        said = {
+            "alertmanager": self.alertmanager,
+            "webhook": self.webhook,
+            "syslog": self.syslog,
+            "mail": self.mail,
+            "chat": self.chat_file,
+        }
+        return tuple(name for name, value in said.items() if value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +343,8 @@ class Policy:
     time_servers: tuple[Address, ...] = ()
     feeds: Feeds = field(default_factory=Feeds)
     presence: Mapping[str, PresencePolicy] = field(default_factory=lambda: MappingProxyType({}))
+    alerts: tuple[AlertRule, ...] = ()
+    receivers: Mapping[str, Receiver] = field(default_factory=lambda: MappingProxyType({}))
     origins: Mapping[Path, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )

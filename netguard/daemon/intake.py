@@ -29,6 +29,7 @@ from netguard.core.records import (
     receipt,
 )
 from netguard.daemon import presence
+from netguard.daemon.alerting import Alerting
 from netguard.daemon.pace import Pace
 from netguard.daemon.presence import Presence
 from netguard.daemon.process import say, warn
@@ -40,6 +41,7 @@ SNAPSHOT_EVERY = 300.0
 # Nobody ran between two looks for so long: what was not heard meanwhile says nothing.
 PAUSE = 30.0
 MOST_WAITING = 50_000
+KEPT_LETTERS = 30 * 86400.0
 _APART = 1e-5
 
 Record = dict[str, str] | None
@@ -70,6 +72,8 @@ class Intake:
         self._loans: dict[str, str] = {}
         self._moves: dict[str, tuple[str, float]] = {}
         self._unsaid: list[store.Incident] = []
+        self._unsent: list[store.Letter] = []
+        self.alerting = Alerting()
         self._snapshot_at = 0.0
         self._ticked = clock.monotonic()
         self._speed = float(settings.speed)
@@ -94,6 +98,7 @@ class Intake:
             warn("the store is damaged and was put aside", why=str(error), aside=str(moved))
             self.store = store.WatchStore.open(self._path, clock.now())
         self._log = radius.EventLog(self._folder, self.store.positions(FEED))
+        self.alerting.silences = self.store.silences()
         if self.presence is None and self.book is not None:
             self._restore(self.book)
 
@@ -161,6 +166,7 @@ class Intake:
         if not more:
             self.pace.caught_up(now)
         self._ticked = clock.monotonic()
+        self.alerting.ask(batch.records, self.book, now)
         actions = self._tell(events, _late(events, now, more=more)) if told is not None else []
         return Taken(batch.records, actions, more)
 
@@ -193,16 +199,19 @@ class Intake:
         assert self.presence is not None  # noqa: S101  # for the type checker: _told has looked
         actions = self.presence.tell(events, now)
         self.told += len(events)
-        self._say(presence.incidents(actions))
+        self._say(actions, self.book, now)
         self._keep_snapshot(now)
         return actions
 
-    def _say(self, incidents: list[store.Incident]) -> None:
-        """Store incidents; the journal holds what they come from until they are."""
-        self._unsaid += incidents
+    def _say(self, actions: Sequence[Action], book: Book | None, now: float) -> None:
+        """Store incidents and who is told of them; the journal holds what they come from until they are."""
+        self._unsaid += presence.incidents(actions)
+        self._unsent += self.alerting.letters(actions, book, now)
         if self._unsaid and self.store is not None:
-            self.store.take(FEED, {}, told=Told(at=0.0, incidents=tuple(self._unsaid)))
+            told = Told(at=0.0, incidents=tuple(self._unsaid), letters=tuple(self._unsent))
+            self.store.take(FEED, {}, told=told)
             self._unsaid.clear()
+            self._unsent.clear()
 
     def _keep_snapshot(self, now: float, *, at_once: bool = False) -> None:
         if self.presence is None or self.store is None:
@@ -235,6 +244,8 @@ class Intake:
         gone = self.store.forget(
             recordings=now - (self.book.recording or 0.0), incidents=now - self.book.incident_path
         )
+        # Letters that have arrived are kept for longer than a journal that might tell of them again.
+        self.store.let_go(clock.now().timestamp() - KEPT_LETTERS)
         if any(gone):
             say("old recordings and incidents are gone", recordings=gone[0], incidents=gone[1])
 
@@ -282,9 +293,9 @@ class Intake:
         last = max(at, engine.state.now)
         self.pace = self._paced(last)
         self.presence, self.book = engine, book
-        # What was stored and not yet told before the end; the same again where it was.
-        self._say(presence.incidents(actions))
         now = self.now()
+        # What was stored and not yet told before the end; the same again where it was.
+        self._say(actions, book, now)
         if last and clock.booted() > last:
             # FreeRADIUS did not run either.
             for event in self._blink(last, now):

@@ -15,10 +15,14 @@ from typing import Any
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from netguard.adapters import clock, control, files, listening, store, systemd, web
+from netguard.core.alerting.troubles import Trouble, of_daemons
 from netguard.core.names import Mac
+from netguard.core.policy import Receiver
 from netguard.core.records import Asked, Stranger, is_own
 from netguard.daemon import presence, whereabouts
+from netguard.daemon.alert_verbs import AlertVerbs
 from netguard.daemon.asking import Asking
+from netguard.daemon.delivery import Delivery
 from netguard.daemon.feeds import Feeds
 from netguard.daemon.intake import Intake, Taken
 from netguard.daemon.process import pause, pulse, say, warn
@@ -29,6 +33,8 @@ from netguard.settings import Settings
 READ_INTERVAL = 0.5
 # A store that cannot be used is tried again after this.
 RETRY_INTERVAL = 5.0
+# How often the other daemons are asked how they are, and what is open looked at again.
+TROUBLE_INTERVAL, OPEN_INTERVAL = 5.0, 30.0
 DAY = 86400.0
 # Labels come from the event log: bounded, whatever it may hold.
 MAX_SERIES = 200
@@ -46,6 +52,8 @@ class Watch:
         self.fault = ""
         self.asking = Asking(settings, self.intake)
         self.feeds = Feeds(self.intake, settings.paths.watch_secrets)
+        self.delivery = Delivery(settings)
+        self.alert_verbs = AlertVerbs(self.intake, self._opened)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until told to end."""
@@ -61,6 +69,11 @@ class Watch:
                 async with server, self._listening(), asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read(stop))
                     tasks.create_task(self._chores(stop))
+                    tasks.create_task(self._look_for_troubles(stop))
+                    tasks.create_task(self._look_at_what_is_open(stop))
+                    tasks.create_task(
+                        self.delivery.run(stop, lambda: self.intake.store, self._receivers)
+                    )
                     tasks.create_task(self.asking.run(stop))
                     tasks.create_task(pulse(stop))
                     say("watching", listen=f"{self.settings.web_host}:{self.settings.web_port}")
@@ -141,6 +154,66 @@ class Watch:
                 self._failed(str(error))
             await pause(stop, DAY)
 
+    # alerts that are not the engine's
+
+    def _receivers(self) -> dict[str, Receiver]:
+        return dict(self.intake.book.receivers) if self.intake.book is not None else {}
+
+    async def _look_for_troubles(self, stop: asyncio.Event) -> None:
+        """Ask the other daemons how they are; what is wrong becomes an alert."""
+        while not stop.is_set():
+            await pause(stop, TROUBLE_INTERVAL / min(self.settings.speed, 10))
+            if not stop.is_set():
+                await self._ask_daemons()
+                try:
+                    await asyncio.to_thread(self._look)
+                except (OSError, StoreError) as error:
+                    self._failed(str(error))
+
+    def _look(self) -> None:
+        with self.intake.busy:
+            held, book = self.intake.store, self.intake.book
+            if held is not None and book is not None:
+                alerting, view, now = self.intake.alerting, self.collector.view, self.intake.now()
+                found = [
+                    *of_daemons(view.guard, view.dns, self.fault),
+                    *alerting.refusals(book.alerts, view.counters, now),
+                    *alerting.network(view.counters, view.dns, now),
+                    *self._unreached(),
+                ]
+                alerting.look(held, book, found, now)
+
+    def _unreached(self) -> list[Trouble]:
+        """Return the receivers that take no alerts: told to the others, and to the next channel."""
+        return [
+            Trouble(
+                f"delivery-{where.replace('/', '-')}",
+                "NG-1408",
+                {"trouble": "appliance"},
+                where,
+                fields={"why": why},
+            )
+            for where, why in self.delivery.failing().items()
+        ]
+
+    async def _look_at_what_is_open(self, stop: asyncio.Event) -> None:
+        """Tell again what nobody has acknowledged, and what a silence that is over held back."""
+        while not stop.is_set():
+            await pause(stop, OPEN_INTERVAL / min(self.settings.speed, 10))
+            held = self.intake.store
+            if stop.is_set() or held is None:
+                continue
+            try:
+                await asyncio.to_thread(self._tell_again, held)
+            except StoreError as error:
+                self._failed(str(error))
+
+    def _tell_again(self, held: store.WatchStore) -> None:
+        wall = clock.now().timestamp()
+        self.intake.alerting.release(held, wall)
+        held.post(self.delivery.repeats(held, self._receivers(), wall))
+        self.collector.view.letters, self.collector.view.oldest_letter = held.counted()
+
     def _failed(self, why: str) -> None:
         """Say it once; FreeRADIUS keeps the records until they can be stored."""
         self.collector.view.store_failures += 1
@@ -168,6 +241,16 @@ class Watch:
         view.admissions, view.accounting = self.admissions, self.records
         await asyncio.to_thread(whereabouts.measure, self.intake, view)
         view.feeds = self.feeds.look()
+        view.sent, view.unsent = self.delivery.counts.sent, self.delivery.counts.failed
+        await self._ask_daemons()
+        if self.intake.store is not None:
+            try:
+                view.strangers = await asyncio.to_thread(self.intake.store.count_strangers)
+            except StoreError as error:
+                self._failed(str(error))
+
+    async def _ask_daemons(self) -> None:
+        view = self.collector.view
         try:
             view.guard = await control.call_async(self.settings.guard_socket, "status")
             answer = await control.call_async(self.settings.guard_socket, "counters")
@@ -178,11 +261,6 @@ class Watch:
             view.dns = await control.call_async(self.settings.dns_socket, "status")
         except (NotReachable, Refused):
             view.dns = None
-        if self.intake.store is not None:
-            try:
-                view.strangers = await asyncio.to_thread(self.intake.store.count_strangers)
-            except StoreError as error:
-                self._failed(str(error))
 
     async def _missing(self) -> list[str]:
         await self._refresh()
@@ -208,6 +286,7 @@ class Watch:
             "tablets": control.Offer(self.tablets),
             "incidents": control.Offer(self.incidents),
             "recorded": control.Offer(self.recorded),
+            **self.alert_verbs.offers(),
         }
 
     async def status(self, caller: control.Caller, message: control.Message) -> control.Message:

@@ -40,7 +40,7 @@ def messages(plan: Plan, left: SecondsLeft) -> list[bytes]:
     number = _Element(6)
     known = _Element(_IFNAMSIZ + 8)
     bound = _Element(_IFNAMSIZ + 12)
-    found = [
+    return [
         *_sent("group_number", (number.of(macs[mac], marks[group[mac]]) for mac in sorted(macs))),
         *_sent(
             "tablets",
@@ -60,7 +60,6 @@ def messages(plan: Plan, left: SecondsLeft) -> list[bytes]:
             ),
         ),
     ]
-    return found
 
 
 class _Element:

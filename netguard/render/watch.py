@@ -12,7 +12,7 @@ from typing import Any
 
 from netguard.core import controllers
 from netguard.core.names import Network, parse_network
-from netguard.core.policy import Feeds, MessageLine, Policy, Webhook
+from netguard.core.policy import AlertRule, Feeds, MessageLine, Policy, Receiver, Webhook
 from netguard.core.presence import Model, compile_model, read_model, write_model
 from netguard.errors import BadValue
 
@@ -65,6 +65,12 @@ class Book:
     stale_after: float
     incident_path: float
     recording: float | None
+    alerts: tuple[AlertRule, ...]
+    receivers: Mapping[str, Receiver]
+    # By SITE/AREA and by SITE: what people call it. By site: its time zone. By group: who owns it.
+    labels: Mapping[str, str]
+    zones: Mapping[str, str]
+    owners: Mapping[str, str]
 
     @property
     def apart(self) -> frozenset[str]:
@@ -136,6 +142,20 @@ def render(
             if policy.retention.recording is not None
             else None,
         },
+        "alerts": [asdict(rule) for rule in policy.alerts],
+        "receivers": {name: asdict(each) for name, each in sorted(policy.receivers.items())},
+        "labels": {
+            place: label
+            for name, site in sorted(policy.sites.items())
+            for place, label in (
+                (name, site.label),
+                *((f"{name}/{area.name}", area.label) for area in site.areas.values()),
+            )
+        },
+        "zones": {name: site.time_zone for name, site in sorted(policy.sites.items())},
+        "owners": {
+            name: group.notify for name, group in sorted(policy.groups.items()) if group.notify
+        },
     }
     return json.dumps(body, sort_keys=True, indent=1) + "\n"
 
@@ -174,4 +194,13 @@ def read(text: str) -> Book:
         stale_after=feeds["stale_after"],
         incident_path=body["retention"]["incident_path"],
         recording=body["retention"]["recording"],
+        # An older guard wrote none of what follows.
+        alerts=tuple(AlertRule(**row | {"to": tuple(row["to"])}) for row in body.get("alerts", ())),
+        receivers={
+            name: Receiver(**row | {"alertmanager": tuple(row["alertmanager"])})
+            for name, row in body.get("receivers", {}).items()
+        },
+        labels=body.get("labels", {}),
+        zones=body.get("zones", {}),
+        owners=body.get("owners", {}),
     )

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from netguard.core.names import Network
 from netguard.core.policy import Defaults, Learned, Never, Policy, Protected, Resolver, Retention
 from netguard.rules import schema
+from netguard.rules.alerts import judge_alerts
 from netguard.rules.feeds import judge_feeds
 from netguard.rules.findings import ERROR
 from netguard.rules.groups import SHORTEST_SESSION, TOO_SHORT, judge_groups
@@ -38,6 +39,7 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
     judge_references(review)
     presence = judge_presence(review, sites)
     feeds = judge_feeds(review)
+    alerts, receivers = judge_alerts(review)
     faulty = any(finding.level == ERROR for finding in review.findings)
     # A missing file is an error too; the types do not know that.
     if faulty or documents.netguard is None or documents.protected is None:
@@ -63,6 +65,8 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
         time_servers=tuple(sorted(head.time.servers, key=str)),
         retention=Retention(**dict(head.retention)),
         feeds=feeds,
+        alerts=alerts,
+        receivers=receivers,
         origins=MappingProxyType(review.origins),
     )
 

@@ -98,6 +98,7 @@ def _group(
         session_timeout=next(
             (group.session_timeout for group in inherited if group.session_timeout), timeout
         ),
+        notify=next((group.notify for group in inherited if group.notify), None),
     )
 
 

@@ -83,6 +83,11 @@ class AlertWhen(Model):
     more_than: MoreThan | None = None
     evidence: Literal["clone"] | None = None
     dns: Literal["refused-address"] | None = None
+    site: Literal["other"] | None = None
+    area: Literal["closed"] | None = None
+    loan: Literal["heard"] | None = None
+    device: Literal["unknown"] | None = None
+    trouble: Literal["appliance"] | None = None
 
 
 class AlertModel(Model):
@@ -99,6 +104,7 @@ class ReceiverModel(Model):
     format: Literal["rfc5424", "cef"] | None = None
     mail: Mail | None = None
     alertmanager: list[Url] | None = None
+    chat: SecretFile | None = None
     language: Literal["fr", "en"] | None = None
 
 

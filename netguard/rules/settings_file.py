@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from netguard.core.names import parse_address, parse_number, shown
+from netguard.core.names import parse_address, parse_fqdn, parse_number, shown
 from netguard.errors import BadValue, UsageError
 from netguard.rules.findings import Finding
 from netguard.rules.source import Unreadable, parse, read_bytes
 from netguard.rules.typed import Document, typed
-from netguard.rules.words import Model, Name, read_by
-from netguard.settings import Paths, Settings, Users
+from netguard.rules.words import Mail, Model, Name, SecretFile, read_by
+from netguard.settings import MailServer, Paths, Settings, Users
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 
@@ -46,6 +46,18 @@ def _listen(text: str) -> tuple[str, int]:
     if address.version == 6 and bare == host:
         raise BadValue("bad-cidr", f"{shown(text)}: write IPv6 in brackets, [{bare}]:{port}")
     return str(address), parse_number(port, "port", 1, 65535)
+
+
+def _server(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise BadValue("bad-port", f"{shown(text)} lacks a port, write smtp.chu.example:587")
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        name = str(parse_address(bare))
+    except BadValue:
+        name = parse_fqdn(bare)
+    return name, parse_number(port, "port", 1, 65535)
 
 
 def _speed(text: str) -> int:
@@ -92,6 +104,14 @@ class _Listen(Model):
     webhooks: Annotated[tuple[str, int] | None, read_by(_listen)] = None
 
 
+class _Mail(Model):
+    server: Annotated[tuple[str, int], read_by(_server)]
+    sender: Mail
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    user: str = ""
+    password_file: SecretFile | None = None
+
+
 class _SettingsFile(Model):
     nothing: ClassVar[str] = "no settings in this file; docs/settings.md lists the keys"
     version: Literal["1"]
@@ -100,6 +120,7 @@ class _SettingsFile(Model):
     paths: _Paths = _Paths()
     users: _Users = _Users()
     listen: _Listen = _Listen()
+    mail: _Mail | None = None
     speed: Annotated[int, read_by(_speed)] = 1
 
 
@@ -122,8 +143,15 @@ def read_settings(path: Path) -> Settings:
         syslog_tls=given.listen.syslog_tls,
         traps=given.listen.traps,
         webhooks=given.listen.webhooks,
+        mail=_mail(given.mail) if given.mail is not None else None,
         speed=given.speed,
     )
+
+
+def _mail(given: _Mail) -> MailServer:
+    host, port = given.server
+    password = given.password_file or ""
+    return MailServer(host, port, given.sender, given.tls, given.user, password)
 
 
 def check_settings(path: Path) -> list[Finding]:
@@ -157,6 +185,10 @@ def _seen_together(document: Document[_SettingsFile]) -> list[Finding]:
         if site in sites[:index]:
             text = f"site '{site}' is named twice"
             findings.append(document.error("duplicate-name", text, "sites", index))
+    mail = document.model.mail
+    if mail is not None and mail.user and (mail.password_file is None or mail.tls == "none"):
+        text = "a user signs in with a password-file, and never without TLS"
+        findings.append(document.error("missing-key", text, "mail", "user"))
     first: dict[str, str] = {}
     for key, user in users.items():
         # One user for two processes would let each read and signal the other.

@@ -73,7 +73,7 @@ def test_no_control_socket_is_an_empty_one(file):
         (
             SMALL,
             "- a\n",
-            "expected keys at the top (listen, node, paths, sites, speed, users, version)",
+            "expected keys at the top (listen, mail, node, paths, sites, speed, users, version)",
         ),
         (SMALL, "a: [\n", "is not closed"),
     ],

@@ -17,18 +17,25 @@ from netguard.adapters.store.database import (
     verify,
 )
 from netguard.adapters.store.guard import Entry, GuardStore, Loan, Move
+from netguard.adapters.store.outbox import DEAD, HELD, SENT, WAITING, Letter, Said
 from netguard.adapters.store.watch import Incident, Positions, Told, WatchStore
 
 __all__ = [
+    "DEAD",
     "GUARD",
+    "HELD",
+    "SENT",
+    "WAITING",
     "WATCH",
     "Entry",
     "GuardStore",
     "Incident",
     "Kind",
+    "Letter",
     "Loan",
     "Move",
     "Positions",
+    "Said",
     "Told",
     "WatchStore",
     "aside",

@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 
 
 GUARD = Kind("guard", 0x4E474731, "0004")
-WATCH = Kind("watch", 0x4E475731, "0003")
+WATCH = Kind("watch", 0x4E475731, "0004")
 
 
 def texts(*names: str) -> list[sa.Column[str]]:

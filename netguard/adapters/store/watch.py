@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Connection
 
-from netguard.adapters.store.database import WATCH, Store, opened, shape, text, texts
+from netguard.adapters.store import outbox
+from netguard.adapters.store.database import WATCH, opened, shape, text, texts
+from netguard.adapters.store.outbox import Letter, Outbox
 from netguard.core.names import Mac
 from netguard.core.records import Asked, Stranger
 
@@ -78,6 +80,9 @@ _recording = sa.Table(
 )
 
 
+outbox.columns(tables)
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """What the engine said of one incident last: raised at, and cleared at or None (seconds).
@@ -104,6 +109,8 @@ class Told:
     at: float
     lines: str = ""
     incidents: tuple[Incident, ...] = ()
+    # What receivers are to be told of them: stored with them, or not at all.
+    letters: tuple[Letter, ...] = ()
     recorded: str = ""
     snapshot: bytes | None = None
 
@@ -112,8 +119,13 @@ class Told:
 Positions = Mapping[str, tuple[int, int]]
 
 
-class WatchStore(Store):
-    """How far the event log is read, and what it said."""
+class WatchStore(Outbox):
+    """How far the event log is read, what it said, and who is told."""
+
+    _outbox = tables.tables["outbox"]
+    _said = tables.tables["said"]
+    _silence = tables.tables["silence"]
+    _book = tables.tables["audit"]
 
     @classmethod
     def open(cls, path: Path, at: datetime) -> "WatchStore":
@@ -152,6 +164,7 @@ class WatchStore(Store):
             _bound(connection, _admission, _admission.c.at, MAX_ADMISSIONS)
             if told is not None:
                 _tell(connection, told)
+                self.write(connection, told.letters)
 
     def remembered(self) -> tuple[bytes | None, float, list[str]]:
         """Return the last snapshot, its moment, and the lines told since; nothing for a new store."""
@@ -171,6 +184,19 @@ class WatchStore(Store):
             wanted = wanted.where(_incident.c.tablet == tablet)
         with self._reading() as connection:
             rows = connection.execute(wanted.order_by(_incident.c.at.desc()).limit(MAX_SHOWN))
+            return [Incident(**row) for row in rows.mappings()]
+
+    def settle_incident(self, incident: Incident, letters: Iterable[Letter]) -> None:
+        """Store what became of an incident that is not the engine's, and who is told of it."""
+        with self._writing() as connection:
+            _tell(connection, Told(at=0.0, incidents=(incident,)))
+            self.write(connection, letters)
+
+    def open_incidents(self) -> list[Incident]:
+        """Return all incidents that are not over, the oldest first."""
+        wanted = sa.select(_incident).where(_incident.c.cleared.is_(None))
+        with self._reading() as connection:
+            rows = connection.execute(wanted.order_by(_incident.c.at).limit(MAX_SHOWN))
             return [Incident(**row) for row in rows.mappings()]
 
     def recorded(self, since: float, after: int = 0) -> list[tuple[int, str]]:

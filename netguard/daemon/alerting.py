@@ -1,0 +1,280 @@
+"""What is to be told, as letters in the outbox: from the engine's words, from records, from troubles.
+
+A letter of the engine is stored in the transaction that stores the incident (intake.py); one of a trouble in a
+transaction of its own, with the incident that it is. Who is told is core/alerting's, how it gets there
+delivery.py's.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from netguard.adapters import clock
+from netguard.adapters.store import HELD, WAITING, Incident, Letter, WatchStore
+from netguard.core import alerting
+from netguard.core.alerting import Matter, Notice, Place, Silence, Trouble, Troubles
+from netguard.core.loans import REFUSED
+from netguard.core.names import parse_duration
+from netguard.core.policy import AlertRule
+from netguard.core.presence import Action, Alert
+from netguard.daemon.process import say
+from netguard.render.watch import Book
+
+# A tablet that asked where it may not, and does no more for so long, has gone.
+ASKED_FOR = 900.0
+# What refusals are counted over, where a rule does not say.
+RECENT = 300.0
+
+
+class Alerting:
+    """Turns what is so into letters; knows the rules of the moment and the silences."""
+
+    def __init__(self) -> None:
+        self.silences: list[Silence] = []
+        self._troubles: Troubles | None = None
+        # What tablets asked for where they may not, and when (on the engine's clock).
+        self._asked: dict[str, tuple[Trouble, float]] = {}
+        # By rule: when (on the engine's clock) how many packets had been refused.
+        self._refused: dict[str, list[tuple[float, int]]] = {}
+        self._answers: list[tuple[float, int]] = []
+
+    # the engine
+
+    def letters(self, actions: Iterable[Action], book: Book | None, now: float) -> list[Letter]:
+        """Return the letters about what the engine has said; `now` on its clock."""
+        if book is None:
+            return []
+        wall = clock.now().timestamp()
+        found = []
+        for action in actions:
+            if isinstance(action, Alert):
+                place = place_of(book, action.site, action.area, action.ap)
+                matter = alerting.matter_of(action, place, wall - now)
+                found += self.posted(matter, book, wall, action.at)
+        return found
+
+    def posted(self, matter: Matter, book: Book, wall: float, number: float) -> list[Letter]:
+        """Return a letter for each receiver of a matter, over its first channel."""
+        tablet = book.tablets.get(matter.tablet)
+        owner = book.owners.get(tablet.group) if tablet is not None else None
+        notices = alerting.notices_of(matter, book.alerts, number, [owner] if owner else ())
+        return [each for n in notices if (each := self._letter(n, book, wall)) is not None]
+
+    def _letter(self, notice: Notice, book: Book, wall: float) -> Letter | None:
+        receiver = book.receivers.get(notice.receiver)
+        if receiver is None or not receiver.channels:
+            return None
+        channel = receiver.channels[0]
+        matter = notice.matter
+        if channel == "alertmanager" and alerting.CODES[matter.code].fleet:
+            # Prometheus raises it there, from metrics: nothing is told twice.
+            if len(receiver.channels) == 1:
+                return None
+            channel = receiver.channels[1]
+        place = matter.place
+        silence = alerting.silenced(
+            self.silences, wall, matter.code, place.site, place.area, matter.tablet
+        )
+        return Letter(
+            notice=notice.id,
+            receiver=receiver.name,
+            channel=channel,
+            incident=matter.incident,
+            key=matter.key,
+            code=matter.code,
+            state=HELD if silence is not None else WAITING,
+            at=wall,
+            body=alerting.write_notice(notice),
+            why=f"silence {silence.id} by {silence.who}" if silence is not None else "",
+        )
+
+    # records
+
+    def ask(
+        self, records: Iterable[Mapping[str, str] | None], book: Book | None, now: float
+    ) -> None:
+        """Take note of tablets that asked where they may not; told at the next look."""
+        if book is None:
+            return
+        for record in records:
+            if record and record.get("kind") == "admission" and record.get("answer") == "reject":
+                trouble = _asked(record, book)
+                if trouble is not None:
+                    self._asked[trouble.key] = trouble, now
+
+    # troubles
+
+    def look(
+        self,
+        store: WatchStore,
+        book: Book,
+        found: Iterable[Trouble],
+        now: float,
+    ) -> list[Matter]:
+        """Compare what is wrong now with what was, store what is to be told; `now` on the engine's clock."""
+        if self._troubles is None:
+            self._troubles = Troubles(_open(store))
+        self._asked = {
+            key: (trouble, at)
+            for key, (trouble, at) in self._asked.items()
+            if now - at < ASKED_FOR and not _found_again(trouble, book)
+        }
+        wrong = [*found, *(trouble for trouble, _ in self._asked.values())]
+        wall = clock.now().timestamp()
+        said = []
+        for matter in self._troubles.look(wrong, now):
+            on_the_wall = replace(matter, at=wall, since=matter.since + wall - now)
+            letters = self.posted(on_the_wall, book, wall, matter.at)
+            store.settle_incident(_incident(matter), letters)
+            say(f"{matter.kind} {matter.code}", subject=matter.key, incident=matter.incident)
+            said.append(on_the_wall)
+        return said
+
+    def release(self, store: WatchStore, wall: float) -> None:
+        """Let out what a silence has held back, where the silence is over and the alert is not."""
+        open_ = [row.id for row in store.open_incidents()]
+        ready = []
+        for letter in store.latest(open_):
+            if letter.state != HELD:
+                continue
+            matter = alerting.read_notice(letter.body).matter
+            place = matter.place
+            if not alerting.silenced(
+                self.silences, wall, matter.code, place.site, place.area, matter.tablet
+            ):
+                ready.append(letter)
+        if ready:
+            store.release(ready)
+
+    def refusals(
+        self, rules: Iterable[AlertRule], counters: Mapping[str, list[int]], now: float
+    ) -> list[Trouble]:
+        """Return the rules of alerts.yaml of which more packets were refused than they bear."""
+        found = []
+        for rule in rules:
+            word = rule.when.get("rule")
+            if word is None:
+                continue
+            most, _, span = rule.when["more_than"].partition("/")
+            count = sum(
+                packets
+                for name, (packets, _) in counters.items()
+                if name == word or name.endswith(f"/{word}")
+            )
+            since = self._refused.setdefault(rule.name, [])
+            if _grown(since, count, now, parse_duration(span).total_seconds()) > int(most):
+                about = {"rule": word, "more_than": rule.when["more_than"]}
+                fields = {"limit": rule.when["more_than"]}
+                found.append(
+                    Trouble(
+                        f"refused-{rule.name}", "NG-1302", about, word, fields=fields, lasting=0.0
+                    )
+                )
+        return found
+
+    def network(
+        self, counters: Mapping[str, list[int]], dns: Mapping[str, Any] | None, now: float
+    ) -> list[Trouble]:
+        """Return what is wrong on the tablet network: devices that are none, answers that must not be."""
+        found = []
+        strange = counters.get("unknown-mac", [0, 0])[0]
+        if _grown(self._refused.setdefault("", []), strange, now, RECENT) > 0:
+            found.append(
+                Trouble(
+                    "unknown-device",
+                    "NG-1301",
+                    {"device": "unknown"},
+                    "tablet network",
+                    lasting=0.0,
+                )
+            )
+        answers = sum(
+            count for kind, _, count in (dns or {}).get("answers", ()) if kind == "refused-address"
+        )
+        if _grown(self._answers, answers, now, RECENT) > 0:
+            found.append(
+                Trouble(
+                    "refused-answers", "NG-1303", {"dns": "refused-address"}, "names", lasting=0.0
+                )
+            )
+        return found
+
+
+def place_of(book: Book, site: str, area: str, ap: str) -> Place:
+    """Return a place with what people call it."""
+    label = book.labels.get(f"{site}/{area}") if area else None
+    edge = any(a.edge for a in book.model.areas if (a.site, a.name) == (site, area))
+    words = [label or area, ap] if area else [ap]
+    return Place(
+        site=site,
+        area=area,
+        ap=ap,
+        edge=edge,
+        label=", ".join(filter(None, [book.labels.get(site, site), " ".join(filter(None, words))])),
+        zone=book.zones.get(site, "UTC"),
+    )
+
+
+def _asked(record: Mapping[str, str], book: Book) -> Trouble | None:
+    rule, mac = record.get("rule", ""), record.get("mac", "")
+    tablet = book.model.tablets.get(mac)
+    if tablet is None:
+        return None
+    site = record.get("site", "")
+    ap = record.get("ap", "")
+    area = book.model.area_of(ap)
+    place = place_of(book, area.site or site, area.name, ap)
+    about: dict[str, str]
+    if rule.startswith("loan/"):
+        code, about, fields = "NG-1107", {"loan": "heard"}, {"loan": rule.partition("/")[2]}
+    elif rule.endswith("/areas"):
+        code, about, fields = "NG-1106", {"area": "closed"}, {}
+    else:
+        return None
+    key = f"{tablet.id}-{'loan' if fields else 'closed'}"
+    return Trouble(key, code, about, tablet=tablet.id, place=place, fields=fields, lasting=0.0)
+
+
+def _found_again(trouble: Trouble, book: Book) -> bool:
+    return trouble.code == "NG-1107" and book.loans.get(trouble.tablet, "") not in REFUSED
+
+
+def _grown(since: list[tuple[float, int]], count: int, now: float, span: float) -> int:
+    """Return by how much a count has grown within a span; one that begins anew has grown by itself."""
+    if since and count < since[-1][1]:
+        since.clear()
+    since.append((now, count))
+    # One older than the span stays: it is what the newest is compared with.
+    while len(since) > 1 and since[1][0] <= now - span:
+        since.pop(0)
+    return count - since[0][1]
+
+
+def _incident(matter: Matter) -> Incident:
+    """Return a trouble as an incident: its body is the matter, told from the engine's by its code."""
+    cleared = matter.at if matter.kind == alerting.CLEARED else None
+    body = json.dumps(
+        {**asdict(matter), "cause": alerting.CODES[matter.code].name, "silent_since": 0}
+    )
+    return Incident(matter.incident, matter.tablet, matter.since, cleared, body)
+
+
+def _open(store: WatchStore) -> list[tuple[str, Trouble, float]]:
+    """Return the troubles that were open when watch ended."""
+    found = []
+    for row in store.open_incidents():
+        body: dict[str, Any] = json.loads(row.body)
+        if body.get("code") in alerting.CODES:
+            key = row.id.rpartition("-")[0]
+            trouble = Trouble(
+                key=key,
+                code=body["code"],
+                about=body["about"],
+                subject=body["subject"],
+                tablet=body["tablet"],
+                place=Place(**body["place"]),
+                fields=body["fields"],
+            )
+            found.append((row.id, trouble, row.at))
+    return found
