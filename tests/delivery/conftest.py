@@ -317,9 +317,9 @@ class Hand:
             area="lobby", ap="AP-LOB-01", silent_since=90.0, reasons=(Reason("walked-to-edge", 0.9),), **more,
         )  # fmt: skip
         ahead = clock.now().timestamp() - at
-        for notice in notices_of(matter_of(alert, PLACE, ahead), RULES, at):
-            self.store.post([letter(notice, self.receiver)])
-            return notice.id
+        (notice,) = notices_of(matter_of(alert, PLACE, ahead), RULES, at)
+        self.store.post([letter(notice, self.receiver)])
+        return notice.id
 
     async def turn(self, channel=None):
         pair = self.receiver.name, channel or self.receiver.channels[0]
