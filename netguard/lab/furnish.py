@@ -54,6 +54,8 @@ def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
     _owned(folder / "dhcp", users.GUARD, users.DHCP, 0o2775)
     _owned(folder / "time", users.GUARD, users.TIME, 0o2775)
     _owned(folder / "secrets", "root", users.RADIUS, 0o750)
+    _owned(folder / "watch-secrets", "root", users.WATCH, 0o750)
+    _owned(folder / "alertmanager", _NOBODY, _NOBODY, 0o755)
     _write(layout.settings, settings(layout, record))
     _secrets(layout, record, site)
     _names(layout, policy)
@@ -74,10 +76,20 @@ def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
 
 
 def copy_rules(given: Path, copy: Path, zone: str) -> None:
-    """Copy a rules folder, all its sites in one time zone: groups have hours, the lab has none."""
+    """Copy a rules folder, all its sites in one time zone, all alerts to the lab's own Alertmanager."""
     shutil.copytree(given, copy)
     sites = copy / "sites.yaml"
     sites.write_text(re.sub(r"(\btime-zone:\s*)[^\s,}#]+", rf"\g<1>{zone}", sites.read_text()))
+    alerts = copy / "alerts.yaml"
+    if alerts.exists():
+        head, mark, receivers = alerts.read_text().partition("\nreceivers:\n")
+        alerts.write_text(head + mark + _receivers(receivers))
+
+
+def _receivers(text: str) -> str:
+    """Return the same receivers, all of them the lab's one Alertmanager: nobody else is there."""
+    channel = f'{{alertmanager: ["http://{world.ALERTMANAGER}:9093"]}}'
+    return re.sub(r"(?m)^(  [a-z][a-z0-9-]*):.*$", rf"\g<1>: {channel}", text)
 
 
 def settings(layout: Layout, record: Record) -> str:
@@ -96,6 +108,7 @@ paths:
   radius-log: {folder}/radius-log
   radius-control: {folder}/radius-run/control/netguard.sock
   radius-secrets: {folder}/secrets
+  watch-secrets: {folder}/watch-secrets
   dhcp: {folder}/dhcp
   time: {folder}/time
 users:

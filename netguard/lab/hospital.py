@@ -227,6 +227,18 @@ class Hospital:
         """Ask watch."""
         return control.call(self.layout.folder / "run" / "watch.sock", verb, 20.0, **words)
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return what the lab's Alertmanager holds: labels, annotations and status of each alert."""
+        python = str(self.layout.folder / "venv" / "bin" / "python")
+        url = f"http://{world.ALERTMANAGER}:9093/api/v2/alerts"
+        code = f"import urllib.request as r; print(r.urlopen({url!r}, timeout=10).read().decode())"
+        done = self.exec("core", [python, "-c", code])
+        try:
+            found: list[dict[str, Any]] = json.loads(done.stdout)
+        except ValueError as error:
+            raise NetguardError(f"alertmanager: {done.stderr.strip()[-300:]}") from error
+        return found
+
     def dhcp(self, tablet: str) -> str:
         """Let a tablet ask for its address; returns it."""
         host = self.host(tablet)
@@ -408,6 +420,8 @@ next, for example:
                 control.call(self.layout.folder / "run" / f"{process}.sock", "status", 5.0)
             elif process == "watch":
                 return _answers(self.record.port)
+            elif process == "alertmanager":
+                self.alerts()
             else:
                 nas.call(self.layout.socket(process), "status")
         except NetguardError:

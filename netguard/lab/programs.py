@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
-from netguard.lab import jail, users
+from netguard.lab import jail, users, world
 from netguard.lab.jail import Program
 from netguard.lab.layout import Layout, Record
 
 APPLIANCE = ("guard", "dns", "freeradius", "dnsmasq", "chronyd", "watch")
-AROUND = ("nsd", "unbound", "open-resolver", "servers-pacs", "servers-dmz", "servers-inet", "nas")
+AROUND = (
+    "nsd", "unbound", "open-resolver", "servers-pacs", "servers-dmz", "servers-inet",
+    "alertmanager", "nas",
+)  # fmt: skip
 PROCESSES = (*AROUND, *APPLIANCE)
 NEEDED = (
-    "bash", "bridge", "dnsmasq", "freeradius", "ip", "mount", "nft", "nsd", "nsd-checkconf", "nsenter", "radmin", "setpriv",
+    "bash", "bridge", "dnsmasq", "freeradius", "ip", "mount", "nft", "nsd", "nsd-checkconf", "nsenter",
+    "prometheus-alertmanager", "radmin", "setpriv",
     "sysctl", "udhcpc", "unbound", "unshare", "useradd", "userdel",
 )  # fmt: skip
 
@@ -40,13 +44,8 @@ def program(where: Layout, record: Record, process: str, listen: int | None = No
         case "nas":
             words = ("--settings", f"{where.folder}/nas.json", "--socket", str(where.socket("nas")))
             return Program(process, "ap", jail.module(where, "netguard.lab.nas", *words))
-        case "nsd":
-            argv: tuple[str, ...] = ("nsd", "-d", "-c", f"{where.folder}/nsd/nsd.conf")
-            return Program(process, "inet", argv, "nobody", "nogroup")
-        case "unbound" | "open-resolver":
-            argv = ("unbound", "-d", "-c", f"{where.folder}/{process}/unbound.conf")
-            host = "core" if process == "unbound" else "inet"
-            return Program(process, host, argv, "nobody", "nogroup")
+        case "nsd" | "unbound" | "open-resolver" | "alertmanager":
+            return _around(where, process)
         case _:
             return _servers(where, process)
 
@@ -99,6 +98,28 @@ def _chronyd(where: Layout) -> Program:
         *("-f", f"{where.folder}/time/chrony.conf"),
     )
     return Program("chronyd", "gw", argv, users.TIME, capabilities=("net_bind_service",))
+
+
+def _around(where: Layout, process: str) -> Program:
+    """Return how a program of the distribution runs that is no part of the appliance."""
+    folder = f"{where.folder}/{process}"
+    if process == "alertmanager":
+        argv: tuple[str, ...] = (
+            "prometheus-alertmanager",
+            # The one that netguard ships.
+            f"--config.file={where.folder}/code/deploy/prometheus/alertmanager.yml",
+            f"--storage.path={folder}",
+            f"--web.listen-address={world.ALERTMANAGER}:9093",
+            "--cluster.listen-address=",
+        )
+        return Program(process, "core", argv, "nobody", "nogroup")
+    if process == "nsd":
+        return Program(
+            process, "inet", ("nsd", "-d", "-c", f"{folder}/nsd.conf"), "nobody", "nogroup"
+        )
+    host = "core" if process == "unbound" else "inet"
+    argv = ("unbound", "-d", "-c", f"{folder}/unbound.conf")
+    return Program(process, host, argv, "nobody", "nogroup")
 
 
 def _servers(where: Layout, process: str) -> Program:

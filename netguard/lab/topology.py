@@ -107,7 +107,8 @@ def _outside(layout: Layout, wiring: Wiring) -> None:
             f"addr add {link.near} dev {link.interface}",
             f"link set {link.interface} up",
         ]
-    lines += [f"addr add {address}/32 dev lo" for address in wiring.resolvers]
+    servers = (*wiring.resolvers, world.ALERTMANAGER)
+    lines += [f"addr add {address}/32 dev lo" for address in servers]
     inet = next(link for link in world.LINKS if link.host == "inet")
     lines += [
         f"route add {world.PRIVATE}/32 via {world.PACS}",

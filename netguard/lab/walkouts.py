@@ -23,6 +23,8 @@ _FIRST = 3
 EXIT = ("AP-LOB-01", "AP-LOB-02")
 # In seconds of presence: until all are known, until a theft must be told, until the rest must not be.
 QUIET, THEFT, LATER = 1500.0, 600.0, 1800.0
+# Until a dead feed must be told; and in seconds of ours, until an alert must have arrived.
+SILENCE, DELIVERY = 3600.0, 20.0
 
 Claim = Callable[[str, Callable[[], str]], None]
 
@@ -52,12 +54,16 @@ class Walkouts:
             claim(f"{CROWD} tablets are heard by RADIUS accounting", self.heard)
             self.happen()
             claim("one walks out through the lobby: taken", self.taken)
+            claim("... and a real Alertmanager was told, with cause and why", self.told_outside)
             self.ward.wait(LATER)
             claim("... and the longer it is away the surer", self.surer)
             claim("... one that sleeps is not", lambda: self.not_taken(self.sleeper))
             claim("... one whose battery is flat is not", lambda: self.not_taken(self.flat))
             claim("... those of a dead access point are not", self.dead_ap)
             claim("... it comes back: the alert ends", self.returns)
+            claim("... and ends at the Alertmanager, too", self.ended_outside)
+        # Nobody keeps the ward heard any more: as if accounting had died on its way.
+        claim(f"the feed of {CROWD} tablets dies: one message, no theft", self.dead_feed)
 
     def heard(self) -> str:
         """Fill the ward, and look whether all are where they are."""
@@ -104,6 +110,61 @@ class Walkouts:
             f"{self.thief_has} {alert['probability']:.0%} after {took:.0f} s, last at "
             f"{alert['area']}: {reasons}"
         )
+
+    def told_outside(self) -> str:
+        """Ask the Alertmanager for the theft."""
+        found: list[dict[str, Any]] = []
+
+        def arrived() -> bool:
+            found[:] = [a for a in self._outside() if a["labels"].get("tablet") == self.thief_has]
+            return bool(found)
+
+        if self.ward.until(arrived, DELIVERY * self.ward.speed) is None:
+            raise Wrong(f"the Alertmanager knows nothing of {self.thief_has}")
+        labels, notes = found[0]["labels"], found[0]["annotations"]
+        if labels["code"] != "NG-1101" or notes["cause"] != "taken" or not notes["reasons"]:
+            raise Wrong(f"{labels} {notes}")
+        return (
+            f"{labels['alertname']} {labels['severity']}, {float(notes['probability']):.0%}, "
+            f"{labels['area']}: {notes['reasons']}"
+        )
+
+    def ended_outside(self) -> str:
+        """Ask the Alertmanager whether it has let go of the theft."""
+
+        def gone() -> bool:
+            return not [a for a in self._outside() if a["labels"].get("tablet") == self.thief_has]
+
+        if self.ward.until(gone, DELIVERY * self.ward.speed) is None:
+            raise Wrong(f"the Alertmanager still holds {self.thief_has}")
+        return f"no alert of {self.thief_has} is active"
+
+    def dead_feed(self) -> str:
+        """Let everything fall silent, and count what was said of it."""
+        known = {a["labels"]["incident"] for a in self._outside()}
+        fresh: list[dict[str, Any]] = []
+
+        def blind() -> bool:
+            fresh[:] = [a for a in self._outside() if a["labels"]["incident"] not in known]
+            return any(a["labels"]["alertname"] == "NetguardBlind" for a in fresh)
+
+        took = self.ward.until(blind, SILENCE)
+        if took is None:
+            raise Wrong(f"nobody was told that the feed is dead: {[a['labels'] for a in fresh]}")
+        self.ward.wait(LATER)
+        blind()
+        names = Counter(a["labels"]["alertname"] for a in fresh)
+        states = Counter(
+            row["presence"] for row in self.ward.lab.watch("tablets")["tablets"]
+            if row["tablet"] in {t.id for t in self.crowd}
+        )  # fmt: skip
+        if names["NetguardBlind"] != 1 or names["NetguardTabletTaken"]:
+            raise Wrong(f"{dict(names)}, tablets: {dict(states)}")
+        shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        return f"NetguardBlind after {took:.0f} s of silence; tablets: {shown}"
+
+    def _outside(self) -> list[dict[str, Any]]:
+        return [a for a in self.ward.lab.alerts() if a["status"]["state"] == "active"]
 
     def surer(self) -> str:
         """Compare what is said of it now with what was said first."""

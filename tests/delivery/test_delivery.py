@@ -1,6 +1,7 @@
 """At least once, in order for each tablet, under a stable id: whatever receivers do, and wherever we are killed."""
 
 import asyncio
+import itertools
 
 import pytest
 import sqlalchemy as sa
@@ -110,7 +111,7 @@ def test_the_rest_grows_to_a_minute_and_no_further(hand):
             if hand.store.letters(("waiting",))[0].attempts > before:
                 tries.append(second)
             hand.now += 1
-        gaps = [b - a for a, b in zip(tries, tries[1:], strict=False)]
+        gaps = [b - a for a, b in itertools.pairwise(tries)]
         assert gaps[:5] == [1, 2, 4, 8, 16]
         assert max(gaps) == 60
 

@@ -214,7 +214,7 @@ def test_chat_goes_through_apprise(hand):
             return made.states()
 
     failing = Failing()
-    failing.ids = lambda: []
+    failing.ids = list
     assert asyncio.run(go(failing)) == ["sent", "waiting"]
     assert failing.seen[0]["title"] == "Tablet T-001 was probably taken"
     assert "Probability: 83 %" in failing.seen[0]["message"]

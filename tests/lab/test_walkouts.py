@@ -27,7 +27,17 @@ def test_a_theft_is_told_and_a_sleeper_a_flat_battery_and_a_dead_ap_are_none(fas
 
     Walkouts(fast).all(claim)
     assert all(shown.values()), "each claim comes with its evidence"
-    for fact in ("taken", "surer", "sleeps", "flat", "dead access point", "comes back"):
+    for fact in (
+        "taken",
+        "surer",
+        "sleeps",
+        "flat",
+        "dead access point",
+        "comes back",
+        "Alertmanager was told",
+        "ends at the Alertmanager",
+        "feed",
+    ):
         assert [words for words in shown if fact in words], f"nothing was claimed of: {fact}"
 
 
