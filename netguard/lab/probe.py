@@ -54,7 +54,7 @@ def dns(name: str, server: str, kind: str, timeout: float, *, tcp: bool = False)
     raw = dnswire.write_name(name.rstrip(".")) + struct.pack("!HH", TYPES[kind], 1)
     number = int.from_bytes(os.urandom(2))
     question = Question(number, 0x0100, name.rstrip(".").lower(), TYPES[kind], 1, raw, None)
-    asked = dnswire.ask(number, question)
+    asked = dnswire.ask(number.to_bytes(2, "big"), question)
     result: Result = {"name": name, "server": server, "type": kind}
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as one:
         one.settimeout(timeout)
