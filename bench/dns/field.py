@@ -6,6 +6,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from typing import Any, Self
 from netguard.core.names import Domain, Ports, Upstream
 from netguard.core.plan import Plan, compile_plan
 from netguard.lab.dnsload import SUFFIX
-from netguard.render import names, nftables
+from netguard.render import haproxy, names, nftables
 from netguard.rules.folder import read_folder
 from netguard.rules.load import load
 
@@ -28,6 +29,17 @@ ROOT = Path(__file__).parents[2]
 RESOLVER = "10.255.0.1"
 GATEWAY = "10.99.0.1"
 SERVICE = "zoom"
+
+
+def strict(plan: Plan) -> Plan:
+    """The same, and the TLS of the service passes by its server's name only."""
+    services = tuple(
+        replace(s, sni="strict", ports=(Ports("tcp", 443, 443), Ports("udp", 8801, 8810)))
+        if s.name == SERVICE
+        else s
+        for s in plan.services
+    )
+    return replace(plan, services=services)
 
 
 def plan_of(*, cache: bool = True, upstream: str = RESOLVER) -> Plan:
@@ -56,6 +68,7 @@ class Field:
         self.tablets = {f"ngn-{tag}-t{n}": b for n, b in enumerate(bound[:tablets])}
         self.plan = plan
         self.folder = Path(tempfile.mkdtemp(prefix="netguard-names-"))
+        self.refused: socket.socket | None = None
         self._running: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Self:
@@ -66,6 +79,8 @@ class Field:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.refused is not None:
+            self.refused.close()
         for process in self._running:
             self.stop(process)
         for name in (*self.tablets, self.gw, self.outside):
@@ -179,6 +194,25 @@ class Field:
         if wait:
             self.answering(process)
         return process
+
+    def haproxy(self) -> subprocess.Popen[str]:
+        """Start HAProxy with this plan's server names; what it refuses comes to `refused`."""
+        self.refused = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.refused.bind(str(self.folder / haproxy.LOG))
+        path = self.folder / haproxy.CONFIGURATION
+        path.write_text(haproxy.configuration(self.plan, str(self.folder)))
+        process = self.start(
+            self.gw, "haproxy", "-W", "-S", str(self.folder / haproxy.MASTER), "-f", str(path)
+        )
+        for _ in range(200):
+            if process.poll() is not None:
+                raise RuntimeError(
+                    "\n".join(p.read_text()[-1500:] for p in self.folder.glob("*.log"))
+                )
+            if ":6" in self.run(self.gw, "ss", "-ltnH", "sport >= :61000"):
+                return process
+            time.sleep(0.05)
+        raise RuntimeError("HAProxy does not listen")
 
     def answering(self, process: subprocess.Popen[str]) -> None:
         """Wait until a server answers."""

@@ -77,6 +77,12 @@ class ServicePlan:
     ports: tuple[Ports, ...]
     allow_private: tuple[Network, ...]
     local: str | None
+    sni: str | None = None
+
+    @property
+    def strict(self) -> bool:
+        """Say whether its TLS passes only to servers that a hello names."""
+        return self.sni == "strict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +223,7 @@ def compile_plan(
     )
     used = sorted({service for name in groups for service in policy.groups[name].allow})
     grants = tuple(
-        Grant(name, service, mark_of(name, service))
+        Grant(name, service, mark_of(name, service, strict=bool(policy.services[service].sni)))
         for name in groups
         for service in sorted(policy.groups[name].allow)
     )
@@ -258,7 +264,9 @@ def meet(before: Plan, after: Plan) -> Plan:
     common = tuple(
         _both(services[service.name], service)
         for service in after.services
-        if service.name in services and services[service.name].local == service.local
+        if service.name in services
+        and services[service.name].local == service.local
+        and services[service.name].sni == service.sni
     )
     names = {service.name for service in common}
     old = {group.name: group for group in before.groups}
@@ -322,13 +330,15 @@ def freed(before: Plan, after: Plan) -> tuple[Address, ...]:
     return tuple(sorted(left, key=lambda a: (a.version, int(a))))
 
 
-def mark_of(group: str, service: str) -> int:
+def mark_of(group: str, service: str, *, strict: bool = False) -> int:
     """Return the conntrack mark of a grant: 31 bits of a hash, never 0.
 
     A hash and not a number in order: a service added tomorrow must not give its number, and with
-    it its right, to a flow that was opened today.
+    it its right, to a flow that was opened today. Nor does a flow that nobody has looked into pass
+    for one whose server name was checked.
     """
-    digest = hashlib.sha256(f"{group}/{service}".encode()).digest()
+    word = f"{group}/{service}" + ("/sni" if strict else "")
+    digest = hashlib.sha256(word.encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1 or 1
 
 
@@ -420,6 +430,7 @@ def _service(service: Service) -> ServicePlan:
         _joined(service.ports),
         service.allow_private,
         service.local,
+        service.sni,
     )
 
 

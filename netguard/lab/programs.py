@@ -6,17 +6,18 @@ from netguard.lab import jail, users
 from netguard.lab.jail import Program
 from netguard.lab.layout import Layout, Record
 
-APPLIANCE = ("guard", "dns", "freeradius", "dnsmasq", "chronyd", "watch")
+APPLIANCE = ("guard", "dns", "freeradius", "dnsmasq", "chronyd", "haproxy", "watch")
 AROUND = ("nsd", "unbound", "open-resolver", "servers-pacs", "servers-dmz", "servers-inet", "nas")
 PROCESSES = (*AROUND, *APPLIANCE)
 NEEDED = (
-    "bash", "bridge", "dnsmasq", "freeradius", "ip", "mount", "nft", "nsd", "nsd-checkconf", "nsenter", "radmin", "setpriv",
+    "bash", "bridge", "dnsmasq", "freeradius", "haproxy", "ip", "mount", "nft", "nsd", "nsd-checkconf", "nsenter", "radmin", "setpriv",
     "sysctl", "udhcpc", "unbound", "unshare", "useradd", "userdel",
 )  # fmt: skip
 
 
 def program(where: Layout, record: Record, process: str, listen: int | None = None) -> Program:
     """Return how a process is run; `listen` is the socket that watch gets."""
+    argv: tuple[str, ...]
     match process:
         case "guard":
             return _ours(where, process, users.GUARD, "net_admin")
@@ -33,15 +34,13 @@ def program(where: Layout, record: Record, process: str, listen: int | None = No
             )
         case "freeradius":
             return _freeradius(where, record)
-        case "dnsmasq":
-            return _dnsmasq(where)
-        case "chronyd":
-            return _chronyd(where)
+        case "dnsmasq" | "chronyd" | "haproxy":
+            return {"dnsmasq": _dnsmasq, "chronyd": _chronyd, "haproxy": _haproxy}[process](where)
         case "nas":
             words = ("--settings", f"{where.folder}/nas.json", "--socket", str(where.socket("nas")))
             return Program(process, "ap", jail.module(where, "netguard.lab.nas", *words))
         case "nsd":
-            argv: tuple[str, ...] = ("nsd", "-d", "-c", f"{where.folder}/nsd/nsd.conf")
+            argv = ("nsd", "-d", "-c", f"{where.folder}/nsd/nsd.conf")
             return Program(process, "inet", argv, "nobody", "nogroup")
         case "unbound" | "open-resolver":
             argv = ("unbound", "-d", "-c", f"{where.folder}/{process}/unbound.conf")
@@ -99,6 +98,15 @@ def _chronyd(where: Layout) -> Program:
         *("-f", f"{where.folder}/time/chrony.conf"),
     )
     return Program("chronyd", "gw", argv, users.TIME, capabilities=("net_bind_service",))
+
+
+def _haproxy(where: Layout) -> Program:
+    # What it binds to are ports above 1024; it goes where a tablet wanted to as itself.
+    folder = f"{where.folder}/sni"
+    listening = ("-W", "-S", f"{folder}/master.sock,mode,666")
+    return Program(
+        "haproxy", "gw", ("haproxy", *listening, "-f", f"{folder}/haproxy.cfg"), users.SNI
+    )
 
 
 def _servers(where: Layout, process: str) -> Program:
