@@ -15,11 +15,12 @@ import uuid
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 
-from netguard.core.names import Domain, Ports, Upstream
-from netguard.core.plan import Plan, compile_plan
+from netguard.core.names import Domain, Mac, Ports, Upstream
+from netguard.core.plan import Binding, Plan, compile_plan
 from netguard.lab.dnsload import SUFFIX
 from netguard.render import haproxy, names, nftables
 from netguard.rules.folder import read_folder
@@ -58,6 +59,23 @@ def plan_of(*, cache: bool = True, upstream: str = RESOLVER) -> Plan:
     return replace(plan, services=services, resolver=resolver)
 
 
+def crowd_of(count: int) -> Plan:
+    """So many tablets of one group in a network that holds them, each with its own address and MAC."""
+    plan = plan_of()
+    network = ip_network("10.99.0.0/18")
+    bindings = tuple(
+        Binding(
+            "pellegrin",
+            Mac(f"64:1b:2f:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}"),
+            f"T-{n:05}",
+            "patients",
+            network[n],
+        )
+        for n in range(16, 16 + count)
+    )
+    return replace(plan, sites=(replace(plan.sites[0], networks=(network,)),), bindings=bindings)
+
+
 class Field:
     """The namespaces and the processes in them; leaves nothing behind."""
 
@@ -67,6 +85,7 @@ class Field:
         bound = [b for b in plan.bindings if b.group == "patients" and b.address is not None]
         self.tablets = {f"ngn-{tag}-t{n}": b for n, b in enumerate(bound[:tablets])}
         self.plan = plan
+        self.length = plan.sites[0].networks[0].prefixlen
         self.folder = Path(tempfile.mkdtemp(prefix="netguard-names-"))
         self.refused: socket.socket | None = None
         self._running: list[subprocess.Popen[str]] = []
@@ -112,9 +131,9 @@ class Field:
             )
             ip("-n", self.gw, "link", "set", f"p{number}", "master", inside, "up")
             ip("-n", name, "link", "set", "eth0", "address", str(binding.mac), "up")
-            ip("-n", name, "address", "add", f"{binding.address}/22", "dev", "eth0")
+            ip("-n", name, "address", "add", f"{binding.address}/{self.length}", "dev", "eth0")
             ip("-n", name, "route", "add", "default", "via", GATEWAY)
-        ip("-n", self.gw, "address", "add", f"{GATEWAY}/22", "dev", inside)
+        ip("-n", self.gw, "address", "add", f"{GATEWAY}/{self.length}", "dev", inside)
         ip("-n", self.gw, "link", "set", inside, "up")
         ip(
             "-n",
@@ -137,7 +156,15 @@ class Field:
             ip("-n", name, "link", "set", device, "up")
             ip("-n", name, "address", "add", address, "dev", device)
         ip("-n", self.gw, "route", "add", "default", "via", RESOLVER)
-        ip("-n", self.outside, "route", "add", "10.99.0.0/22", "via", "10.255.0.2")
+        ip(
+            "-n",
+            self.outside,
+            "route",
+            "add",
+            str(self.plan.sites[0].networks[0]),
+            "via",
+            "10.255.0.2",
+        )
         ip("-n", self.outside, "route", "add", "local", "20.0.0.0/8", "dev", "lo")
         self.run(self.gw, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0")
 
@@ -194,6 +221,31 @@ class Field:
         if wait:
             self.answering(process)
         return process
+
+    def crowd(self, *names: str) -> dict[str, Any]:
+        """Let all tablets of the plan ask for names at the same moment."""
+        file = self.folder / "crowd"
+        every = [(str(b.address), str(b.mac)) for b in self.plan.bindings]
+        file.write_text("".join(f"{address} {mac}\n" for address, mac in every))
+        # Nobody answers for their addresses: the gateway knows them, as it does after their DHCP.
+        inside = self.plan.sites[0].interfaces[0]
+        known = "".join(
+            f"neigh replace {a} lladdr {m} dev {inside} nud permanent\n" for a, m in every
+        )
+        self.run(self.gw, "ip", "-batch", "-", stdin=known)
+        mac = self.run(self.gw, "cat", f"/sys/class/net/{inside}/address").strip()
+        module = ("-m", "netguard.lab.crowd")
+        out = self.run(
+            next(iter(self.tablets)),
+            sys.executable,
+            *module,
+            "eth0",
+            GATEWAY,
+            mac,
+            str(file),
+            *names,
+        )
+        return dict(json.loads(out))
 
     def haproxy(self) -> subprocess.Popen[str]:
         """Start HAProxy with this plan's server names; what it refuses comes to `refused`."""

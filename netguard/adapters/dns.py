@@ -12,7 +12,7 @@ PORT = 53
 _IP_FREEBIND = 15
 # Like SO_RCVBUF, beyond net.core.rmem_max; needs CAP_NET_ADMIN.
 _SO_RCVBUFFORCE = 33
-_QUEUE = 8 << 20
+_QUEUE = 32 << 20
 _MAX_DATAGRAM = 4096
 _DRAIN = 64
 _TCP_IDLE = 10.0
