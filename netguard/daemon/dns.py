@@ -215,10 +215,19 @@ class Proxy:
         if self.desk.book is None:
             return
         commits = self.traffic.commits
-        rows = self.desk.memory.rows(now)
-        text = kept.write(self.desk.book.plan, rows, self.desk.seen, self.since, _shift())
+        plan, rows, seen = (
+            self.desk.book.plan,
+            tuple(self.desk.memory.rows(now)),
+            dict(self.desk.seen),
+        )
+
+        def write() -> None:
+            text = kept.write(plan, rows, seen, self.since, _shift())
+            files.write(self.kept_path, text, 0o640)
+
         try:
-            await asyncio.to_thread(files.write, self.kept_path, text, 0o640)
+            # In a thread: with thousands of addresses it takes longer than a tablet should wait.
+            await asyncio.to_thread(write)
         except OSError as error:
             if not self.keep_trouble:
                 warn("what is learned cannot be written down", why=str(error))
