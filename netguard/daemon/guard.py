@@ -529,6 +529,7 @@ class Guard:
             "loans": dict(Counter((self.register.loans or {}).values())),
             "tablets": _tablets(plan),
             "sites": [site.name for site in plan.sites] if plan else [],
+            "server_names_refused": self.refusals.named if self.refusals is not None else 0,
             **self.fence.shown(),
             "problems": self._problems(),
         }

@@ -28,6 +28,8 @@ def _lines(plan: Plan, folder: str) -> Iterator[str]:
     yield "global"
     # Two a connection: as many as the unit may open, and not more than a node of 10,000 needs.
     yield "  fd-hard-limit 50000"
+    # After a reload the old process keeps what is open, for as long as a shift.
+    yield "  hard-stop-after 12h"
     # The length is what a name and two addresses take.
     yield f"  log {folder}/{LOG} len 512 format raw local0"
     yield "defaults"

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from time import monotonic, sleep
+from urllib.request import urlopen
 
 import pytest
 
@@ -40,6 +41,12 @@ def tried(hospital, name):
     return hospital.probe("t1", "tcp", NAME, "443", "--timeout", "8", *said)["ok"]
 
 
+def counted(hospital):
+    with urlopen(f"{hospital.web}/metrics", timeout=10) as page:
+        text = page.read().decode()
+    return float(text.split("\nnetguard_server_names_refused_total ")[1].split("\n")[0])
+
+
 def problems(hospital):
     path = hospital.settings.parent / "run" / "guard.sock"
     return control.call(path, "status")["problems"]
@@ -60,6 +67,7 @@ def test_the_name_in_the_hello_decides_and_a_refused_one_is_named(strict):
     wait_until(named)
     assert (named()[0]["tablet"], named()[0]["rule"]) == ("T-001", "patients/deny")
     assert "TLS for 'evil.example'" in strict.exec("gw", ["netguard", "denials"]).stdout
+    wait_until(lambda: counted(strict) >= 1)
     told = strict.exec("gw", ["netguard", "explain", "T-001", NAME, "tcp/443"]).stdout
     assert "must name the server" in told
 
