@@ -590,3 +590,38 @@ def test_a_batch_holds_no_address_twice_and_fills_no_set_beyond_its_end(model):
     third = Batch(memory)
     third.add(planned("f", 6, service="jitsi"))
     assert not third.fits(evicting)
+
+
+def test_what_the_kernel_will_not_hold_long_enough_is_no_prepared_answer(model):
+    model.says("zoom.us", "170.114.52.2", ttl=3600)
+    model.ask("zoom.us")
+    route = next(iter(model.desk._seats[TABLET].routes.values()))
+    route.held = model.now + 10
+    model.ask("zoom.us")
+    assert model.batches == 1
+    assert route.held > model.now + 300, "looked up again"
+    assert model.desk.caching
+    model.desk.load(replace(model.desk.book, cache=False))
+    assert not model.desk.caching
+
+
+def test_the_same_answer_twice_within_a_second_notes_its_use_once(model):
+    model.desk.load(replace(model.desk.book, cache=False))
+    model.says("zoom.us", "170.114.52.2", ttl=60)
+    for passed in (0, 5, 0.5):
+        model.now += passed
+        model.ask("zoom.us")
+    assert model.desk.seen["zoom", "zoom.us"] == model.now - 0.5
+
+
+def test_memory_lets_go_of_names_whose_addresses_have_left(model):
+    memory = model.desk.memory
+    for n in (1, 2):
+        packed = (bytes([170, 114, 0, n]),)
+        memory.confirm(memory.plan("a", ("zoom",), packed, 0.0, 120.0, 61.0))
+    assert memory.size("zoom") == 2
+    memory.drop("zoom", bytes([170, 114, 0, 1]))
+    memory.drop("zoom", bytes([170, 114, 0, 1]))
+    memory.drop("zoom", bytes([170, 114, 0, 2]))
+    assert memory.size("zoom") == 0
+    assert memory.size("jitsi") == 0

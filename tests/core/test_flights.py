@@ -255,3 +255,18 @@ def test_a_server_that_comes_and_goes_never_loses_a_question_while_the_other_liv
         assert landed is not None
         assert landed.answer is not None
         wire.sent.clear()
+
+
+def test_who_waits_is_known_while_a_question_is_open(wire):
+    wire.ask()
+    assert wire.flights.waiting(("zoom.us", 1)).waiters == ["w"]
+    wire.answer(0)
+    assert wire.flights.waiting(("zoom.us", 1)) is None
+
+
+def test_a_refusal_while_another_server_is_asked_waits_for_that_one(wire):
+    wire.ask()
+    wire.turn(1.1)
+    assert len(wire.sent) == flights.TRIES
+    assert wire.answer(0, rcode=dnswire.SERVFAIL) is None
+    assert wire.answer(1).answer.packed

@@ -6,9 +6,11 @@ from ipaddress import ip_address
 import pytest
 
 from netguard.core import sni
+from netguard.core.explain import explain_name
 from netguard.core.names import Ports
 from netguard.core.plan import compile_plan, mark_of, meet
 from netguard.core.verdict import Flow, verdict
+from netguard.render import haproxy
 
 ADDRESS = ip_address("20.1.2.3")
 LEARNED = {"zoom": frozenset({ADDRESS})}
@@ -54,6 +56,13 @@ def test_the_judge_knows_what_is_strict(plan, protocol, port, action, word):
     assert word in found.reason
 
 
+def test_explain_says_that_the_name_is_looked_at(example, plan):
+    for port, strict_too in ((Ports("tcp", 443, 443), True), (Ports("udp", 8801, 8801), False)):
+        action, rule, lines = explain_name(example, plan, "patients", "zoom.us", port)
+        assert (action, rule) == ("accept", "patients/zoom")
+        assert ("sni: strict" in lines[-1].why) == strict_too
+
+
 def test_networks_of_a_strict_service_are_strict_too_and_others_are_not_touched(plan):
     network = next(s for s in plan.services if s.name == "zoom").networks[0]
     assert "QUIC" in judged(plan, "udp", 443, network.network_address + 5).reason
@@ -75,8 +84,16 @@ def test_ports_are_stable_and_never_shared(plan, loose, monkeypatch):
     assert all(61_000 <= port < 65_000 for port in ports.values())
     fewer = replace(plan, groups=tuple(g for g in plan.groups if g.name == "patients"))
     assert sni.ports(fewer) == {"patients": ports["patients"]}
-    monkeypatch.setattr(sni, "PORTS", len(ports))
-    assert len(set(sni.ports(plan).values())) == len(ports)
+    monkeypatch.setattr(sni.zlib, "crc32", lambda data: sni.PORTS - 1)
+    crowded = set(sni.ports(plan).values())
+    assert len(crowded) == len(ports)
+    assert {sni.FIRST_PORT, sni.FIRST_PORT + sni.PORTS - 1} <= crowded
+
+
+def test_nothing_is_banned_where_no_name_is_never_resolved(plan):
+    text = haproxy.configuration(replace(plan, never_domains=()), "/x")
+    assert "never" not in text
+    assert "acl listed" in text
 
 
 def test_a_flow_from_before_is_none_of_those_whose_name_was_checked(plan, loose):
