@@ -7,7 +7,7 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 # Tests that need root, a kernel of our own making or real servers; `make check` leaves them out.
-SLOW := kernel or radius or lab or browser or deploy or bench or soak
+SLOW := fuzz or kernel or radius or lab or browser or deploy or bench or soak
 BENCHES := $(notdir $(patsubst %/,%,$(dir $(wildcard bench/*/run.py))))
 
 .PHONY: help
@@ -53,8 +53,8 @@ check: static ## the quick loop: format, lint, types, layers, unit tests (no roo
 test: setup static ## install everything, run everything, end with pytest's closing line
 	@$(BIN)/pytest -m "not (bench or soak)" --strict-skips
 
-.PHONY: kernel radius lab
-kernel radius lab: setup ## the tests of one kind only
+.PHONY: fuzz kernel radius lab
+fuzz kernel radius lab: setup ## the tests of one kind only
 	@$(BIN)/pytest -m $@
 
 .PHONY: cover
@@ -78,7 +78,7 @@ bench-%: peers
 
 .PHONY: nightly
 nightly: setup ## every test with hypothesis' deep profile, then the benches
-	@HYPOTHESIS_PROFILE=deep NETGUARD_FUZZ=5000000 $(BIN)/pytest -m "not bench" --strict-skips --timeout 3600
+	@HYPOTHESIS_PROFILE=deep NETGUARD_FUZZ=5000000 NETGUARD_FUZZ_SECONDS=1800 $(BIN)/pytest -m "not bench" --strict-skips --timeout 3600
 	@$(MAKE) --no-print-directory bench
 	@$(BIN)/python bench/presence/run.py --seeds N --runs 20 --sensitivity 2
 	@$(MAKE) --no-print-directory mutate

@@ -120,6 +120,12 @@ def _guard(view: View) -> Iterator[Metric]:
     )
     drift.add_metric([], guard.get("drifts", 0))
     yield drift
+    named = CounterMetricFamily(
+        "netguard_server_names_refused",
+        "TLS connections refused for the server they named, or for naming none",
+    )
+    named.add_metric([], guard.get("server_names_refused", 0))
+    yield named
     belt = GaugeMetricFamily(
         "netguard_belt_in_place", "1 while the routing rules of the belt are there"
     )
@@ -128,7 +134,7 @@ def _guard(view: View) -> Iterator[Metric]:
     problems = GaugeMetricFamily(
         "netguard_problem", "1 while an enforcer is not at the plan in force", labels=["enforcer"]
     )
-    for enforcer in ("dns", "radius", "radius-clients", "resume", "enforce", "store"):
+    for enforcer in ("dns", "radius", "radius-clients", "resume", "enforce", "store", "sni"):
         problems.add_metric([enforcer], float(enforcer in (guard.get("problems") or {})))
     yield problems
 

@@ -25,6 +25,8 @@ class Paths:
     # Communities and secrets of feeds, and tls.crt and tls.key of syslog over TLS.
     watch_secrets: Path = Path("/etc/netguard/watch-secrets")
     time: Path = Path("/var/lib/netguard/time")
+    # HAProxy's and guard's, nobody else enters.
+    sni: Path = Path("/var/lib/netguard/sni")
     # Who vouches for resolvers over TLS; None: the authorities that the system trusts.
     resolver_authorities: Path | None = None
 
@@ -39,6 +41,7 @@ class Users:
     radius: str = "netguard-radius"
     dhcp: str = "netguard-dhcp"
     time: str = "netguard-time"
+    sni: str = "netguard-sni"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ BUDGET = {
     "unit": 120,
     "architecture": 60,
     "bad": 60,
+    "fuzz": 120,
     "radius": 120,
     "kernel": 300,
     "lab": 900,
@@ -30,9 +31,17 @@ BUDGET = {
     "bench": 600,
     "soak": 3600,
 }
-MARKED = ("kernel", "radius", "lab", "browser", "deploy", "bench", "soak")
+MARKED = ("fuzz", "kernel", "radius", "lab", "browser", "deploy", "bench", "soak")
 # One generous limit against hanging per kind, where the one of pyproject.toml is too short.
-PATIENCE = {"kernel": 300, "lab": 600, "browser": 300, "deploy": 600, "bench": 900, "soak": 3600}
+PATIENCE = {
+    "fuzz": 7200,
+    "kernel": 300,
+    "lab": 600,
+    "browser": 300,
+    "deploy": 600,
+    "bench": 900,
+    "soak": 3600,
+}
 
 settings.register_profile(
     "fast", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]

@@ -6,6 +6,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,13 +15,14 @@ import uuid
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 
-from netguard.core.names import Domain, Ports, Upstream
-from netguard.core.plan import Plan, compile_plan
+from netguard.core.names import Domain, Mac, Ports, Upstream
+from netguard.core.plan import Binding, Plan, compile_plan
 from netguard.lab.dnsload import SUFFIX
-from netguard.render import names, nftables
+from netguard.render import haproxy, names, nftables
 from netguard.rules.folder import read_folder
 from netguard.rules.load import load
 
@@ -28,6 +30,17 @@ ROOT = Path(__file__).parents[2]
 RESOLVER = "10.255.0.1"
 GATEWAY = "10.99.0.1"
 SERVICE = "zoom"
+
+
+def strict(plan: Plan) -> Plan:
+    """The same, and the TLS of the service passes by its server's name only."""
+    services = tuple(
+        replace(s, sni="strict", ports=(Ports("tcp", 443, 443), Ports("udp", 8801, 8810)))
+        if s.name == SERVICE
+        else s
+        for s in plan.services
+    )
+    return replace(plan, services=services)
 
 
 def plan_of(*, cache: bool = True, upstream: str = RESOLVER) -> Plan:
@@ -46,6 +59,23 @@ def plan_of(*, cache: bool = True, upstream: str = RESOLVER) -> Plan:
     return replace(plan, services=services, resolver=resolver)
 
 
+def crowd_of(count: int) -> Plan:
+    """So many tablets of one group in a network that holds them, each with its own address and MAC."""
+    plan = plan_of()
+    network = ip_network("10.99.0.0/18")
+    bindings = tuple(
+        Binding(
+            "pellegrin",
+            Mac(f"64:1b:2f:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}"),
+            f"T-{n:05}",
+            "patients",
+            network[n],
+        )
+        for n in range(16, 16 + count)
+    )
+    return replace(plan, sites=(replace(plan.sites[0], networks=(network,)),), bindings=bindings)
+
+
 class Field:
     """The namespaces and the processes in them; leaves nothing behind."""
 
@@ -55,7 +85,9 @@ class Field:
         bound = [b for b in plan.bindings if b.group == "patients" and b.address is not None]
         self.tablets = {f"ngn-{tag}-t{n}": b for n, b in enumerate(bound[:tablets])}
         self.plan = plan
+        self.length = plan.sites[0].networks[0].prefixlen
         self.folder = Path(tempfile.mkdtemp(prefix="netguard-names-"))
+        self.refused: socket.socket | None = None
         self._running: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Self:
@@ -66,6 +98,8 @@ class Field:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.refused is not None:
+            self.refused.close()
         for process in self._running:
             self.stop(process)
         for name in (*self.tablets, self.gw, self.outside):
@@ -97,9 +131,9 @@ class Field:
             )
             ip("-n", self.gw, "link", "set", f"p{number}", "master", inside, "up")
             ip("-n", name, "link", "set", "eth0", "address", str(binding.mac), "up")
-            ip("-n", name, "address", "add", f"{binding.address}/22", "dev", "eth0")
+            ip("-n", name, "address", "add", f"{binding.address}/{self.length}", "dev", "eth0")
             ip("-n", name, "route", "add", "default", "via", GATEWAY)
-        ip("-n", self.gw, "address", "add", f"{GATEWAY}/22", "dev", inside)
+        ip("-n", self.gw, "address", "add", f"{GATEWAY}/{self.length}", "dev", inside)
         ip("-n", self.gw, "link", "set", inside, "up")
         ip(
             "-n",
@@ -122,7 +156,15 @@ class Field:
             ip("-n", name, "link", "set", device, "up")
             ip("-n", name, "address", "add", address, "dev", device)
         ip("-n", self.gw, "route", "add", "default", "via", RESOLVER)
-        ip("-n", self.outside, "route", "add", "10.99.0.0/22", "via", "10.255.0.2")
+        ip(
+            "-n",
+            self.outside,
+            "route",
+            "add",
+            str(self.plan.sites[0].networks[0]),
+            "via",
+            "10.255.0.2",
+        )
         ip("-n", self.outside, "route", "add", "local", "20.0.0.0/8", "dev", "lo")
         self.run(self.gw, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0")
 
@@ -179,6 +221,50 @@ class Field:
         if wait:
             self.answering(process)
         return process
+
+    def crowd(self, *names: str) -> dict[str, Any]:
+        """Let all tablets of the plan ask for names at the same moment."""
+        file = self.folder / "crowd"
+        every = [(str(b.address), str(b.mac)) for b in self.plan.bindings]
+        file.write_text("".join(f"{address} {mac}\n" for address, mac in every))
+        # Nobody answers for their addresses: the gateway knows them, as it does after their DHCP.
+        inside = self.plan.sites[0].interfaces[0]
+        known = "".join(
+            f"neigh replace {a} lladdr {m} dev {inside} nud permanent\n" for a, m in every
+        )
+        self.run(self.gw, "ip", "-batch", "-", stdin=known)
+        mac = self.run(self.gw, "cat", f"/sys/class/net/{inside}/address").strip()
+        module = ("-m", "netguard.lab.crowd")
+        out = self.run(
+            next(iter(self.tablets)),
+            sys.executable,
+            *module,
+            "eth0",
+            GATEWAY,
+            mac,
+            str(file),
+            *names,
+        )
+        return dict(json.loads(out))
+
+    def haproxy(self) -> subprocess.Popen[str]:
+        """Start HAProxy with this plan's server names; what it refuses comes to `refused`."""
+        self.refused = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.refused.bind(str(self.folder / haproxy.LOG))
+        path = self.folder / haproxy.CONFIGURATION
+        path.write_text(haproxy.configuration(self.plan, str(self.folder)))
+        process = self.start(
+            self.gw, "haproxy", "-W", "-S", str(self.folder / haproxy.MASTER), "-f", str(path)
+        )
+        for _ in range(200):
+            if process.poll() is not None:
+                raise RuntimeError(
+                    "\n".join(p.read_text()[-1500:] for p in self.folder.glob("*.log"))
+                )
+            if ":6" in self.run(self.gw, "ss", "-ltnH", "sport >= :61000"):
+                return process
+            time.sleep(0.05)
+        raise RuntimeError("HAProxy does not listen")
 
     def answering(self, process: subprocess.Popen[str]) -> None:
         """Wait until a server answers."""

@@ -267,7 +267,7 @@ def singles() -> dict[str, float]:
 
     def add() -> None:
         for address in fresh:
-            elements.renew(nfnetlink.Element(name, address, 600_000) for name in sets)
+            elements.renew(nfnetlink.Element(name, address.packed, 600_000) for name in sets)
 
     own = measured(add) / SINGLES
     elements.close()

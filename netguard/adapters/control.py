@@ -130,6 +130,22 @@ async def call_async(path: Path, verb: str, patience: float = 5.0, **body: objec
     return _checked(path, line)
 
 
+async def tell(path: Path, line: str, patience: float = 5.0) -> str:
+    """Write one line to another program's socket and return what it says until it hangs up."""
+    try:
+        async with asyncio.timeout(patience):
+            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_MESSAGE)
+            try:
+                writer.write(line.encode() + b"\n")
+                await writer.drain()
+                writer.write_eof()
+                return (await reader.read(MAX_MESSAGE)).decode(errors="replace")
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError) as error:
+        raise NotReachable(f"{path}: {str(error) or 'no answer in time'}") from error
+
+
 def _checked(path: Path, line: bytes) -> Message:
     try:
         answer: Message = json.loads(line)

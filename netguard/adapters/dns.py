@@ -4,44 +4,47 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from netguard.errors import EnforcementError
 
 PORT = 53
 _IP_FREEBIND = 15
+# Like SO_RCVBUF, beyond net.core.rmem_max; needs CAP_NET_ADMIN.
+_SO_RCVBUFFORCE = 33
+_QUEUE = 32 << 20
 _MAX_DATAGRAM = 4096
 _DRAIN = 64
 _TCP_IDLE = 10.0
 _TCP_MAX = 64
 
 Peer = tuple[str, int]
-# What can be answered at once is returned; what cannot is sent later with `send`.
-OnDatagram = Callable[[bytes, Peer, socket.socket], bytes | None]
 OnStream = Callable[[bytes, str], Awaitable[bytes | None]]
 
 
-def listen_udp(address: str, on_datagram: OnDatagram) -> socket.socket:
-    """Listen for tablets' datagrams; the caller owns the socket and removes its reader."""
+def listen_udp(address: str) -> socket.socket:
+    """Open the socket that tablets' datagrams come to; it does not block."""
     sock = socket.socket(
         socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     )
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    # 10,000 tablets may start at once: what is not read yet waits here, some 800 bytes each.
+    for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
+        with suppress(PermissionError):
+            sock.setsockopt(socket.SOL_SOCKET, option, _QUEUE)
+            break
     # The interface may come up after us: bind to its address all the same.
     sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
     _bind(sock, address)
-
-    def readable() -> None:
-        for _ in range(_DRAIN):
-            try:
-                data, peer = sock.recvfrom(_MAX_DATAGRAM)
-            except (BlockingIOError, ConnectionError):
-                return
-            answer = on_datagram(data, peer, sock)
-            if answer is not None:
-                send(sock, peer, answer)
-
-    asyncio.get_running_loop().add_reader(sock, readable)
     return sock
+
+
+def drain(sock: socket.socket) -> list[tuple[bytes, Peer]]:
+    """Return the datagrams that have come, a bounded number."""
+    come: list[tuple[bytes, Peer]] = []
+    with suppress(BlockingIOError, ConnectionError):
+        for _ in range(_DRAIN):
+            come.append(sock.recvfrom(_MAX_DATAGRAM))  # noqa: PERF401  # until there is no more
+    return come
 
 
 def send(sock: socket.socket, peer: Peer, data: bytes) -> None:

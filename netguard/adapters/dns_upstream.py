@@ -26,11 +26,15 @@ POOL = 64
 # A port is used so often and so long; then a new one takes its place.
 USES, AGE, LINGER = 128, 10.0, 2.5
 _DRAIN = 128
+# So many looks at what has come before other work of this process has its turn, each waiting so many
+# seconds: to wait here for what comes next costs a tenth of a turn of asyncio's loop.
+_ROUNDS, _WAIT = 32, 0.001
 _MAX_DATAGRAM = 4096
 _STREAM_PATIENCE = 2.0
 _MAX_QUEUED = 2000
 
-Received = Callable[[object, bytes], None]
+# Messages that came at once: each with the way it came on.
+Received = Callable[[list[tuple[object, bytes]]], None]
 Lost = Callable[[object], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
@@ -51,10 +55,10 @@ class Noise:
 
 
 class _Port:
-    __slots__ = ("born", "sock", "uses", "way")
+    __slots__ = ("ends", "sock", "uses", "way")
 
     def __init__(self, sock: socket.socket, way: int, born: float) -> None:
-        self.sock, self.way, self.born, self.uses = sock, way, born, 0
+        self.sock, self.way, self.ends, self.uses = sock, way, born + AGE, 0
 
 
 class Wire:
@@ -63,15 +67,15 @@ class Wire:
     def __init__(
         self, received: Received, lost: Lost, spawn: Spawn, authorities: Path | None
     ) -> None:
-        self._received, self._lost, self._spawn = received, lost, spawn
-        self._authorities = authorities
-        self._noise = Noise()
-        self._numbers = itertools.count(1)
+        self.received, self.lost, self.spawn = received, lost, spawn
+        self.authorities = authorities
+        self.numbers = itertools.count(1)
         self._epoll = select.epoll()
         self._ports: dict[int, _Port] = {}
-        self._pools: dict[Upstream, list[_Port | None]] = {}
-        self._old: deque[tuple[float, _Port]] = deque()
-        self._lines: dict[Upstream, _Line] = {}
+        self._servers: dict[Upstream, Datagrams | Lines] = {}
+        self._doors: dict[int, Callable[[], None]] = {}
+        # Questions of this turn, sent together at its end by `flush`.
+        self.out: list[tuple[socket.socket, bytes]] = []
         # Why a TLS server was not reached last; empty when it was.
         self.trouble: dict[str, str] = {}
         asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._readable)
@@ -82,91 +86,78 @@ class Wire:
         for port in self._ports.values():
             port.sock.close()
         self._epoll.close()
-        for line in list(self._lines.values()):
-            line.close()
+        for way in self._servers.values():
+            if isinstance(way, Lines):
+                way.close()
 
-    def send(self, server: Upstream, message: bytes, *, streamed: bool) -> object:
-        """Send a question; returns the way that its answer comes back on."""
-        if server.tls:
-            return self._line(server).send(message)
-        if streamed:
-            way = next(self._numbers)
-            self._spawn(self._stream(server, message, way))
-            return way
-        return self._datagram(server, message)
+    def way_to(self, server: Upstream) -> "Datagrams | Lines":
+        """Return what sends questions to a server; kept for as long as this lives."""
+        way = self._servers.get(server)
+        if way is None:
+            kind = Lines if server.tls else Datagrams
+            way = self._servers[server] = kind(self, server)
+        return way
 
-    # datagrams
-
-    def _datagram(self, server: Upstream, message: bytes) -> object:
-        pool = self._pools.get(server)
-        if pool is None:
-            pool = self._pools[server] = [None] * POOL
-        slot = self._noise(1)[0] % POOL
-        port = pool[slot]
-        if port is None or port.uses >= USES or time.monotonic() - port.born > AGE:
-            fresh = self._fresh(server)
-            if fresh is None:
-                return None
-            self._put_aside(port)
-            port = pool[slot] = fresh
-        port.uses += 1
-        try:
-            port.sock.send(message)
-        except OSError:
-            # The hedge asks another server; a full buffer is silence.
-            return None
-        return port.way
-
-    def _put_aside(self, port: _Port | None) -> None:
-        """Keep a port that is not used any more open for the answers still to come."""
-        now = time.monotonic()
-        if port is not None:
-            self._old.append((now + LINGER, port))
-        while self._old and self._old[0][0] <= now:
-            self._retire(self._old.popleft()[1])
-
-    def _fresh(self, server: Upstream) -> _Port | None:
-        """Open a socket on a random port, connected to the server."""
-        family = socket.AF_INET6 if server.address.version == 6 else socket.AF_INET
-        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        try:
-            sock = socket.socket(family, kind)
-        except OSError:
-            return None
-        try:
-            _bind_anywhere(sock)
-            sock.connect((str(server.address), PORT))
-        except OSError:
-            sock.close()
-            return None
-        port = _Port(sock, next(self._numbers), time.monotonic())
-        self._ports[sock.fileno()] = port
+    def watch(self, sock: socket.socket, readable: Callable[[], None]) -> None:
+        """Call back when another socket can be read: one wake-up serves tablets and resolvers."""
+        self._doors[sock.fileno()] = readable
         self._epoll.register(sock.fileno(), select.EPOLLIN)
-        return port
 
-    def _retire(self, port: _Port) -> None:
-        self._epoll.unregister(port.sock.fileno())
-        del self._ports[port.sock.fileno()]
-        port.sock.close()
+    def unwatch(self, sock: socket.socket) -> None:
+        """Stop doing that."""
+        self._epoll.unregister(sock.fileno())
+        del self._doors[sock.fileno()]
+
+    def flush(self) -> None:
+        """Send the questions of this turn."""
+        out, self.out = self.out, []
+        for sock, message in out:
+            try:
+                sock.send(message)
+            except OSError:
+                # A full buffer is silence: the hedge asks another server.
+                continue
 
     def _readable(self) -> None:
-        for descriptor, _ in self._epoll.poll(0, _DRAIN):
+        for _ in range(_ROUNDS):
+            ready = self._epoll.poll(_WAIT, _DRAIN)
+            if not ready:
+                return
+            self._read(ready)
+
+    def _read(self, ready: list[tuple[int, int]]) -> None:
+        come: list[tuple[object, bytes]] = []
+        for descriptor, _ in ready:
             port = self._ports.get(descriptor)
             if port is None:
+                door = self._doors.get(descriptor)
+                if door is not None:
+                    door()
                 continue
             try:
-                data = port.sock.recv(_MAX_DATAGRAM)
+                come.append((port.way, port.sock.recv(_MAX_DATAGRAM)))
             except BlockingIOError:
                 continue
             except OSError:
                 # Nobody listens there: the next server is asked at once.
-                self._lost(port.way)
-                continue
-            self._received(port.way, data)
+                self.lost(port.way)
+        if come:
+            self.received(come)
 
-    # streams
+    def opened(self, sock: socket.socket) -> "_Port":
+        """Wait for what comes on a connected socket."""
+        port = self._ports[sock.fileno()] = _Port(sock, next(self.numbers), time.monotonic())
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        return port
 
-    async def _stream(self, server: Upstream, message: bytes, way: int) -> None:
+    def retire(self, port: "_Port") -> None:
+        """Close a socket of `opened`."""
+        self._epoll.unregister(port.sock.fileno())
+        del self._ports[port.sock.fileno()]
+        port.sock.close()
+
+    async def stream(self, server: Upstream, message: bytes, way: int) -> None:
+        """Ask over a connection of its own."""
         try:
             async with asyncio.timeout(_STREAM_PATIENCE):
                 reader, writer = await asyncio.open_connection(str(server.address), PORT)
@@ -177,43 +168,112 @@ class Wire:
                 finally:
                     writer.close()
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
-            self._lost(way)
+            self.lost(way)
             return
-        self._received(way, data)
+        self.received([(way, data)])
 
-    def _line(self, server: Upstream) -> "_Line":
-        line = self._lines.get(server)
-        if line is None:
-            line = self._lines[server] = _Line(next(self._numbers))
-            self._spawn(self._keep_line(server, line))
-        return line
 
-    async def _keep_line(self, server: Upstream, line: "_Line") -> None:
+class Datagrams:
+    """Questions to one server from random ports, and over a stream where that is asked."""
+
+    def __init__(self, wire: Wire, server: Upstream) -> None:
+        self._wire, self._server = wire, server
+        self._ports: list[_Port | None] = [None] * POOL
+        self._old: deque[tuple[float, _Port]] = deque()
+        self._dice = iter(b"")
+
+    def send(self, message: bytes, streamed: bool) -> object:
+        """Send a question; returns the way that its answer comes back on, None when it is lost."""
+        if streamed:
+            way = next(self._wire.numbers)
+            self._wire.spawn(self._wire.stream(self._server, message, way))
+            return way
+        slot = next(self._dice, -1)
+        if slot < 0:
+            self._dice = iter(os.urandom(4096))
+            slot = next(self._dice)
+        port = self._ports[slot % POOL]
+        if port is None or port.uses >= USES or time.monotonic() > port.ends:
+            fresh = self._fresh()
+            if fresh is None:
+                return None
+            self._put_aside(port)
+            port = self._ports[slot % POOL] = fresh
+        port.uses += 1
+        self._wire.out.append((port.sock, message))
+        return port.way
+
+    def _put_aside(self, port: _Port | None) -> None:
+        """Keep a port that is not used any more open for the answers still to come."""
+        now = time.monotonic()
+        if port is not None:
+            self._old.append((now + LINGER, port))
+        while self._old and self._old[0][0] <= now:
+            self._wire.retire(self._old.popleft()[1])
+
+    def _fresh(self) -> _Port | None:
+        """Open a socket on a random port, connected to the server."""
+        family = socket.AF_INET6 if self._server.address.version == 6 else socket.AF_INET
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        try:
+            sock = socket.socket(family, kind)
+        except OSError:
+            return None
+        try:
+            _bind_anywhere(sock)
+            sock.connect((str(self._server.address), PORT))
+        except OSError:
+            sock.close()
+            return None
+        return self._wire.opened(sock)
+
+
+class Lines:
+    """Questions to one server over TLS, one connection at a time."""
+
+    def __init__(self, wire: Wire, server: Upstream) -> None:
+        self._wire, self._server = wire, server
+        self._line: _Line | None = None
+
+    def send(self, message: bytes, streamed: bool) -> object:  # always a stream
+        """Send a question; returns the way that its answer comes back on."""
+        if self._line is None:
+            self._line = _Line(next(self._wire.numbers))
+            self._wire.spawn(self._keep(self._line))
+        return self._line.send(message)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._line is not None:
+            self._line.close()
+
+    async def _keep(self, line: "_Line") -> None:
         """Connect over TLS, verify who answers (RFC 8310 strict), carry questions until it ends."""
+        wire, server = self._wire, self._server
         try:
             async with asyncio.timeout(_STREAM_PATIENCE):
                 reader, writer = await asyncio.open_connection(
                     str(server.address),
                     TLS_PORT,
-                    ssl=await asyncio.to_thread(_context, self._authorities),
+                    ssl=await asyncio.to_thread(_context, wire.authorities),
                     server_hostname=server.tls,
                 )
-            self.trouble[str(server)] = ""
+            wire.trouble[str(server)] = ""
             line.carry(writer)
             while True:
                 length = struct.unpack("!H", await reader.readexactly(2))[0]
-                self._received(line.way, await reader.readexactly(length))
+                wire.received([(line.way, await reader.readexactly(length))])
         except ssl.SSLCertVerificationError as error:
-            self.trouble[str(server)] = f"its certificate is refused: {error.verify_message}"
+            wire.trouble[str(server)] = f"its certificate is refused: {error.verify_message}"
         except (TimeoutError, OSError) as error:
-            self.trouble[str(server)] = str(error) or "no connection in time"
+            wire.trouble[str(server)] = str(error) or "no connection in time"
         except asyncio.IncompleteReadError:
             # A resolver closes what is idle (RFC 7766 6.2.3): the next question connects again.
             pass
         finally:
-            self._lines.pop(server, None)
+            self._line = None
             line.close()
-            self._lost(line.way)
+            wire.lost(line.way)
 
 
 class _Line:

@@ -39,6 +39,24 @@ def plain(text: str) -> Address:
     return mapped or address
 
 
+def lines(path: Path) -> socket.socket | None:
+    """Open a local socket that another program's log lines come to, one in a datagram.
+
+    None where its folder is not there. Whoever may enter the folder may write: the folder is closed.
+    """
+    sock = socket.socket(
+        socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    )
+    path.unlink(missing_ok=True)
+    try:
+        sock.bind(str(path))
+        path.chmod(0o666)
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
 async def datagrams(where: tuple[str, int], take: Take) -> asyncio.DatagramTransport:
     """Listen for datagrams; the kernel keeps some megabytes while we are busy."""
     loop = asyncio.get_running_loop()

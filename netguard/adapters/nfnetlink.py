@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from netguard.core.names import Address
 from netguard.core.netlinkwire import NESTED, attribute, attributes, generic, message, messages
 from netguard.errors import EnforcementError
 
@@ -70,10 +69,10 @@ _MOST = 8
 
 
 class Element(NamedTuple):
-    """An address in a set, and for how many milliseconds."""
+    """An address as its 4 or 16 bytes in a set, and for how many milliseconds."""
 
     set: str
-    address: Address
+    packed: bytes
     milliseconds: int
 
 
@@ -107,24 +106,45 @@ class Elements:
         """
         self.change((), elements)
 
-    def remove(self, elements: Iterable[tuple[str, Address]]) -> None:
+    def remove(self, elements: Iterable[tuple[str, bytes]]) -> None:
         """Take elements out of their sets, whether they are still there or not."""
         self.change(elements, ())
 
-    def change(self, gone: Iterable[tuple[str, Address]], new: Iterable[Element]) -> None:
-        """Do both in one transaction: what goes makes room for what comes."""
-        batch: list[bytes] = []
-        for name, address in gone:
-            batch += self._steps(name, address, 1000)[:2]
-        for name, address, milliseconds in new:
+    def change(self, gone: Iterable[tuple[str, bytes]], new: Iterable[Element]) -> None:
+        """Do both in one transaction: what goes makes room for what comes.
+
+        At most some 1,000 elements: the elements of a set share a message, and its lengths have 16
+        bits.
+        """
+        sets: dict[str, tuple[dict[bytes, bytes], dict[bytes, bytes]]] = {}
+        for name, packed in gone:
+            sets.setdefault(name, ({}, {}))[0][packed] = _element(packed, 1000)
+        for name, packed, milliseconds in new:
             if milliseconds <= 0:
                 raise ValueError("a timeout of 0 is for ever in nftables")
-            batch += self._steps(name, address, milliseconds)
+            sets.setdefault(name, ({}, {}))[1][packed] = _element(packed, milliseconds)
+        # An element that is missing fails the batch when it is deleted: each is added first. All
+        # that goes is gone before anything comes, else a full set would stay full.
+        steps = [
+            (name, kind, going)
+            for name, (going, _) in sets.items()
+            for kind in (_NEWSETELEM, _DELSETELEM)
+        ]
+        steps += [
+            (name, kind, coming)
+            for name, (_, coming) in sets.items()
+            for kind in (_NEWSETELEM, _DELSETELEM, _NEWSETELEM)
+        ]
+        batch = [
+            self._elements(name, kind, each.values() if kind == _NEWSETELEM else map(_key, each))
+            for name, kind, each in steps
+            if each
+        ]
         if batch:
             self._commit(batch)
 
-    def _steps(self, name: str, address: Address, milliseconds: int) -> list[bytes]:
-        """Return add, delete and add of one element."""
+    def _elements(self, name: str, kind: int, elements: Iterable[bytes]) -> bytes:
+        """Write one message that adds or deletes these elements of a set."""
         place = self._places.get(name)
         if place is None:
             place = self._places[name] = (
@@ -132,18 +152,9 @@ class Elements:
                 + attribute(_SET_ELEM_LIST_TABLE, self._table.encode() + b"\0")
                 + attribute(_SET_ELEM_LIST_SET, name.encode() + b"\0")
             )
-        key = attribute(_ELEM_KEY | NESTED, attribute(_DATA_VALUE, address.packed))
-        timed = key + attribute(_ELEM_TIMEOUT, struct.pack("!Q", milliseconds))
-        add, delete = (
-            place
-            + attribute(_SET_ELEM_LIST_ELEMENTS | NESTED, attribute(_LIST_ELEM | NESTED, each))
-            for each in (timed, key)
-        )
-        return [
-            self._pack(_SUBSYSTEM | _NEWSETELEM, _REQUEST | _CREATE, add),
-            self._pack(_SUBSYSTEM | _DELSETELEM, _REQUEST, delete),
-            self._pack(_SUBSYSTEM | _NEWSETELEM, _REQUEST | _CREATE, add),
-        ]
+        flags = _REQUEST | _CREATE if kind == _NEWSETELEM else _REQUEST
+        listed = attribute(_SET_ELEM_LIST_ELEMENTS | NESTED, b"".join(elements))
+        return self._pack(_SUBSYSTEM | kind, flags, place + listed)
 
     def held(self, name: str) -> dict[bytes, float]:
         """Return the addresses of a set with the seconds that each has left.
@@ -199,6 +210,26 @@ class Elements:
                     raise _failure(code)
                 if number == last:
                     return
+
+
+# An element on the wire: a list entry around its key, around its value; then its timeout.
+_KEYS = {
+    size: struct.pack("=HHHHHH", size + 12, _LIST_ELEM | NESTED, size + 8, _ELEM_KEY | NESTED, size + 4, _DATA_VALUE)
+    for size in (4, 16)
+}  # fmt: skip
+_TIMED = {
+    size: struct.pack("=HHHHHH", size + 24, _LIST_ELEM | NESTED, size + 8, _ELEM_KEY | NESTED, size + 4, _DATA_VALUE)
+    for size in (4, 16)
+}  # fmt: skip
+_TIMEOUT = struct.pack("=HH", 12, _ELEM_TIMEOUT)
+
+
+def _key(packed: bytes) -> bytes:
+    return _KEYS[len(packed)] + packed
+
+
+def _element(packed: bytes, milliseconds: int) -> bytes:
+    return _TIMED[len(packed)] + packed + _TIMEOUT + milliseconds.to_bytes(8, "big")
 
 
 def _listed(body: bytes) -> Iterator[tuple[bytes, float]]:

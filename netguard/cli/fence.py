@@ -61,9 +61,10 @@ def _print(arguments: argparse.Namespace, node: Settings, rows: list[dict[str, A
             who = row["tablet"] or row["mac"] or "?"
             place = ", ".join(word for word in (row["area"], row["ap"]) if word)
             where = f"  at {place}" if place else ""
+            why = f"  {row['why']}" if row.get("why") else ""
             sys.stdout.write(
                 f"{row['at']}  {who}  {row['source']} -> {row['destination']} {row['port']}  "
-                f"{row['rule']}{where}\n"
+                f"{row['rule']}{why}{where}\n"
             )
     sys.stdout.flush()
 

@@ -95,7 +95,10 @@ def _print_shared(policy: Policy) -> None:
     for each in found:
         sys.stderr.write(f"note: {each}\n")
     if found:
-        sys.stderr.write("note: an address cannot tell names apart; keep the ports narrow\n")
+        sys.stderr.write(
+            "note: an address cannot tell names apart; keep the ports narrow, or write 'sni: strict' "
+            "where the app speaks TLS\n"
+        )
 
 
 def allot(arguments: argparse.Namespace) -> int:

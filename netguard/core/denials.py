@@ -5,11 +5,14 @@ no IPv4 packet with a known transport is a denial without a port. Header formats
 RFC 9293; the prefix is written by render/nftables.py.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
-from netguard.core.names import Address, Mac
+from netguard.core.names import Address, Mac, parse_address, shown
+from netguard.errors import BadValue
 
 PREFIX = "netguard:"
 # Why a tablet's packet is refused, beside "no service of its group has it" (GROUP/deny). Each is
@@ -45,6 +48,8 @@ class Denial:
     destination: Address
     protocol: str
     port: int | None
+    # What a hello asked for, where that is why it was refused.
+    why: str = ""
 
 
 def rule_of_prefix(prefix: str) -> str | None:
@@ -78,3 +83,22 @@ def read_denial(
         port = int.from_bytes(packet[header + 2 : header + 4])
     protocol = _PROTOCOLS.get(number, str(number))
     return Denial(at, rule, interface, mac, *addresses, protocol, port)
+
+
+# What HAProxy writes of a connection that it has refused (render/haproxy.py): client, where to, how it
+# ended, the server's name in quotes.
+_NAMED = re.compile(r'(\S+) (\S+) (\d{1,5}) PR "([^"]*)"\n?')
+
+
+def read_named(at: datetime, data: bytes, rules: Mapping[Address, str]) -> Denial | None:
+    """Read one line of HAProxy; `rules` is the rule for each tablet's address. None: no refusal."""
+    found = _NAMED.fullmatch(data.decode("ascii", "replace"))
+    if found is None:
+        return None
+    try:
+        source, destination = parse_address(found[1]), parse_address(found[2])
+    except BadValue:
+        return None
+    name = f"TLS for {shown(found[4])}" if found[4] not in {"", "-"} else "no TLS server name"
+    rule = rules.get(source, "deny")
+    return Denial(at, rule, "", None, source, destination, "tcp", int(found[3]), name)

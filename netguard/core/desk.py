@@ -11,15 +11,14 @@ from typing import NamedTuple
 from netguard.core import dnswire
 from netguard.core.dnswire import AAAA, A, Answer, Malformed, Question
 from netguard.core.held import Change, Memory
-from netguard.core.learning import Book, Client, lifetime, reply_ttl
-from netguard.core.names import Domain
+from netguard.core.learning import Book, Client
+from netguard.core.routes import Asked, Index, Match, Route, Seat
 from netguard.core.toplist import TopList
 
 MAX_CACHED = 10_000
-MAX_READY = 10_000
+MAX_ROUTES = 10_000
 MAX_MATCHES = 20_000
 MAX_VERDICTS = 50_000
-MAX_CLIENTS = 20_000
 # RFC 2308 5: a "no" is kept briefly, so that a name that comes to life is seen soon.
 NEGATIVE_TTL = 15.0
 # RFC 8767 4: the lifetime that a tablet is told when nobody upstream answers.
@@ -27,15 +26,7 @@ STALE_TTL = 30
 RECENT = 500
 TOP = 256
 NAME_SHOWN = 255
-
-
-class Asked(NamedTuple):
-    """A question that may be asked upstream, and for whom; `client` is None for our own."""
-
-    question: Question
-    client: Client | None
-    services: tuple[str, ...]
-    key: tuple[str, bytes] | None = None
+_CACHED = ("cached", "")
 
 
 class Note(NamedTuple):
@@ -58,44 +49,6 @@ class Cached(NamedTuple):
     expires: float
 
 
-class _Ready:
-    """An answer as bytes but for id and TTL, for as long as nothing it stands on changes."""
-
-    __slots__ = ("epoch", "expires", "held", "pieces")
-
-    def __init__(self, pieces: list[bytes], expires: float, held: float, epoch: int) -> None:
-        self.pieces, self.expires, self.held, self.epoch = pieces, expires, held, epoch
-
-
-class _Match(NamedTuple):
-    """What a name is to a group: `kind` is canary, time, denied, or empty for its services'."""
-
-    kind: str
-    services: tuple[str, ...]
-    domains: tuple[tuple[str, str], ...]
-
-
-class _Index:
-    """Domains of all services by name, so that a question costs its labels and not the catalogue."""
-
-    def __init__(self, book: Book) -> None:
-        self.exact: dict[str, list[tuple[str, str]]] = {}
-        self.wild: dict[str, list[tuple[str, str]]] = {}
-        for service, domains in sorted(book.rules.domains.items()):
-            for domain in domains:
-                kind = self.wild if domain.wildcard else self.exact
-                kind.setdefault(domain.name, []).append((service, str(domain)))
-
-    def of(self, name: str) -> list[tuple[str, str]]:
-        """Return (service, domain) of all that cover a name."""
-        found = list(self.exact.get(name, ()))
-        rest = name.partition(".")[2]
-        while rest:
-            found += self.wild.get(rest, ())
-            rest = rest.partition(".")[2]
-        return found
-
-
 class Desk:
     """All that is decided about names."""
 
@@ -109,11 +62,12 @@ class Desk:
         self.limited: Counter[str] = Counter()
         self._numbers = 0
         self._cache: dict[tuple[str, int], Cached] = {}
-        self._ready: dict[tuple[str, bytes], _Ready] = {}
         self._epoch = 0
-        self._matches: dict[tuple[str, str], _Match] = {}
+        self._seats: dict[str, Seat] = {}
+        self._routes: dict[str, dict[bytes, Route]] = {}
+        self._routed = 0
+        self._matches: dict[tuple[str, str], Match] = {}
         self._verdicts: dict[tuple[tuple[str, ...], bytes], str] = {}
-        self._budgets: dict[str, list[float]] = {}
 
     # rules
 
@@ -122,12 +76,13 @@ class Desk:
         self.book = book
         self.memory.per_name = book.learned.addresses_per_name
         self.memory.per_service = book.learned.addresses_per_service
-        self._index = _Index(book)
+        self._index = Index(book)
+        self._times(book)
         self._verdicts.clear()
         self._matches.clear()
-        self._cache = {k: v for k, v in self._cache.items() if self._index.of(k[0])}
-        self._known = {str(d) for domains in book.rules.domains.values() for d in domains}
-        self.seen = {k: at for k, at in self.seen.items() if k[1] in self._known}
+        self._cache = {k: v for k, v in self._cache.items() if book.cache and self._index.of(k[0])}
+        known = {str(d) for domains in book.rules.domains.values() for d in domains}
+        self.seen = {k: at for k, at in self.seen.items() if k[1] in known}
         self._bump()
         gone = [
             (row.service, row.packed)
@@ -137,6 +92,29 @@ class Desk:
         for service, packed in gone:
             self.memory.drop(service, packed)
         return tuple((s, p) for s, p in gone if s in book.rules.domains)
+
+    def _times(self, book: Book) -> None:
+        """Take the book's times as seconds, and give each tablet its seat; its budget goes on."""
+        learned = book.learned
+        self._floor, self._ceiling = (
+            span.total_seconds() for span in (learned.ttl_floor, learned.ttl_ceiling)
+        )
+        self._grace = max(1.0, learned.grace.total_seconds())
+        self._told = int(min(self._ceiling, learned.reply_ttl_ceiling.total_seconds()))
+        # Ten seconds' worth of questions may be asked at once.
+        self._rate, self._burst = book.query_rate, book.query_rate * 10
+        self._forget_routes()
+        before, self._seats = self._seats, {}
+        for peer, client in book.clients.items():
+            routes = self._routes.setdefault(client.group, {})
+            seat = self._seats[peer] = Seat(client, routes, self._burst)
+            if (old := before.get(peer)) is not None and old.client.tablet == client.tablet:
+                seat.tokens, seat.at, seat.open = old.tokens, old.at, old.open
+
+    def _forget_routes(self) -> None:
+        for routes in self._routes.values():
+            routes.clear()
+        self._routed = 0
 
     def _still_allowed(
         self, book: Book, service: str, packed: bytes, names: tuple[str, ...]
@@ -148,7 +126,6 @@ class Desk:
     def _bump(self) -> None:
         """Make every prepared answer prove itself again."""
         self._epoch += 1
-        self._ready.clear()
 
     def purged(self) -> None:
         """Note that somebody else has emptied sets: nothing remembered counts as being there."""
@@ -159,24 +136,31 @@ class Desk:
 
     def quick(self, data: bytes, peer: str, now: float) -> bytes | Asked | None:
         """Answer what needs nobody; return what does; None is silence."""
-        book = self.book
-        client = book.clients.get(peer) if book is not None else None
-        if book is None or client is None:
+        seat = self._seats.get(peer)
+        if seat is None:
             return self._stranger(data)
-        if not self._within_rate(peer, book.query_rate, now):
+        tokens = seat.tokens + (now - seat.at) * self._rate
+        tokens = min(tokens, self._burst)
+        seat.at = now
+        if tokens < 1:
+            seat.tokens = tokens
             self.counts["limited", ""] += 1
-            self.limited[client.tablet] += 1
+            self.limited[seat.client.tablet] += 1
             return None
-        key = client.group, data[2:]
-        ready = self._ready.get(key)
-        if ready is not None:
-            ttl = int(ready.expires - now)
-            if ttl > 0 and now + ttl + 1 <= ready.held:
-                self.counts["allowed", client.group] += 1
-                self.counts["cached", ""] += 1
-                ceiling = int(book.learned.reply_ttl_ceiling.total_seconds())
-                return data[:2] + min(ttl, ceiling).to_bytes(4, "big").join(ready.pieces)
-            del self._ready[key]
+        seat.tokens = tokens - 1
+        route = seat.routes.get(data[2:])
+        if route is None:
+            return self._first(seat, data, now)
+        if route.expires > now and route.epoch == self._epoch:
+            ttl = int(route.expires - now)
+            if ttl > 0 and now + ttl + 1 <= route.held:
+                self.counts[route.tally] += 1
+                self.counts[_CACHED] += 1
+                return data[:2] + min(ttl, self._told).to_bytes(4, "big").join(route.pieces)
+        return Asked(data[:2], seat, route)
+
+    def _first(self, seat: Seat, data: bytes, now: float) -> bytes | Asked | None:
+        """Read and judge a question that was not asked in these bytes before."""
         try:
             question = dnswire.parse_question(data)
         except Malformed as error:
@@ -184,7 +168,23 @@ class Desk:
             # What is broken inside its name is no question of anybody; the rest is told so.
             silent = error.reason in {"ignore", "name"}
             return None if silent else dnswire.format_error(data)
-        return self._judge(book, client, question, key, now)
+        book = self.book
+        if book is None:
+            return dnswire.reply(question, dnswire.SERVFAIL)
+        judged = self._judge(book, seat.client, question, now)
+        if isinstance(judged, bytes):
+            return judged
+        if self._routed >= MAX_ROUTES:
+            self._forget_routes()
+        self._routed += 1
+        group = seat.client.group
+        route = Route(question, group, judged.services, judged.domains, book)
+        seat.routes[data[2:]] = route
+        return Asked(data[:2], seat, route)
+
+    def own(self, question: Question, services: tuple[str, ...]) -> Asked:
+        """Return a question of ours for these services; its answer teaches and goes to nobody."""
+        return Asked(b"\0\0", None, Route(question, "", services, (), self.book))
 
     def _stranger(self, data: bytes) -> bytes | None:
         self.counts["refused", "unknown-client"] += 1
@@ -194,25 +194,7 @@ class Desk:
             return None
         return dnswire.reply(question, dnswire.REFUSED)
 
-    def _within_rate(self, peer: str, rate: float, now: float) -> bool:
-        """Take one of a tablet's tokens; ten seconds' worth may be used at once."""
-        budget = self._budgets.get(peer)
-        if budget is None:
-            if len(self._budgets) >= MAX_CLIENTS:
-                self._budgets.clear()
-            self._budgets[peer] = [rate * 10 - 1, now]
-            return True
-        left = min(rate * 10, budget[0] + (now - budget[1]) * rate)
-        budget[1] = now
-        if left < 1:
-            budget[0] = left
-            return False
-        budget[0] = left - 1
-        return True
-
-    def _judge(
-        self, book: Book, client: Client, question: Question, key: tuple[str, bytes], now: float
-    ) -> bytes | Asked:
+    def _judge(self, book: Book, client: Client, question: Question, now: float) -> bytes | Match:
         if question.flags & 0x7800:
             self.counts["refused", "opcode"] += 1
             return dnswire.reply(question, dnswire.NOTIMP)
@@ -220,7 +202,7 @@ class Desk:
             self.counts["refused", "type"] += 1
             return dnswire.reply(question, dnswire.REFUSED)
         name = question.name
-        match = self._match(book, client.group, name)
+        match = self.match(book, client.group, name)
         if match.kind == "canary":
             self.counts["canary", ""] += 1
             return dnswire.reply(question, dnswire.NXDOMAIN)
@@ -232,7 +214,7 @@ class Desk:
             # HTTPS and SVCB carry address hints and ECH keys; no other type opens anything.
             self.counts["no-data", ""] += 1
             return dnswire.reply(question, dnswire.NOERROR)
-        return Asked(question, client, match.services, key)
+        return match
 
     def _time(self, client: Client, question: Question) -> bytes:
         self.counts["time", ""] += 1
@@ -240,7 +222,8 @@ class Desk:
         here = tuple(g for g in client.gateways if g.version == version)
         return dnswire.reply(question, dnswire.NOERROR, here, STALE_TTL * 10)
 
-    def _match(self, book: Book, group: str, name: str) -> _Match:
+    def match(self, book: Book, group: str, name: str) -> Match:
+        """Return what a name is to a group."""
         found = self._matches.get((group, name))
         if found is None:
             if len(self._matches) >= MAX_MATCHES:
@@ -248,17 +231,17 @@ class Desk:
             found = self._matches[group, name] = self._judged(book, group, name)
         return found
 
-    def _judged(self, book: Book, group: str, name: str) -> _Match:
+    def _judged(self, book: Book, group: str, name: str) -> Match:
         if book.rules.is_canary(name):
-            return _Match("canary", (), ())
+            return Match("canary", (), ())
         if group in book.timed and any(d.covers(name) for d in book.time_names):
-            return _Match("time", (), ())
+            return Match("time", (), ())
         granted = book.rules.group_services.get(group, ())
         hits = tuple(hit for hit in self._index.of(name) if hit[0] in granted)
         if not hits or book.rules.banned(name) is not None:
-            return _Match("denied", (), ())
+            return Match("denied", (), ())
         services = tuple(dict.fromkeys(service for service, _ in sorted(hits)))
-        return _Match("", services, hits)
+        return Match("", services, hits)
 
     def _denied(self, book: Book, client: Client, question: Question, now: float) -> bytes:
         self.counts["denied", client.group] += 1
@@ -284,24 +267,41 @@ class Desk:
         entry = self._cache.get((asked.question.name, asked.question.type))
         if entry is None or entry.expires <= now:
             return None
-        self.counts["cached", ""] += 1
+        self.counts[_CACHED] += 1
         left = int(entry.expires - now)
         return Answer(0, entry.rcode, False, entry.chain, entry.packed, min(left, entry.ttl))
 
     def stale(self, asked: Asked, now: float) -> bytes | None:
         """Answer from what has ended but is still in the sets, while nobody upstream answers."""
-        question = asked.question
+        question, services = asked.question, self._services(asked.route)
         entry = self._cache.get((question.name, question.type))
-        if self.book is None or entry is None or not entry.packed:
+        if self.book is None or entry is None or not entry.packed or not services:
             return None
-        if any(self._refusal(self.book, asked.services, p) for p in entry.packed):
+        if any(self._refusal(self.book, services, p) for p in entry.packed):
             return None
-        left = int(self.memory.held_until(asked.services, entry.packed) - now) - 1
+        left = int(self.memory.held_until(services, entry.packed) - now) - 1
         if left < 1:
             return None
         self.counts["stale", ""] += 1
         pieces = dnswire.reply_pieces(question, dnswire.NOERROR, entry.packed)
-        return question.id.to_bytes(2, "big") + min(left, STALE_TTL).to_bytes(4, "big").join(pieces)
+        return asked.id + min(left, STALE_TTL).to_bytes(4, "big").join(pieces)
+
+    def _services(self, route: Route) -> tuple[str, ...]:
+        """Return whose a question is; other rules may have come while its answer was on the way."""
+        book = self.book
+        if book is None or route.book is book:
+            return route.services
+        granted = book.rules.group_services.get(route.group, ()) if route.group else None
+        return tuple(
+            s
+            for s in route.services
+            if (granted is None or s in granted) and book.rules.may_open(s, route.question.name)
+        )
+
+    @property
+    def caching(self) -> bool:
+        """Say whether answers are kept."""
+        return self.book is not None and self.book.cache
 
     def keep(self, question: Question, answer: Answer, now: float) -> None:
         """Put a fresh answer from upstream into the cache; nothing denied ever comes here."""
@@ -315,27 +315,49 @@ class Desk:
         if len(self._cache) > MAX_CACHED:
             del self._cache[next(iter(self._cache))]
 
+    def again(self, asked: Asked, answer: Answer, now: float) -> bytes | None:
+        """Write the reply when the same addresses were judged before and the kernel has them."""
+        route = asked.route
+        if route.packed != answer.packed or route.epoch != self._epoch or asked.seat is None:
+            return None
+        ttl = answer.ttl
+        ttl = min(ttl, self._told)
+        if now + ttl + 1 > route.held:
+            return None
+        if self._cache:
+            route.expires = self._expires(route)
+        self.counts[route.tally] += 1
+        if now > route.used + 1:
+            route.used = now
+            for domain in route.domains:
+                self.seen[domain] = now
+        return asked.id + ttl.to_bytes(4, "big").join(route.pieces)
+
     def settle(self, asked: Asked, answer: Answer, now: float) -> Change | bytes:
         """Judge an answer: the change that the kernel must take first, or the refusal to send."""
-        book, question = self.book, asked.question
+        book, name = self.book, asked.route.question.name
         if book is None:
-            return dnswire.reply(question, dnswire.SERVFAIL)
+            return self._says(asked, dnswire.SERVFAIL)
+        services = self._services(asked.route)
+        if not services:
+            return self._says(asked, self._no(book))
         for packed in answer.packed:
-            why = self._refusal(book, asked.services, packed)
+            why = self._refusal(book, services, packed)
             if why:
                 # One bad record refuses the whole answer: a mixed one is an attack, too.
                 self.counts["refused-address", why] += 1
                 text = f"answer {dnswire.unpacked(packed)}: {why}"
-                tablet = asked.client.tablet if asked.client else ""
-                self.note(tablet, question.name, text, now)
-                self._cache.pop((question.name, question.type), None)
-                return dnswire.reply(question, self._no(book))
-        told = reply_ttl(book.learned, answer.ttl)
-        span = lifetime(book.learned, answer.ttl).total_seconds()
+                self.note(asked.tablet, name, text, now)
+                self._cache.pop((name, asked.route.question.type), None)
+                return self._says(asked, self._no(book))
+        # Longer than the answer's own TTL, as learning.lifetime and learning.reply_ttl have it.
+        span = min(max(answer.ttl, self._floor), self._ceiling) + self._grace
         # What outlives the answer that is about to leave by more than a second needs no kernel.
-        return self.memory.plan(
-            question.name, asked.services, answer.packed, now, span, now + told + 1
-        )
+        enough = now + min(answer.ttl, self._told) + 1
+        return self.memory.plan(name, services, answer.packed, now, span, enough)
+
+    def _says(self, asked: Asked, rcode: int) -> bytes:
+        return asked.id + dnswire.reply(asked.question, rcode)[2:]
 
     def _refusal(self, book: Book, services: tuple[str, ...], packed: bytes) -> str:
         key = services, packed
@@ -353,84 +375,40 @@ class Desk:
             self.counts["evicted", ""] += len(change.evicted)
             self._bump()
         self.memory.confirm(change)
-        question, client, book = asked.question, asked.client, self.book
-        if book is None or client is None:
+        route = asked.route
+        if self.book is None or asked.seat is None:
             return b""
-        self.counts["allowed", client.group] += 1
-        for domain in self._match(book, client.group, question.name).domains:
+        self.counts[route.tally] += 1
+        for domain in route.domains:
             self.seen[domain] = now
-        ttl = reply_ttl(book.learned, answer.ttl)
-        pieces = dnswire.reply_pieces(question, answer.rcode, change.packed)
-        self._prepare(asked, pieces, change)
-        return question.id.to_bytes(2, "big") + ttl.to_bytes(4, "big").join(pieces)
+        pieces = dnswire.reply_pieces(route.question, answer.rcode, change.packed)
+        if route.book is self.book:
+            self._prepare(route, pieces, answer, change)
+        return asked.id + min(answer.ttl, self._told).to_bytes(4, "big").join(pieces)
 
-    def _prepare(self, asked: Asked, pieces: list[bytes], change: Change) -> None:
+    def _prepare(self, route: Route, pieces: list[bytes], answer: Answer, change: Change) -> None:
         """Keep the answer as bytes for the next one who asks the same, while it lives."""
-        entry = self._cache.get((asked.question.name, asked.question.type))
-        if entry is None or asked.key is None or not change.packed:
-            return
         size = sum(map(len, pieces)) + 4 * len(pieces)
-        if entry.packed != change.packed or size > (asked.question.edns or 512):
+        if not change.packed or answer.packed != change.packed or size > route.limit:
+            route.packed = ()
+            route.epoch = -1
             return
-        if len(self._ready) >= MAX_READY:
-            del self._ready[next(iter(self._ready))]
-        held = self.memory.held_until(change.services, change.packed)
-        self._ready[asked.key] = _Ready(pieces, entry.expires, held, self._epoch)
+        route.pieces, route.packed, route.epoch = pieces, change.packed, self._epoch
+        route.held = self.memory.held_until(change.services, change.packed)
+        route.expires = self._expires(route)
+
+    def _expires(self, route: Route) -> float:
+        """Return until when a route may answer from the cache."""
+        entry = self._cache.get((route.question.name, route.question.type))
+        return entry.expires if entry is not None and entry.packed == route.packed else 0.0
 
     def failed(self, asked: Asked, kind: str, now: float) -> bytes:
         """Answer SERVFAIL: upstream failed, or the kernel did not take an address."""
         self.counts["failed", kind] += 1
-        tablet = asked.client.tablet if asked.client else ""
-        self.note(tablet, asked.question.name, f"failed: {kind}", now)
-        return dnswire.reply(asked.question, dnswire.SERVFAIL)
+        self.note(asked.tablet, asked.question.name, f"failed: {kind}", now)
+        return self._says(asked, dnswire.SERVFAIL)
 
-    # what is asked by ourselves, and what an engineer asks
-
-    def exact_names(self) -> list[tuple[str, str]]:
-        """Return (name, service) of all exact names that some group may use."""
-        if self.book is None:
-            return []
-        granted = {s for names in self.book.rules.group_services.values() for s in names}
-        return sorted(
-            (domain.name, service)
-            for service, domains in self.book.rules.domains.items()
-            if service in granted
-            for domain in domains
-            if not domain.wildcard and self.book.rules.banned(domain.name) is None
-        )
-
-    def domains(self) -> list[tuple[str, Domain]]:
-        """Return (service, domain) of all services that some group may use."""
-        if self.book is None:
-            return []
-        granted = {s for names in self.book.rules.group_services.values() for s in names}
-        every = self.book.rules.domains.items()
-        return [(s, d) for s, domains in sorted(every) if s in granted for d in domains]
-
-    def knows_domain(self, service: str, domain: str) -> bool:
-        """Say whether a service still lists a domain."""
-        return domain in self._known and any(
-            s == service and str(d) == domain for s, d in self.domains()
-        )
-
-    def why(self, group: str, name: str) -> dict[str, object]:
-        """Say what a group's tablets are answered to a name, and which line of the rules says so."""
-        book = self.book
-        if book is None:
-            return {"answer": "refused", "why": "no rules are loaded"}
-        match = self._match(book, group, name)
-        if match.kind == "canary":
-            return {"answer": "nxdomain", "why": "asks whether DNS may be hidden: no"}
-        if match.kind == "time":
-            return {"answer": "gateway", "why": "a name of the time; the appliance has the clock"}
-        ban = book.rules.banned(name)
-        no = "nxdomain" if book.refuse_with_nxdomain else "refused"
-        if ban is not None:
-            return {"answer": no, "why": f"never resolved, see '{ban}' under never.domains"}
-        if match.kind:
-            return {"answer": no, "why": "not a name of its services"}
-        listed = ", ".join(f"'{domain}' of {service}" for service, domain in match.domains)
-        return {"answer": "resolved", "why": listed, "services": list(match.services)}
+    # what an engineer asks; more in core/guide.py
 
     def entry(self, name: str, type_: int) -> Cached | None:
         """Return what the cache holds of a name, ended or not."""

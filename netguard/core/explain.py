@@ -97,6 +97,8 @@ def explain_name(
             continue
         origins = _service_origins(policy, group, service_name, domain=str(domain), port=ports)
         why = f"'{name}' is a name of '{service_name}' ({domain}), port {ports}"
+        if service.strict and port.protocol == "tcp":
+            why += "; sni: strict, its TLS must name the server"
         lines.append(Line(rule, True, why, origins))
         return "accept", rule, tuple(lines)
     deny = plan.group[group].deny

@@ -5,11 +5,9 @@ under way, whoever waits for it. A server that does not answer is asked last, an
 does (RFC 5452 for what an answer must match).
 """
 
-import heapq
-import struct
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from netguard.core import dnswire
 from netguard.core.dnswire import Answer, Malformed, Question
@@ -24,20 +22,24 @@ DOWN_AFTER = 3
 PROBE_EVERY = 5.0
 
 W = TypeVar("W")
+# Makes a named tuple at half the cost of calling its class; one or two are made for every question.
+_new: Callable[..., Any] = tuple.__new__
 Key = tuple[str, int]
-# (server's number, message, over a stream?) -> the way it went; an answer comes back on the same.
-Send = Callable[[int, bytes, bool], Hashable]
+# The way a message went and its id, as bytes.
+Way = tuple[Hashable, bytes]
+# (message, over a stream?) -> the way it went to a server; an answer comes back on the same.
+Send = Callable[[bytes, bool], Hashable]
 
 
-class Attempt(Generic[W]):
+class Attempt(NamedTuple, Generic[W]):
     """One message to one server."""
 
-    __slots__ = ("at", "flight", "question", "server", "streamed", "way")
-
-    def __init__(self, flight: "Flight[W]", server: int, question: Question, at: float) -> None:
-        self.flight, self.server, self.question, self.at = flight, server, question, at
-        self.way: tuple[Hashable, int] = (None, 0)
-        self.streamed = False
+    flight: "Flight[W]"
+    server: int
+    question: Question
+    at: float
+    way: Way
+    streamed: bool
 
 
 class Flight(Generic[W]):
@@ -55,9 +57,10 @@ class Flight(Generic[W]):
         "waiters",
     )
 
-    def __init__(self, key: Key, question: Question, start: float, order: list[int]) -> None:
-        self.key, self.question, self.start, self.order = key, question, start, order
-        self.waiters: list[W] = []
+    def __init__(self, key: Key, question: Question, start: float, waiter: W) -> None:
+        self.key, self.question, self.start = key, question, start
+        self.order: Sequence[int] = ()
+        self.waiters = [waiter]
         self.attempts: list[Attempt[W]] = []
         self.tries = 0
         self.due = 0.0
@@ -106,30 +109,32 @@ class Server:
 class Flights(Generic[W]):
     """All questions that are under way."""
 
-    def __init__(self, send: Send, noise: Callable[[int], bytes]) -> None:
+    def __init__(self, noise: Callable[[int], bytes]) -> None:
         self.servers: list[Server] = []
         self.same_case = False
         self.bad: Counter[str] = Counter()
-        self._send = send
+        self._ids: Iterator[bytes] = iter(())
+        self._send: list[Send] = []
         self._noise = noise
         self._open: dict[Key, Flight[W]] = {}
-        self._ways: dict[tuple[Hashable, int], Attempt[W]] = {}
-        self._due: list[tuple[float, int, Flight[W]]] = []
-        self._probes: deque[tuple[float, tuple[Hashable, int]]] = deque()
-        self._number = 0
+        self._ways: dict[Way, Attempt[W]] = {}
+        self._probes: deque[tuple[float, Way]] = deque()
+        self._numbers: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def use(self, names: list[str]) -> None:
-        """Ask these servers from now on; what is known of those that stay is kept."""
+    def use(self, names: list[str], send: list[Send]) -> None:
+        """Ask these servers from now on, each by its `send`; what is known of those that stay is kept."""
+        self._send = send
         if [server.name for server in self.servers] == names:
             return
         known = {server.name: server for server in self.servers}
         self.servers = [known.get(name) or Server(name) for name in names]
+        self._numbers = range(len(names))
         # Numbers of servers mean something else now: what is open starts anew when it is asked again.
         for flight in self._open.values():
-            flight.order = list(range(len(names)))
+            flight.order = self._numbers
             for attempt in flight.attempts:
                 self._ways.pop(attempt.way, None)
             flight.attempts = []
@@ -147,22 +152,24 @@ class Flights(Generic[W]):
         """Return the flight of a question, if it is under way."""
         return self._open.get(key)
 
-    def ask(self, question: Question, waiter: W, now: float) -> None:
-        """Ask, or wait for the answer to the same question."""
-        key = question.name, question.type
+    def ask(self, key: Key, question: Question, waiter: W, now: float) -> None:
+        """Ask, or wait for the answer to the same question; it is in the form of dnswire.lower."""
         flight = self._open.get(key)
-        if flight is None:
-            order = self._order()
-            flight = self._open[key] = Flight(key, dnswire.lower(question), now, order)
-            self._next(flight, now)
-            self._probe(flight, now)
-        flight.waiters.append(waiter)
-
-    def _order(self) -> list[int]:
-        servers = range(len(self.servers))
-        if not any(server.down for server in self.servers):
-            return list(servers)
-        return sorted(servers, key=lambda number: self.servers[number].down)
+        if flight is not None:
+            flight.waiters.append(waiter)
+            return
+        flight = self._open[key] = Flight(key, question, now, waiter)
+        flight.order = self._numbers
+        for server in self.servers:
+            if server.down:
+                flight.order = sorted(self._numbers, key=lambda n: self.servers[n].down)
+                self._next(flight, now)
+                self._probe(flight, now)
+                return
+        if self._numbers:
+            self._attempt(flight, 0, now)
+            flight.tries = 1
+            flight.due = now + HEDGE
 
     def _probe(self, flight: Flight[W], now: float) -> None:
         for number, server in enumerate(self.servers):
@@ -173,14 +180,16 @@ class Flights(Generic[W]):
 
     def _next(self, flight: Flight[W], now: float) -> None:
         """Send the next message of a flight and say when to look at it again."""
-        if flight.tries < TRIES and flight.order:
-            self._attempt(flight, flight.order[flight.tries % len(flight.order)], now)
-            flight.tries += 1
-        patience = SHORT_PATIENCE if self.all_down else PATIENCE
-        stage = {1: HEDGE, 2: LAST_TRY}.get(flight.tries, patience) if flight.order else 0.0
-        self._number += 1
-        flight.due = max(now + 0.001, flight.start + min(stage, patience))
-        heapq.heappush(self._due, (flight.due, self._number, flight))
+        tries, order = flight.tries, flight.order
+        if tries < TRIES and order:
+            self._attempt(flight, order[tries % len(order)], now)
+            flight.tries = tries = tries + 1
+        if tries == 1:
+            flight.due = max(now, flight.start + HEDGE)
+        else:
+            patience = SHORT_PATIENCE if self.all_down else PATIENCE
+            stage = {0: 0.0, 2: LAST_TRY}.get(tries, patience)
+            flight.due = max(now, flight.start + min(stage, patience))
 
     def _attempt(
         self, flight: Flight[W], server: int, now: float, *, streamed: bool = False
@@ -188,19 +197,22 @@ class Flights(Generic[W]):
         question = flight.question
         if self.same_case:
             question = dnswire.mixed(question, self._noise(len(question.raw) // 8 + 1))
-        id_ = struct.unpack("!H", self._noise(2))[0]
-        attempt = Attempt(flight, server, question, now)
-        attempt.streamed = streamed
-        attempt.way = self._send(server, dnswire.ask(id_, question), streamed), id_
-        if attempt.way in self._ways:
+        id_ = next(self._ids, b"")
+        if not id_:
+            block = self._noise(512)
+            self._ids = iter([block[at : at + 2] for at in range(0, len(block), 2)])
+            id_ = next(self._ids)
+        way = self._send[server](dnswire.ask(id_, question), streamed), id_
+        if way in self._ways:
             # The same way and id twice at once: one in 65,536; the hedge asks again.
             return
-        self._ways[attempt.way] = attempt
+        attempt = _new(Attempt, (flight, server, question, now, way, streamed))
+        self._ways[way] = attempt
         flight.attempts.append(attempt)
 
     def received(self, way: Hashable, data: bytes, now: float) -> Landed[W] | None:
         """Take a message from upstream; what is no answer to an open question changes nothing."""
-        attempt = self._ways.get((way, int.from_bytes(data[:2], "big"))) if len(data) > 11 else None
+        attempt = self._ways.get((way, data[:2])) if len(data) > 11 else None
         if attempt is None:
             self.bad["id"] += 1
             return None
@@ -227,9 +239,17 @@ class Flights(Generic[W]):
             self.bad["rcode"] += 1
             self.servers[attempt.server].refused()
             return self._next_server(attempt, now)
-        self._close(attempt)
-        self.servers[attempt.server].well()
-        return self._land(attempt.flight, answer, now, attempt.server)
+        server = self.servers[attempt.server]
+        server.answers += 1
+        server.in_row = 0
+        server.down = False
+        flight = attempt.flight
+        if len(flight.attempts) > 1:
+            return self._land(flight, answer, now, attempt)
+        flight.ended = True
+        del self._ways[attempt.way], self._open[flight.key]
+        landed: Landed[W] = _new(Landed, (flight, answer))
+        return landed
 
     def lost(self, way: Hashable, now: float) -> list[Landed[W]]:
         """Note that a way (a stream) is broken: its questions go to the next server."""
@@ -259,30 +279,40 @@ class Flights(Generic[W]):
         attempt.flight.attempts.remove(attempt)
 
     def _land(
-        self, flight: Flight[W], answer: Answer | None, now: float, winner: int = -1
+        self,
+        flight: Flight[W],
+        answer: Answer | None,
+        now: float,
+        winner: Attempt[W] | None = None,
     ) -> Landed[W]:
         flight.ended = True
         self._open.pop(flight.key, None)
         for attempt in flight.attempts:
-            server = self.servers[attempt.server]
-            if server.down and winner >= 0:
-                self._probes.append((now + PATIENCE, attempt.way))
-                continue
+            if attempt is not winner:
+                server = self.servers[attempt.server]
+                if server.down and winner is not None:
+                    self._probes.append((now + PATIENCE, attempt.way))
+                    continue
+                # Only silence of a fair time is a failure; who is merely slower is not.
+                other = winner is None or attempt.server != winner.server
+                if other and now - attempt.at >= HEDGE:
+                    server.failed(now)
             self._ways.pop(attempt.way, None)
-            # Only silence of a fair time is a failure; who is merely slower than another is not.
-            if attempt.server != winner and now - attempt.at >= HEDGE:
-                server.failed(now)
         return Landed(flight, answer)
 
     def tick(self, now: float) -> Iterator[Landed[W]]:
         """Ask the next server where one is late; yield the flights that nobody answered."""
         while self._probes and self._probes[0][0] <= now:
             self._ways.pop(self._probes.popleft()[1], None)
-        while self._due and self._due[0][0] <= now:
-            due, _, flight = heapq.heappop(self._due)
-            # A flight that was looked at meanwhile has a later time of its own in the list.
-            if flight.ended or due != flight.due:
-                continue
+        # The oldest come first, and none is due before its hedge: most need no look.
+        young = now - HEDGE if self.servers else now
+        late: list[Flight[W]] = []
+        for flight in self._open.values():
+            if flight.start > young:
+                break
+            if flight.due <= now:
+                late.append(flight)
+        for flight in late:
             patience = SHORT_PATIENCE if self.all_down else PATIENCE
             if now - flight.start >= patience or not flight.order:
                 yield self._land(flight, None, now)

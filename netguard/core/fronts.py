@@ -46,30 +46,59 @@ FRONTS = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Shared:
-    """One allowed name on a shared front."""
+    """One allowed name on a shared front: for whom it opens which ports, and who else is there.
+
+    `ports` are those on which any name behind the addresses is reached; with `sni: strict` TLS is not
+    among them.
+    """
 
     service: str
     domain: str
+    groups: tuple[str, ...]
+    ports: tuple[str, ...]
+    strict: bool
     owner: str
     others: str
     source: str
 
     def __str__(self) -> str:
-        return f"'{self.domain}' of '{self.service}' opens addresses of {self.owner}: also {self.others}"
+        who = ", ".join(self.groups)
+        what = f"'{self.domain}' of '{self.service}' opens addresses of {self.owner} to {who}"
+        if not self.ports:
+            return f"{what} by server name only (sni: strict): nothing else there"
+        checked = "; TLS by server name only (sni: strict)" if self.strict else ""
+        return f"{what} on {', '.join(self.ports)}: also {self.others}{checked}"
 
 
 def shared(plan: Plan) -> tuple[Shared, ...]:
     """Return the names of granted services whose addresses serve others, too."""
-    granted = {grant.service for grant in plan.grants}
+    groups: dict[str, list[str]] = {}
+    for grant in plan.grants:
+        groups.setdefault(grant.service, []).append(grant.group)
     found = {
-        Shared(service.name, str(domain), front.owner, front.others, front.source)
+        Shared(
+            service.name,
+            str(domain),
+            tuple(sorted(groups[service.name])),
+            tuple(str(p) for p in service.ports if not (service.strict and p.protocol == "tcp")),
+            service.strict,
+            front.owner,
+            front.others,
+            front.source,
+        )
         for service in plan.services
-        if service.name in granted
+        if service.name in groups
         for domain in service.domains
         for front in FRONTS
         if _behind(domain, front)
     }
     return tuple(sorted(found))
+
+
+def newly_shared(before: Plan | None, after: Plan) -> tuple[Shared, ...]:
+    """Return what a change of the rules opens on shared fronts: names, groups or ports that are new."""
+    known = set(shared(before)) if before is not None else set()
+    return tuple(each for each in shared(after) if each not in known)
 
 
 def _behind(domain: Domain, front: Front) -> bool:

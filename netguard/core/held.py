@@ -5,6 +5,7 @@ by their service. What shall change is planned here, put into the kernel by the 
 then remembered (`confirm`): memory never promises more than the kernel keeps.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -47,6 +48,41 @@ class Change(NamedTuple):
     def empty(self) -> bool:
         """Say whether the kernel holds all of it already."""
         return not self.adds and not self.evicted
+
+
+class Batch:
+    """Changes that the kernel shall take in one transaction.
+
+    Each was planned without knowing of the others: so no address comes twice, no set is filled by
+    several at once, and what evicts stands alone. What does not fit waits for this batch to be
+    confirmed, and is planned again.
+    """
+
+    def __init__(self, memory: "Memory") -> None:
+        self._memory = memory
+        self._places: set[tuple[str, bytes]] = set()
+        self._more: Counter[str] = Counter()
+        self.changes: list[Change] = []
+
+    def fits(self, change: Change) -> bool:
+        """Say whether a change may stand beside those that are here."""
+        if not self.changes:
+            return True
+        if change.evicted or self.changes[0].evicted:
+            return False
+        places = {(add.service, add.packed) for add in change.adds}
+        more = Counter(service for service, _ in places)
+        return places.isdisjoint(self._places) and all(
+            self._memory.size(service) + self._more[service] + count <= self._memory.per_service
+            for service, count in more.items()
+        )
+
+    def add(self, change: Change) -> None:
+        """Take a change that fits."""
+        self.changes.append(change)
+        for add in change.adds:
+            self._places.add((add.service, add.packed))
+            self._more[add.service] += 1
 
 
 class Row(NamedTuple):
@@ -94,6 +130,10 @@ class Memory:
             if len(held) + fresh > self.per_service:
                 evicted += [(service, p) for p in self._over_service(held, packed, fresh, now)]
         return Change(name, services, packed, until, tuple(adds), tuple(dict.fromkeys(evicted)))
+
+    def size(self, service: str) -> int:
+        """Return how many addresses a service has, ended ones among them."""
+        return len(self._services.get(service, ()))
 
     def confirm(self, change: Change) -> None:
         """Remember a change that the kernel has taken."""

@@ -77,6 +77,12 @@ class ServicePlan:
     ports: tuple[Ports, ...]
     allow_private: tuple[Network, ...]
     local: str | None
+    sni: str | None = None
+
+    @property
+    def strict(self) -> bool:
+        """Say whether its TLS passes only to servers that a hello names."""
+        return self.sni == "strict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +228,7 @@ def compile_plan(
     )
     used = sorted({service for name in groups for service in policy.groups[name].allow})
     grants = tuple(
-        Grant(name, service, mark_of(name, service))
+        Grant(name, service, mark_of(name, service, strict=bool(policy.services[service].sni)))
         for name in groups
         for service in sorted(policy.groups[name].allow)
     )
@@ -264,7 +270,9 @@ def meet(before: Plan, after: Plan) -> Plan:
     common = tuple(
         _both(services[service.name], service)
         for service in after.services
-        if service.name in services and services[service.name].local == service.local
+        if service.name in services
+        and services[service.name].local == service.local
+        and services[service.name].sni == service.sni
     )
     names = {service.name for service in common}
     old = {group.name: group for group in before.groups}
@@ -328,13 +336,14 @@ def freed(before: Plan, after: Plan) -> tuple[Address, ...]:
     return tuple(sorted(left, key=lambda a: (a.version, int(a))))
 
 
-def mark_of(group: str, service: str) -> int:
+def mark_of(group: str, service: str, *, strict: bool = False) -> int:
     """Return the conntrack mark of a grant: 31 bits of a hash, never 0.
 
     A hash and not a number in order: a service added tomorrow must not give its number, and with
-    it its right, to a flow that was opened today.
+    it its right, to a flow that was opened today. Nor does a flow that nobody has looked into pass
+    for one whose server name was checked.
     """
-    return _hashed(f"{group}/{service}")
+    return _hashed(f"{group}/{service}" + ("/sni" if strict else ""))
 
 
 def number_of(group: str) -> int:
@@ -437,6 +446,7 @@ def _service(service: Service) -> ServicePlan:
         _joined(service.ports),
         service.allow_private,
         service.local,
+        service.sni,
     )
 
 

@@ -250,6 +250,8 @@ class Service:
     p2p: str | None
     evidence: str
     unverified: bool
+    # "strict": its TLS passes only to servers that a hello names.
+    sni: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from netguard.core.plan import Binding, GroupPlan, Plan, ServicePlan, SitePlan
 
 ACCEPT, REJECT, DROP = "accept", "reject", "drop"
 
-DNS, DHCP, NTP, DHCP6_SERVER = 53, 67, 123, 547
+DNS, DHCP, NTP, DHCP6_SERVER, QUIC = 53, 67, 123, 547, 443
 # ICMPv6 router advertisement (RFC 4861 4.2).
 ROUTER_ADVERTISEMENT = 134
 NEW, ESTABLISHED, RELATED, INVALID = "new", "established", "related", "invalid"
@@ -119,6 +119,11 @@ def _rules(
     yield "no-grant", _no_grant(flow), "a new flow"
     limit = f"at most {plan.new_flow_rate} new flows of one tablet, {plan.new_flow_burst} at once"
     yield "new-flows", None, limit
+    # A strict service's flow is turned to the appliance before anything else looks at it.
+    for name in group.services:
+        if plan.service[name].strict:
+            found, why = _named(group, plan.service[name], flow, learned)
+            yield f"{group.name}/{name}", found, why
     # Networks that the rules name decide before addresses that were learned.
     for name in group.services:
         found, why = _service(group, plan.service[name], flow, {})
@@ -284,6 +289,25 @@ def _service(
     source = f"in its network {network}" if network is not None else "learned from its names"
     reason = f"{flow.destination} {source}, port {ports}"
     return (ACCEPT, f"{group.name}/{service.name}", reason), ""
+
+
+def _named(
+    group: GroupPlan, service: ServicePlan, flow: Flow, learned: LearnedAddresses
+) -> tuple[Found | None, str]:
+    """Judge a flow to a service of `sni: strict`: its TLS by the name, QUIC not at all."""
+    found, why = _service(group, service, flow, learned)
+    if found is not None and flow.protocol == "tcp":
+        action, rule, reason = found
+        return (action, rule, f"{reason}; sni: strict, its TLS must name the server"), why
+    theirs = flow.destination in learned.get(service.name, frozenset()) or any(
+        _inside(flow.destination, network) for network in service.networks
+    )
+    if theirs and _is(flow, "udp", QUIC):
+        reason = (
+            f"{flow.destination} is one of '{service.name}' with sni: strict, QUIC hides the name"
+        )
+        return (group.deny, f"{group.name}/deny", reason), ""
+    return None, why or f"'{service.name}' is strict about TLS only"
 
 
 def _inside(address: Address, network: object) -> bool:

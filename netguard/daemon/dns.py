@@ -5,12 +5,14 @@ answered is core/desk.py. Stopped or killed, nothing new opens and established c
 """
 
 import asyncio
+import gc
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from netguard.adapters import clock, control, dns, files, nfnetlink, systemd
-from netguard.core import kept
+from netguard.core import guide, kept
 from netguard.core.desk import Desk
 from netguard.core.kept import Kept
 from netguard.core.learning import Book
@@ -93,12 +95,17 @@ class Proxy:
         except (ValueError, KeyError, TypeError, BadValue) as error:
             raise BadValue("syntax", f"{self.path}: not readable: {error!r}") from error
         first = self.desk.book is None
+        # What is loaded stays: the collector need not look at it again and again.
+        gc.unfreeze()
         gone = self.desk.load(book)
         self.traffic.use_book()
         if first:
             self._restore(book, await asyncio.to_thread(self._read_kept))
         else:
             self._take(gone)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         await self._listen(book)
         say("names loaded", plan=book.plan[:12], tablets=len(book.clients), listen=book.listen)
 
@@ -112,12 +119,13 @@ class Proxy:
         for address in sorted(set(self.listening) - set(book.listen)):
             self.listening.pop(address)()
         for address in sorted(set(book.listen) - set(self.listening)):
-            sock = dns.listen_udp(address, self.traffic.datagram)
+            sock = dns.listen_udp(address)
+            self.traffic.serve(sock)
             server = await dns.listen_tcp(address, self.traffic.stream)
 
-            def close(sock: object = sock, server: asyncio.Server = server) -> None:
-                asyncio.get_running_loop().remove_reader(sock)  # type: ignore[arg-type]  # a socket
-                sock.close()  # type: ignore[attr-defined]  # a socket
+            def close(sock: socket.socket = sock, server: asyncio.Server = server) -> None:
+                self.traffic.wire.unwatch(sock)
+                sock.close()
                 server.close()
 
             self.listening[address] = close
@@ -160,7 +168,7 @@ class Proxy:
         for row in (*result.held, *result.missing):
             memory.adopt(row.service, row.packed, row.names, row.until)
         self.desk.seen.update(
-            {key: at for key, at in found.seen.items() if self.desk.knows_domain(*key)}
+            {key: at for key, at in found.seen.items() if guide.knows_domain(book, *key)}
         )
         self.since = found.since or self.since
         self._take(result.gone)
@@ -207,10 +215,19 @@ class Proxy:
         if self.desk.book is None:
             return
         commits = self.traffic.commits
-        rows = self.desk.memory.rows(now)
-        text = kept.write(self.desk.book.plan, rows, self.desk.seen, self.since, _shift())
+        plan, rows, seen = (
+            self.desk.book.plan,
+            tuple(self.desk.memory.rows(now)),
+            dict(self.desk.seen),
+        )
+
+        def write() -> None:
+            text = kept.write(plan, rows, seen, self.since, _shift())
+            files.write(self.kept_path, text, 0o640)
+
         try:
-            await asyncio.to_thread(files.write, self.kept_path, text, 0o640)
+            # In a thread: with thousands of addresses it takes longer than a tablet should wait.
+            await asyncio.to_thread(write)
         except OSError as error:
             if not self.keep_trouble:
                 warn("what is learned cannot be written down", why=str(error))

@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from netguard.adapters import clock, control
-from netguard.core import dnswire
+from netguard.core import dnswire, guide
 from netguard.core.desk import Desk, Note
 from netguard.core.names import parse_fqdn
 from netguard.daemon.dns_traffic import Traffic
@@ -141,7 +141,7 @@ class Told:
         now = clock.monotonic()
         unused = [
             {"service": service, "domain": str(domain)}
-            for service, domain in self._desk.domains()
+            for service, domain in guide.domains(self._desk.book)
             if (service, str(domain)) not in self._desk.seen
         ]
         return {
@@ -172,7 +172,7 @@ class Told:
         desk, now = self._desk, clock.monotonic()
         book = desk.book
         groups = [
-            {"group": group, **desk.why(group, name)}
+            {"group": group, **guide.why(desk, group, name)}
             for group in (sorted(book.rules.group_services) if book else ())
         ]
         cached = []

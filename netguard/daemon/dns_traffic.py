@@ -6,22 +6,22 @@ upstream is that of the flights (core/flights.py). An answer leaves after the ke
 
 import asyncio
 import socket
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from netguard.adapters import clock, dns, nfnetlink
 from netguard.adapters.dns_upstream import Noise, Wire
-from netguard.core import dnswire
-from netguard.core.desk import Asked, Desk
+from netguard.core import dnswire, guide
+from netguard.core.desk import Desk
 from netguard.core.dnswire import Answer, Question
 from netguard.core.flights import Flights, Landed
-from netguard.core.held import Add
-from netguard.core.names import Address, Upstream
+from netguard.core.held import Add, Batch, Change
+from netguard.core.routes import Asked
 from netguard.daemon.process import warn
 from netguard.errors import EnforcementError
-from netguard.render.nftables import learned_set, learned_sets_of
+from netguard.render.nftables import learned_sets_of
 
 MAX_OPEN = 2000
 MAX_WAITING = 20_000
@@ -31,12 +31,8 @@ WARM_AT_ONCE = 20
 WARM_AGAIN = 30.0
 
 
-class Waiter(NamedTuple):
-    """Who waits for an answer, and how it gets there; `send` is None for questions of our own."""
-
-    asked: Asked
-    send: Callable[[bytes], None] | None
-    limit: int
+# Where a reply goes: the socket and the tablet's address and port, or whoever waits on a stream.
+To = tuple[socket.socket, dns.Peer] | Callable[[bytes], None]
 
 
 class Traffic:
@@ -52,14 +48,13 @@ class Traffic:
         self.desk = desk
         self.elements = elements
         self.wire = Wire(self._received, self._lost, spawn, authorities)
-        self.flights: Flights[Waiter] = Flights(self._send, Noise())
+        self.flights: Flights[Asked] = Flights(Noise())
         self.commits = 0
+        self._out: list[tuple[socket.socket, bytes, dns.Peer]] = []
         # Why the kernel did not take an address last; empty when it did.
         self.kernel_trouble = ""
         self.unresolved: dict[str, str] = {}
-        self._upstream: tuple[Upstream, ...] = ()
         self._waiting = 0
-        self._of_tablet: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._warm: dict[str, tuple[float, tuple[str, ...]]] = {}
 
@@ -74,11 +69,13 @@ class Traffic:
         book = self.desk.book
         if book is None:
             return
-        self._upstream = book.upstream
-        self.flights.use([str(upstream) for upstream in book.upstream])
+        self.flights.use(
+            [str(server) for server in book.upstream],
+            [self.wire.way_to(server).send for server in book.upstream],
+        )
         self.flights.same_case = book.letter_case
         services: dict[str, list[str]] = {}
-        for name, service in self.desk.exact_names():
+        for name, service in guide.exact_names(book):
             services.setdefault(name, []).append(service)
         self._warm = {
             name: (self._warm.get(name, (0.0,))[0], tuple(of)) for name, of in services.items()
@@ -87,18 +84,32 @@ class Traffic:
 
     # questions
 
-    def datagram(self, data: bytes, peer: dns.Peer, sock: socket.socket) -> bytes | None:
-        """Answer at once, or later, or not at all."""
+    def serve(self, sock: socket.socket) -> None:
+        """Answer the datagrams that come to a socket."""
+        self.wire.watch(sock, lambda: self._drain(sock))
+
+    def _drain(self, sock: socket.socket) -> None:
+        """Answer each datagram at once, or later, or not at all.
+
+        All are read, then judged, then sent on: reading, thinking and sending in turns costs more.
+        """
         now = clock.monotonic()
-        ready = self.desk.quick(data, peer[0], now)
-        if type(ready) is not Asked:
-            return ready  # type: ignore[return-value]  # the other kind of the union
-        answer = self.desk.cached(ready, now)
-        limit = ready.question.edns or 512
-        if answer is not None:
-            return self._fitting(ready.question, self._finish(ready, answer, now), limit)
-        self._pursue(Waiter(ready, lambda reply: dns.send(sock, peer, reply), limit), now)
-        return None
+        desk, out = self.desk, self._out
+        caching, quick, pursue = desk.caching, desk.quick, self._pursue
+        for data, peer in dns.drain(sock):
+            ready = quick(data, peer[0], now)
+            if ready is None:
+                continue
+            if isinstance(ready, bytes):
+                out.append((sock, ready, peer))
+                continue
+            ready.to = sock, peer
+            answer = desk.cached(ready, now) if caching else None
+            if answer is None:
+                pursue(ready, now)
+            else:
+                self._finish([(ready, answer)], now)
+        self._flush()
 
     async def stream(self, data: bytes, peer: str) -> bytes | None:
         """Do the same for a question that came over a stream."""
@@ -106,95 +117,161 @@ class Traffic:
         ready = self.desk.quick(data, peer, now)
         if not isinstance(ready, Asked):
             return ready
-        answer = self.desk.cached(ready, now)
-        if answer is not None:
-            return self._finish(ready, answer, now)
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
         def send(reply: bytes) -> None:
             if not done.done():
                 done.set_result(reply)
 
-        return await done if self._pursue(Waiter(ready, send, 65535), now) else None
+        ready.to = send
+        answer = self.desk.cached(ready, now)
+        if answer is not None:
+            self._finish([(ready, answer)], now)
+        elif not self._pursue(ready, now):
+            return None
+        self._flush()
+        return await done
 
-    def _pursue(self, waiter: Waiter, now: float) -> bool:
+    def _pursue(self, asked: Asked, now: float) -> bool:
         """Ask upstream within the bounds; beyond them there is silence, and the tablet asks again."""
-        question, client = waiter.asked.question, waiter.asked.client
-        tablet = client.tablet if client is not None else ""
-        busy = self._waiting >= MAX_WAITING or self._of_tablet[tablet] >= MAX_OF_A_TABLET
-        if not busy and len(self.flights) >= MAX_OPEN:
-            busy = self.flights.waiting((question.name, question.type)) is None
+        seat, route = asked.seat, asked.route
+        busy = seat is not None and seat.open >= MAX_OF_A_TABLET
+        if self._waiting >= MAX_OPEN and not busy:
+            full = len(self.flights) >= MAX_OPEN and self.flights.waiting(route.key) is None
+            busy = full or self._waiting >= MAX_WAITING
         if busy:
             self.desk.counts["dropped", "busy"] += 1
             return False
         self._waiting += 1
-        self._of_tablet[tablet] += 1
-        self.flights.ask(question, waiter, now)
+        if seat is not None:
+            seat.open += 1
+        self.flights.ask(route.key, route.lowered, asked, now)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
         return True
 
-    def _finish(self, asked: Asked, answer: Answer | None, now: float) -> bytes:
-        """Turn an answer into the reply: the kernel has its addresses, or it is not sent."""
-        desk = self.desk
-        if answer is None:
-            stale = desk.stale(asked, now)
-            return desk.failed(asked, "upstream", now) if stale is None else stale
-        change = desk.settle(asked, answer, now)
-        if isinstance(change, bytes):
-            if desk.notes:
-                note = desk.notes[-1]
-                warn("an answer was refused", name=note.name, tablet=note.tablet, why=note.why)
-            return change
-        if not change.empty:
-            try:
-                self._commit(_gone(change.evicted), _elements(change.adds))
-            except EnforcementError:
-                return desk.failed(asked, "kernel", now)
-            self.commits += 1
-        return desk.confirm(asked, answer, change, now)
+    def _finish(self, answered: Iterable[tuple[Asked, Answer]], now: float) -> None:
+        """Send replies: the kernel has the addresses of each, or it is not sent.
 
-    def _fitting(self, question: Question, reply: bytes, limit: int) -> bytes:
-        return reply if len(reply) <= limit else dnswire.truncated(question)
+        What has to be put into the kernel for several goes there in one transaction.
+        """
+        desk = self.desk
+        batch: Batch | None = None
+        held: list[tuple[Asked, Answer, Change]] = []
+        for asked, answer in answered:
+            if batch is None:
+                batch = Batch(desk.memory)
+            change = desk.settle(asked, answer, now)
+            if type(change) is Change and not change.empty and not batch.fits(change):
+                self._commit_all(held, now)
+                batch, held = Batch(desk.memory), []
+                change = desk.settle(asked, answer, now)
+            if isinstance(change, bytes):
+                self._refused(asked, change)
+            elif change.empty:
+                self._reply(asked, desk.confirm(asked, answer, change, now))
+            else:
+                batch.add(change)
+                held.append((asked, answer, change))
+        self._commit_all(held, now)
+
+    def _commit_all(self, held: list[tuple[Asked, Answer, Change]], now: float) -> None:
+        """Put these into the kernel, and send the replies of those that it has taken."""
+        if not held:
+            return
+        try:
+            self._commit(
+                [gone for _, _, change in held for gone in _gone(change.evicted)],
+                [new for _, _, change in held for new in _elements(change.adds)],
+            )
+        except EnforcementError:
+            if len(held) > 1:
+                # It takes all or nothing: one at a time, so that one full set stops nobody else.
+                for one in held:
+                    self._commit_all([one], now)
+                return
+            for asked, _, _ in held:
+                self._reply(asked, self.desk.failed(asked, "kernel", now))
+            return
+        self.commits += 1
+        for asked, answer, change in held:
+            self._reply(asked, self.desk.confirm(asked, answer, change, now))
+
+    def _refused(self, asked: Asked, reply: bytes) -> None:
+        if self.desk.notes:
+            note = self.desk.notes[-1]
+            warn("an answer was refused", name=note.name, tablet=note.tablet, why=note.why)
+        self._reply(asked, reply)
+
+    def _reply(self, asked: Asked, reply: bytes) -> None:
+        to: To | None = asked.to  # type: ignore[assignment]  # set by whoever asked
+        if type(to) is tuple:
+            if len(reply) > asked.route.limit:
+                reply = asked.id + dnswire.truncated(asked.question)[2:]
+            self._out.append((to[0], reply, to[1]))
+        elif to is not None:
+            to(reply)  # type: ignore[operator]  # the other kind of the union
 
     # upstream
 
-    def _send(self, server: int, message: bytes, streamed: bool) -> object:  # the flights' shape
-        return self.wire.send(self._upstream[server], message, streamed=streamed)
-
-    def _received(self, way: object, data: bytes) -> None:
+    def _received(self, come: list[tuple[object, bytes]]) -> None:
         now = clock.monotonic()
-        landed = self.flights.received(way, data, now)
-        if landed is not None:
+        received = self.flights.received
+        landed = [each for way, data in come if (each := received(way, data, now)) is not None]
+        if landed:
             self._landed(landed, now)
+        self._flush()
 
     def _lost(self, way: object) -> None:
         now = clock.monotonic()
-        for landed in self.flights.lost(way, now):
-            self._landed(landed, now)
+        self._landed(self.flights.lost(way, now), now)
+        self._flush()
 
     def _tick(self) -> None:
         now = clock.monotonic()
-        for landed in self.flights.tick(now):
-            self._landed(landed, now)
+        self._landed(self.flights.tick(now), now)
+        self._flush()
         more = len(self.flights) > 0
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick) if more else None
 
-    def _landed(self, landed: Landed[Waiter], now: float) -> None:
-        flight, answer = landed
-        if answer is not None:
-            self.desk.keep(flight.question, answer, now)
-        for asked, send, limit in flight.waiters:
-            self._waiting -= 1
-            tablet = asked.client.tablet if asked.client is not None else ""
-            self._of_tablet[tablet] -= 1
-            if not self._of_tablet[tablet]:
-                del self._of_tablet[tablet]
-            reply = self._finish(asked, answer, now)
-            if send is None:
-                self._warmed(asked, answer, now)
-            else:
-                send(self._fitting(asked.question, reply, limit))
+    def _landed(self, landed: Iterable[Landed[Asked]], now: float) -> None:
+        desk, out = self.desk, self._out
+        caching, again = desk.caching, desk.again
+        answered: list[tuple[Asked, Answer]] = []
+        for flight, answer in landed:
+            if answer is not None and caching:
+                desk.keep(flight.question, answer, now)
+            self._waiting -= len(flight.waiters)
+            for asked in flight.waiters:
+                if asked.seat is None:
+                    self._warmed(asked, answer, now)
+                else:
+                    asked.seat.open -= 1
+                if answer is None:
+                    stale = desk.stale(asked, now)
+                    self._reply(asked, stale or desk.failed(asked, "upstream", now))
+                    continue
+                known = again(asked, answer, now)
+                if known is None:
+                    answered.append((asked, answer))
+                elif type(asked.to) is tuple:
+                    out.append((asked.to[0], known, asked.to[1]))
+                else:
+                    self._reply(asked, known)
+        if answered:
+            self._finish(answered, now)
+
+    def _flush(self) -> None:
+        """Send what has been asked and answered in this turn."""
+        if self.wire.out:
+            self.wire.flush()
+        for sock, reply, peer in self._out:
+            try:
+                sock.sendto(reply, peer)
+            except OSError:
+                # A full buffer, or a tablet that is gone: it asks again.
+                continue
+        self._out.clear()
 
     # names that are asked for before a tablet does
 
@@ -215,7 +292,8 @@ class Traffic:
             raw = dnswire.write_name(name) + b"\0\1\0\1"
             question = Question(0, 0x0100, name, dnswire.A, dnswire.IN, raw, 1232)
             for service in services:
-                self._pursue(Waiter(Asked(question, None, (service,)), None, 65535), now)
+                self._pursue(self.desk.own(question, (service,)), now)
+        self._flush()
 
     def _warmed(self, asked: Asked, answer: Answer | None, now: float) -> None:
         name = asked.question.name
@@ -245,9 +323,7 @@ class Traffic:
         for start in range(0, len(every), 400):
             self._commit(every[start : start + 400], ())
 
-    def _commit(
-        self, gone: Iterable[tuple[str, Address]], new: Iterable[nfnetlink.Element]
-    ) -> None:
+    def _commit(self, gone: Iterable[tuple[str, bytes]], new: Iterable[nfnetlink.Element]) -> None:
         """Change elements, and remember whether the kernel takes any; raises EnforcementError."""
         try:
             self.elements.change(gone, new)
@@ -259,16 +335,19 @@ class Traffic:
         self.kernel_trouble = ""
 
 
+@cache
+def _sets(service: str, size: int) -> tuple[str, str]:
+    return learned_sets_of(service, 4 if size == 4 else 6)
+
+
 def _elements(adds: Iterable[Add]) -> Iterable[nfnetlink.Element]:
     """Each address goes into its service's set and into the one of all services, for its longest."""
     for service, packed, seconds, longest in adds:
-        address = dnswire.unpacked(packed)
-        own, every = learned_sets_of(service, address.version)
-        yield nfnetlink.Element(own, address, int(seconds * 1000))
-        yield nfnetlink.Element(every, address, int(longest * 1000))
+        own, every = _sets(service, len(packed))
+        yield nfnetlink.Element(own, packed, int(seconds * 1000))
+        yield nfnetlink.Element(every, packed, int(longest * 1000))
 
 
-def _gone(evicted: Iterable[tuple[str, bytes]]) -> Iterable[tuple[str, Address]]:
+def _gone(evicted: Iterable[tuple[str, bytes]]) -> Iterable[tuple[str, bytes]]:
     for service, packed in evicted:
-        address = dnswire.unpacked(packed)
-        yield learned_set(service, address.version), address
+        yield _sets(service, len(packed))[0], packed

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from netguard.adapters import clock, control, files, netlink, nflog, nfnetlink, systemd
-from netguard.core.names import Mac
+from netguard.core.names import Address, Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
 from netguard.daemon import incoming, lending
@@ -24,7 +24,7 @@ from netguard.daemon.radius_server import RadiusServer
 from netguard.daemon.refusals import Refusals
 from netguard.daemon.register import Register
 from netguard.errors import BadValue, EnforcementError, NetguardError, Refused, StoreError
-from netguard.render import dhcp, names, ntp
+from netguard.render import dhcp, haproxy, names, ntp
 from netguard.render import watch as watch_file
 from netguard.rules.findings import errors
 from netguard.rules.folder import Folder, read_folder
@@ -76,7 +76,7 @@ class Guard:
         """Guard until told to end."""
         with files.lock(self.settings.paths.run / "guard.lock", "guard"):
             monitor, news = nfnetlink.Monitor(), netlink.News()
-            self.refusals = Refusals()
+            self.refusals = Refusals(self.settings.paths.sni / haproxy.LOG, self._rule_by_address)
             answers = self.leases.listen()
             try:
                 await self._resume()
@@ -252,6 +252,7 @@ class Guard:
         files.write(self.settings.paths.state / "watch.json", text)
 
     async def _bring_rest(self, plan: Plan) -> None:
+        await self._server_names(plan)
         await asyncio.to_thread(self._dhcp, plan)
         await self.radius.bring(plan)
 
@@ -267,6 +268,33 @@ class Guard:
         except NetguardError as error:
             # It reads the file when it starts; until then no new name opens.
             self.state.problems["dns"] = f"the name proxy was not told to {verb}: {error}"
+
+    async def _server_names(self, plan: Plan) -> None:
+        """Bring HAProxy to a plan; until it has the new one nothing passes that only it allows."""
+        folder = self.settings.paths.sni
+        path = folder / haproxy.CONFIGURATION
+        text = haproxy.configuration(plan, str(folder))
+        changed = await asyncio.to_thread(files.write, path, text)
+        if not changed and "sni" not in self.state.problems:
+            return
+        try:
+            await control.tell(folder / haproxy.MASTER, "reload")
+            self.state.problems.pop("sni", None)
+        except NetguardError as error:
+            if any(service.strict for service in plan.services):
+                words = f"HAProxy was not told to reload: {error}"
+                self.state.problems["sni"] = f"services of 'sni: strict' are closed, {words}"
+
+    async def _look_at_haproxy(self, plan: Plan) -> None:
+        """Say when it has ended, and bring it up to date when it is back."""
+        if "sni" in self.state.problems:
+            await self._server_names(plan)
+        elif any(service.strict for service in plan.services):
+            try:
+                await control.tell(self.settings.paths.sni / haproxy.MASTER, "show proc")
+            except NetguardError as error:
+                words = f"HAProxy does not answer: {error}"
+                self.state.problems["sni"] = f"services of 'sni: strict' are closed, {words}"
 
     def _dhcp(self, plan: Plan) -> None:
         folder = self.settings.paths.dhcp
@@ -354,6 +382,7 @@ class Guard:
         elif self.radius.pending:
             with contextlib.suppress(OSError):
                 await self.radius.bring(plan)
+        await self._look_at_haproxy(plan)
 
     async def _forget(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -500,6 +529,7 @@ class Guard:
             "loans": dict(Counter((self.register.loans or {}).values())),
             "tablets": _tablets(plan),
             "sites": [site.name for site in plan.sites] if plan else [],
+            "server_names_refused": self.refusals.named if self.refusals is not None else 0,
             **self.fence.shown(),
             "problems": self._problems(),
         }
@@ -510,8 +540,14 @@ class Guard:
         if not isinstance(number, int) or self.refusals is None:
             raise BadValue("syntax", "denials needs `after`, a number")
         plan = self.state.plan
-        tablets = {b.mac: b.tablet for b in (*plan.bindings, *plan.lost)} if plan else {}
-        return self.refusals.since(number, tablets)
+        every = (*plan.bindings, *plan.lost) if plan else ()
+        tablets = {b.mac: b.tablet for b in every}
+        addresses = {b.address: b.tablet for b in every if b.address is not None}
+        return self.refusals.since(number, tablets, addresses)
+
+    def _rule_by_address(self) -> dict[Address, str]:
+        bindings = self.state.plan.bindings if self.state.plan is not None else ()
+        return {b.address: f"{b.group}/deny" for b in bindings if b.address is not None}
 
     async def probe(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Ask silent tablets whether they are there: a bounded lot, only tablets, only by ARP."""

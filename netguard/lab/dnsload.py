@@ -4,6 +4,7 @@
     dnsload echo                         one line for each connection, each datagram back, any address
     dnsload load SERVER NAMES COUNT ...  ask, check every answer, print times as JSON
     dnsload first SERVER TAG COUNT       ask for fresh names, send one packet at once, count what passes
+    dnsload call SERVER NAME COUNT ...   open connections with a TLS hello, print times and what came back
 
 Used by tests/kernel and bench/dns, each in namespaces of its own.
 """
@@ -13,6 +14,7 @@ import hashlib
 import json
 import selectors
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -156,6 +158,44 @@ def first(server: str, tag: str, count: int) -> dict[str, object]:
     return {"asked": count, **passed}
 
 
+def hello(name: str) -> bytes:
+    """Return what a TLS client says first; without a name there is none in it."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    said = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), said, server_hostname=name or None)
+    with suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return said.read()
+
+
+def call(server: str, name: str, count: int, said: list[str]) -> dict[str, object]:
+    """Ask for a name and connect to its address so often; `said` are names for the hellos in turn.
+
+    `plain` says something that is no TLS, an empty one leaves the name out.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.settimeout(3.0)
+        one.connect((server, 53))
+        one.send(question(name, 1))
+        target = socket.inet_ntoa(one.recv(4096)[-4:]), 443
+    passed = dict.fromkeys(said, 0)
+    times: list[float] = []
+    for n in range(count):
+        word = said[n % len(said)]
+        data = b"GET / HTTP/1.1\r\n\r\n" if word == "plain" else hello(word)
+        start = time.perf_counter()
+        with suppress(OSError), socket.create_connection(target, 3.0) as one:
+            one.settimeout(8.0)
+            one.send(data)
+            passed[word] += one.recv(99).startswith(b"hello")
+            times.append(time.perf_counter() - start)
+    times.sort()
+    middle = round(times[len(times) // 2] * 1e3, 3) if times else None
+    return {"address": target[0], "asked": count, "passed": passed, "p50_ms": middle}
+
+
 def _one_packet(kind: str, target: tuple[str, int]) -> bool:
     """Send one packet and no second one; a SYN that is lost comes again after a second."""
     stream = kind == "tcp"
@@ -189,6 +229,11 @@ def main() -> int:
     one.add_argument("server")
     one.add_argument("tag")
     one.add_argument("count", type=int)
+    one = words.add_parser("call")
+    one.add_argument("server")
+    one.add_argument("name")
+    one.add_argument("count", type=int)
+    one.add_argument("said", nargs="+")
     given = parser.parse_args()
     match given.word:
         case "upstream":
@@ -198,6 +243,9 @@ def main() -> int:
         case "load":
             done = load(given.server, given.names, given.count, given.outstanding, given.rate)
             sys.stdout.write(json.dumps(done) + "\n")
+        case "call":
+            seen = call(given.server, given.name, given.count, given.said)
+            sys.stdout.write(json.dumps(seen) + "\n")
         case _:
             sys.stdout.write(json.dumps(first(given.server, given.tag, given.count)) + "\n")
     return 0

@@ -53,6 +53,7 @@ def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
     _owned(folder / "radius-run" / "control", users.RADIUS, users.GUARD, 0o2750)
     _owned(folder / "dhcp", users.GUARD, users.DHCP, 0o2775)
     _owned(folder / "time", users.GUARD, users.TIME, 0o2775)
+    _owned(folder / "sni", users.GUARD, users.SNI, 0o2770)
     _owned(folder / "secrets", "root", users.RADIUS, 0o750)
     _owned(folder / "watch-secrets", "root", users.WATCH, 0o750)
     _owned(folder / "alertmanager", _NOBODY, _NOBODY, 0o755)
@@ -111,6 +112,7 @@ paths:
   watch-secrets: {folder}/watch-secrets
   dhcp: {folder}/dhcp
   time: {folder}/time
+  sni: {folder}/sni
 users:
   guard: {users.GUARD}
   dns: {users.DNS}
@@ -118,6 +120,7 @@ users:
   radius: {users.RADIUS}
   dhcp: {users.DHCP}
   time: {users.TIME}
+  sni: {users.SNI}
 listen:
   web: "127.0.0.1:{record.port}"
   syslog: "{record.nas_gateway}:{SYSLOG_PORT}"

@@ -5,6 +5,7 @@ it was killed in; `down` leaves no process, namespace, mount, file or user. Noth
 each step asks whether what it needs is there.
 """
 
+import asyncio
 import json
 import os
 import secrets
@@ -139,9 +140,9 @@ class Hospital:
         self.say(f"applying {self.record.rules}")
         self._apply()
         # New clients and a new dnsmasq.conf count from a start on; `tablets` alone is reloaded.
-        self.say("appliance: FreeRADIUS with its clients, dnsmasq, chronyd, watch")
+        self.say("appliance: FreeRADIUS with its clients, dnsmasq, chronyd, HAProxy, watch")
         self.stop("freeradius")
-        rest = ("freeradius", "dnsmasq", "chronyd", "watch", "nas")
+        rest = ("freeradius", "dnsmasq", "chronyd", "haproxy", "watch", "nas")
         for process in rest:
             self._spawn(process)
         for process in rest:
@@ -418,6 +419,8 @@ next, for example:
                 return pid is not None and _listens(pid, port[process], where)
             if process in {"guard", "dns"}:
                 control.call(self.layout.folder / "run" / f"{process}.sock", "status", 5.0)
+            elif process == "haproxy":
+                asyncio.run(control.tell(self.layout.folder / "sni" / "master.sock", "show proc"))
             elif process == "watch":
                 return _answers(self.record.port)
             elif process == "alertmanager":

@@ -24,6 +24,7 @@ from typing import Any
 
 from netguard.core import dnswire
 from netguard.core.dnswire import Malformed, Question
+from netguard.lab.dnsload import hello
 
 RESOLV = Path("/etc/resolv.conf")
 RCODES = {0: "noerror", 1: "formerr", 2: "servfail", 3: "nxdomain", 4: "notimp", 5: "refused"}
@@ -54,7 +55,7 @@ def dns(name: str, server: str, kind: str, timeout: float, *, tcp: bool = False)
     raw = dnswire.write_name(name.rstrip(".")) + struct.pack("!HH", TYPES[kind], 1)
     number = int.from_bytes(os.urandom(2))
     question = Question(number, 0x0100, name.rstrip(".").lower(), TYPES[kind], 1, raw, None)
-    asked = dnswire.ask(number, question)
+    asked = dnswire.ask(number.to_bytes(2, "big"), question)
     result: Result = {"name": name, "server": server, "type": kind}
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as one:
         one.settimeout(timeout)
@@ -77,10 +78,11 @@ def dns(name: str, server: str, kind: str, timeout: float, *, tcp: bool = False)
     return {**result, "ok": bool(addresses), "outcome": outcome, "addresses": addresses}
 
 
-def tcp(address: str, port: int, timeout: float) -> Result:
-    """Open a connection and read the line that a server of the lab sends."""
+def tcp(address: str, port: int, timeout: float, tls_name: str | None = None) -> Result:
+    """Open a connection and read the line that a server of the lab sends; say hello, if need be in TLS."""
+    first = b"hello\n" if tls_name is None else hello(tls_name)
     with socket.create_connection((address, port), timeout=timeout) as connection:
-        connection.sendall(b"hello\n")
+        connection.sendall(first)
         said = connection.recv(200)
     return {"ok": bool(said), "outcome": "open", "said": said.decode(errors="replace").strip()}
 
@@ -144,8 +146,10 @@ def _probed(words: argparse.Namespace) -> Result:
     port = words.port or 80
     if words.probe == "http":
         return {"address": address, **http(address, port, words.target, words.timeout)}
-    probe = tcp if words.probe == "tcp" else udp
-    return {"address": address, "port": port, **probe(address, port, words.timeout)}
+    if words.probe == "udp":
+        return {"address": address, "port": port, **udp(address, port, words.timeout)}
+    said = tcp(address, port, words.timeout, words.tls_name)
+    return {"address": address, "port": port, **said}
 
 
 def _address(words: argparse.Namespace) -> tuple[str | None, Result]:
@@ -178,6 +182,7 @@ def main() -> int:
     parser.add_argument("--server", default="", help="ask this resolver")
     parser.add_argument("--type", choices=sorted(TYPES), default="A")
     parser.add_argument("--tcp", action="store_true", help="ask over TCP")
+    parser.add_argument("--tls-name", help="begin with a TLS hello to this server, '' for no name")
     words = parser.parse_args()
     if words.probe in {"tcp", "udp"} and words.port is None:
         parser.error("tcp and udp need a port")

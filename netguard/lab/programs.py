@@ -6,14 +6,14 @@ from netguard.lab import jail, users, world
 from netguard.lab.jail import Program
 from netguard.lab.layout import Layout, Record
 
-APPLIANCE = ("guard", "dns", "freeradius", "dnsmasq", "chronyd", "watch")
+APPLIANCE = ("guard", "dns", "freeradius", "dnsmasq", "chronyd", "haproxy", "watch")
 AROUND = (
     "nsd", "unbound", "open-resolver", "servers-pacs", "servers-dmz", "servers-inet",
     "alertmanager", "nas",
 )  # fmt: skip
 PROCESSES = (*AROUND, *APPLIANCE)
 NEEDED = (
-    "bash", "bridge", "dnsmasq", "freeradius", "ip", "mount", "nft", "nsd", "nsd-checkconf", "nsenter",
+    "bash", "bridge", "dnsmasq", "freeradius", "haproxy", "ip", "mount", "nft", "nsd", "nsd-checkconf", "nsenter",
     "prometheus-alertmanager", "radmin", "setpriv",
     "sysctl", "udhcpc", "unbound", "unshare", "useradd", "userdel",
 )  # fmt: skip
@@ -37,10 +37,8 @@ def program(where: Layout, record: Record, process: str, listen: int | None = No
             )
         case "freeradius":
             return _freeradius(where, record)
-        case "dnsmasq":
-            return _dnsmasq(where)
-        case "chronyd":
-            return _chronyd(where)
+        case "dnsmasq" | "chronyd" | "haproxy":
+            return {"dnsmasq": _dnsmasq, "chronyd": _chronyd, "haproxy": _haproxy}[process](where)
         case "nas":
             words = ("--settings", f"{where.folder}/nas.json", "--socket", str(where.socket("nas")))
             return Program(process, "ap", jail.module(where, "netguard.lab.nas", *words))
@@ -120,6 +118,15 @@ def _around(where: Layout, process: str) -> Program:
     host = "core" if process == "unbound" else "inet"
     argv = ("unbound", "-d", "-c", f"{folder}/unbound.conf")
     return Program(process, host, argv, "nobody", "nogroup")
+
+
+def _haproxy(where: Layout) -> Program:
+    # What it binds to are ports above 1024; it goes where a tablet wanted to as itself.
+    folder = f"{where.folder}/sni"
+    listening = ("-W", "-S", f"{folder}/master.sock,mode,666")
+    return Program(
+        "haproxy", "gw", ("haproxy", *listening, "-f", f"{folder}/haproxy.cfg"), users.SNI
+    )
 
 
 def _servers(where: Layout, process: str) -> Program:

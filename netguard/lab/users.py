@@ -14,7 +14,8 @@ from netguard.lab.layout import USERS, names
 
 GUARD, DNS, WATCH = "netguard-guard", "netguard-dns", "netguard-watch"
 RADIUS, DHCP, TIME = "netguard-radius", "netguard-dhcp", "netguard-time"
-ALL = (GUARD, DNS, WATCH, RADIUS, DHCP, TIME)
+SNI = "netguard-sni"
+ALL = (GUARD, DNS, WATCH, RADIUS, DHCP, TIME, SNI)
 
 
 def make() -> list[str]:

@@ -2,7 +2,7 @@
 
 nft takes as long to parse 10,000 tablets as the kernel to store them. Where no table stood before, the
 frame (`nftables.frame`) is loaded by nft and lets nothing pass; these messages open it, in one batch
-(docs/adr/0009). Layout: linux/netfilter/nf_tables.h; parts of a concatenated key are padded to four bytes.
+(docs/adr/0011). Layout: linux/netfilter/nf_tables.h; parts of a concatenated key are padded to four bytes.
 """
 
 import struct

@@ -14,10 +14,11 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import pairwise
 
+from netguard.core import sni
 from netguard.core.denials import PREFIX, REASONS
 from netguard.core.names import Network, Ports
 from netguard.core.plan import Grant, GroupPlan, Plan, ServicePlan, meet
-from netguard.core.verdict import ALWAYS, NOISE_PORTS, SecondsLeft
+from netguard.core.verdict import ALWAYS, NOISE_PORTS, QUIC, SecondsLeft
 
 TABLE = "netguard"
 FAMILY = "inet"
@@ -406,6 +407,14 @@ def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
             "type ipv4_addr",
             sorted({str(b.address) for b in plan.lost if b.address is not None}),
         ),
+        **{
+            _named_set(group): (
+                "set",
+                "type ether_addr",
+                sorted({b.mac.text for b in plan.bindings if b.group == group}),
+            )
+            for group in sni.ports(plan)
+        },
         "grants": (
             "set",
             "type mark; flags timeout",
@@ -465,6 +474,10 @@ def _merged(networks: Iterable[Network], version: int) -> list[str]:
         if not kept or int(network.network_address) > int(kept[-1].broadcast_address):
             kept.append(network)
     return [str(network) for network in kept]
+
+
+def _named_set(group: str) -> str:
+    return f"named_{_word(group)}"
 
 
 def _groups_by_mac(plan: Plan) -> list[tuple[str, str]]:
@@ -547,8 +560,10 @@ def _block(name: str, rules: Iterable[str]) -> Iterator[str]:
 
 
 def _grant_rules(plan: Plan, grant: Grant) -> Iterator[str]:
-    for protocol in ("tcp", "udp"):
-        ports = [_interval(p) for p in plan.service[grant.service].ports if p.protocol == protocol]
+    service = plan.service[grant.service]
+    # The TCP flows of a strict service end at the appliance, which goes on by itself.
+    for protocol in ("udp",) if service.strict else ("tcp", "udp"):
+        ports = [_interval(p) for p in service.ports if p.protocol == protocol]
         if ports:
             yield (
                 f"{protocol} dport {{ {', '.join(ports)} }} ct mark set {grant.mark:#010x} "
@@ -568,6 +583,10 @@ def _group_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
         # Only what might pass uses up a tablet's new flows: what is refused opens none.
         limit = f"{_per(plan.new_flow_rate)} burst {plan.new_flow_burst} packets"
         yield f"update @new_flows {{ ether saddr limit rate over {limit} }} goto x_new_flows"
+        for service in sni.strict_services(plan, group.name):
+            # The name in a hello of QUIC cannot be read.
+            for addresses in _addresses(service):
+                yield f"ip daddr {addresses} udp dport {QUIC} goto {_deny_chain(group)}"
         # Static networks in one lookup; learned addresses in one for each service that has names.
         yield f"ip daddr vmap @{_networks_map(group)}"
         yield f"ip daddr != @learned4 goto {_deny_chain(group)}"
@@ -652,6 +671,26 @@ def _intercept(plan: Plan) -> Iterator[str]:
             "counter name c_intercepted redirect"
         )
 
+    grants = {(grant.group, grant.service): grant for grant in plan.grants}
+    for group, port in sni.ports(plan).items():
+        for service in sni.strict_services(plan, group):
+            grant = grants[group, service.name]
+            listed = ", ".join(_interval(p) for p in service.ports if p.protocol == "tcp")
+            for addresses in _addresses(service):
+                yield (
+                    f"ether saddr @{_named_set(group)} ip daddr {addresses} tcp dport {{ {listed} }} "
+                    f"ct mark set {grant.mark:#010x} counter name {counter(grant.rule)} "
+                    f"redirect to :{port}"
+                )
+
+
+def _addresses(service: ServicePlan) -> Iterator[str]:
+    """Yield what a destination is compared with: the networks of a service, and what it learned."""
+    if networks := _of(service.networks, 4):
+        yield f"{{ {', '.join(networks)} }}"
+    if service.domains:
+        yield f"@{learned_set(service.name, 4)}"
+
 
 def _input(plan: Plan) -> Iterator[str]:
     servers = sorted({str(server) for site in plan.sites for server in site.dhcp_servers})
@@ -664,6 +703,15 @@ def _input(plan: Plan) -> Iterator[str]:
     noise = ", ".join(str(port) for port in sorted(NOISE_PORTS))
     yield f"iifname . ip daddr != @gateway4 udp dport {{ {noise} }} goto x_noise"
     yield "iifname . ip daddr != @gateway4 goto x_gateway"
+    if named := sorted(sni.ports(plan).values()):
+        # Only what was turned to us in `intercept`, and only while its grant is in force.
+        turned = f"tcp dport {{ {', '.join(map(str, named))} }} ct status dnat"
+        limit = f"{_per(plan.new_flow_rate)} burst {plan.new_flow_burst} packets"
+        yield (
+            f"{turned} ct state new update @new_flows {{ ether saddr limit rate over {limit} }} "
+            "goto x_new_flows"
+        )
+        yield f"{turned} ct mark @grants accept"
     yield "meta l4proto { tcp, udp } th dport 53 accept"
     yield "udp dport 123 goto clock"
     yield "icmp type echo-request limit rate 50/second accept"

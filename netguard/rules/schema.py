@@ -207,6 +207,7 @@ class ServiceModel(Model):
     feed_sets: list[Label] = []
     p2p: Literal["relay-only", "direct", "none"] | None = None
     local: Literal["ntp"] | None = None
+    sni: Literal["strict"] | None = None
     evidence: Label | None = None
     reviewed: Date | None = None
     note: Label | None = None

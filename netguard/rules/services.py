@@ -68,6 +68,7 @@ def _service(
             _network(review, doc, network, *at, key, index)
     _never(review, doc, name, entry)
     _shape(review, doc, name, entry)
+    _strict(review, doc, name, entry)
     _feed_named(review, doc, name, entry)
     taken = set()
     for feed, loc, network in fed(review.documents.feeds, entry):
@@ -85,6 +86,7 @@ def _service(
         p2p=entry.p2p,
         evidence=entry.evidence or "",
         unverified=unverified,
+        sni=entry.sni,
     )
 
 
@@ -131,6 +133,26 @@ def _shape(review: Review, doc: ServicesDocument, name: str, entry: schema.Servi
     if not entry.ports:
         text = f"service '{name}' needs ports, such as [tcp/443]"
         review.error(doc, "missing-key", text, *at, key=True)
+
+
+def _strict(review: Review, doc: ServicesDocument, name: str, entry: schema.ServiceModel) -> None:
+    """Refuse what a check of the server's name cannot carry: no name, no TLS, TLS inside QUIC."""
+    if entry.sni is None:
+        return
+    at = ("services", name)
+    if not entry.domains:
+        text = f"'sni: strict' compares with names, and service '{name}' lists no domains"
+        review.error(doc, "sni", text, *at, "sni")
+    if not any(ports.protocol == "tcp" for ports in entry.ports):
+        text = f"'sni: strict' reads TLS, and service '{name}' lists no tcp port such as tcp/443"
+        review.error(doc, "sni", text, *at, "sni")
+    for index, ports in enumerate(entry.ports):
+        if ports.covers("udp", 443):
+            text = "udp/443 is QUIC, whose server name nobody can read: leave it out, apps use TLS"
+            review.error(doc, "sni", text, *at, "ports", index)
+        elif ports.covers("tcp", 80):
+            text = "tcp/80 carries no TLS: give it to a service of its own without 'sni: strict'"
+            review.error(doc, "sni", text, *at, "ports", index)
 
 
 def _feed_named(

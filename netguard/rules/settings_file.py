@@ -81,6 +81,7 @@ class _Paths(Model):
     dhcp: PathText = _PATHS.dhcp
     watch_secrets: PathText = _PATHS.watch_secrets
     time: PathText = _PATHS.time
+    sni: PathText = _PATHS.sni
     resolver_authorities: Annotated[Path | None, read_by(_path_or_nothing)] = (
         _PATHS.resolver_authorities
     )
@@ -93,6 +94,7 @@ class _Users(Model):
     radius: User = _USERS.radius
     dhcp: User = _USERS.dhcp
     time: User = _USERS.time
+    sni: User = _USERS.sni
 
 
 class _Listen(Model):

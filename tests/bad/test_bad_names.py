@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from netguard.core import dnswire
-from netguard.core.desk import Asked, Desk
+from netguard.core.desk import Desk
 from netguard.core.flights import Flights
 from netguard.core.plan import compile_plan
+from netguard.core.routes import Asked
 from netguard.render.names import read, render
 from netguard.rules.folder import read_folder
 from netguard.rules.load import load
@@ -58,12 +59,9 @@ def answer(desk, data, type_):
     raw = b"\4zoom\2us\0" + type_.to_bytes(2, "big") + b"\0\1"
     ready = desk.quick(b"\0\1\1\0\0\1\0\0\0\0\0\0" + raw, TABLET, NOW)
     streams = []
-    flights = Flights(
-        lambda server, message, streamed: streams.append(streamed) or len(streams),
-        lambda count: b"\0\7"[-count:],
-    )
-    flights.use(["10.1.1.53"])
-    flights.ask(ready.question, ready, NOW)
+    flights = Flights(lambda count: (b"\0\7" * count)[:count])
+    flights.use(["10.1.1.53"], [lambda message, streamed: streams.append(streamed) or len(streams)])
+    flights.ask(ready.route.key, ready.route.lowered, ready, NOW)
     landed = None
     for way in (1, 2, 3):
         landed = landed or flights.received(way, data, NOW)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
-from netguard.core.denials import read_denial, rule_of_prefix
+from netguard.core.denials import read_denial, read_named, rule_of_prefix
 from netguard.core.names import Mac
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -63,3 +63,40 @@ def test_only_our_prefix_is_ours():
     assert rule_of_prefix("netguard:protected:") == "protected"
     assert rule_of_prefix("netguard:") is None
     assert rule_of_prefix("kernel: ") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'10.99.0.16 20.1.2.3 443 PR "evil.example"\n', "TLS for 'evil.example'"),
+        (b'10.99.0.16 20.1.2.3 443 PR ""\n', "no TLS server name"),
+        (b'10.99.0.16 20.1.2.3 443 PR "-"\n', "no TLS server name"),
+        (b'10.99.0.16 20.1.2.3 443 PR "a\x1b[31m\xff"\n', "TLS for 'a"),
+    ],
+)
+def test_a_refused_hello_names_its_server(line, why):
+    source = ip_address("10.99.0.16")
+    denial = read_named(AT, line, {source: "patients/deny"})
+    assert (denial.rule, denial.source, denial.port) == ("patients/deny", source, 443)
+    assert denial.why.startswith(why)
+    assert denial.why.isprintable()
+    assert denial.destination == ip_address("20.1.2.3")
+    assert read_named(AT, line, {}).rule == "deny"
+
+
+@given(st.binary(max_size=300))
+def test_other_lines_are_no_refusals(data):
+    assert read_named(AT, data, {}) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'10.99.0.16 20.1.2.3 443 SD "zoom.us"\n',
+        b'10.99.0.16 x 443 PR "zoom.us"\n',
+        b'10.99.0.16 20.1.2.3 4434343 PR "zoom.us"\n',
+        b"[NOTICE] haproxy version",
+    ],
+)
+def test_connections_that_ended_otherwise_are_no_refusals(line):
+    assert read_named(AT, line, {}) is None

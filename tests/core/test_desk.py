@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netguard.core import dnswire
-from netguard.core.desk import Asked, Desk
+from netguard.core import dnswire, guide
+from netguard.core.desk import Desk
 from netguard.core.dnswire import Question
+from netguard.core.held import Batch
 from netguard.core.intervals import AddressSet
+from netguard.core.learning import lifetime, reply_ttl
 from netguard.core.names import Mac, parse_network
 from netguard.core.plan import compile_plan
+from netguard.core.routes import Asked
 from netguard.core.verdict import Flow, verdict
 from netguard.render.names import read, render
 
@@ -56,7 +59,14 @@ class Model:
             if answer is None:
                 stale = self.desk.stale(ready, self.now)
                 return stale or self.desk.failed(ready, "upstream", self.now)
-            self.desk.keep(dnswire.lower(ready.question), answer, self.now)
+            self.desk.keep(ready.route.lowered, answer, self.now)
+        known = self.desk.again(ready, answer, self.now)
+        if known is not None:
+            return known
+        return self.finish(ready, answer)
+
+    def finish(self, ready, answer):
+        """Put what an answer needs into the kernel, and only then return the reply."""
         change = self.desk.settle(ready, answer, self.now)
         if isinstance(change, bytes):
             return change
@@ -218,12 +228,12 @@ def test_nxdomain_may_be_chosen_for_denials(model):
 
 
 def test_before_any_rules_everybody_is_refused(model):
-    model.desk.book = None
+    model.desk = Desk()
     assert rcode(model.ask("zoom.us")) == dnswire.REFUSED
     assert model.desk.quick(b"\0" * 5, TABLET, 0.0) is None
-    assert model.desk.why("patients", "zoom.us")["answer"] == "refused"
-    assert model.desk.exact_names() == []
-    assert model.desk.domains() == []
+    assert guide.why(model.desk, "patients", "zoom.us")["answer"] == "refused"
+    assert guide.exact_names(model.desk.book) == []
+    assert guide.domains(model.desk.book) == []
 
 
 @pytest.mark.parametrize("text", CORPUS)
@@ -243,7 +253,7 @@ def test_names_of_the_time_are_answered_with_the_gateway(model):
         assert [str(a) for a in parsed(model.ask(name), name).addresses] == ["10.99.0.1"]
         assert parsed(model.ask(name, 28), name, 28).addresses == ()
     assert model.kernel == {}
-    assert model.desk.why("patients", "time.google.com")["answer"] == "gateway"
+    assert guide.why(model.desk, "patients", "time.google.com")["answer"] == "gateway"
 
 
 def test_a_tablet_over_its_rate_is_silence_for_it_alone(model):
@@ -348,26 +358,26 @@ def test_denials_are_counted_in_a_bounded_list(model):
 
 
 def test_why_names_the_line_that_decides(model):
-    assert model.desk.why("patients", "us02web.zoom.us")["services"] == ["zoom"]
-    assert "never.domains" in model.desk.why("patients", "x.chu.internal")["why"]
-    assert model.desk.why("patients", "mask.icloud.com")["answer"] == "nxdomain"
-    assert model.desk.why("patients", "www.example.org")["answer"] == "refused"
+    assert guide.why(model.desk, "patients", "us02web.zoom.us")["services"] == ["zoom"]
+    assert "never.domains" in guide.why(model.desk, "patients", "x.chu.internal")["why"]
+    assert guide.why(model.desk, "patients", "mask.icloud.com")["answer"] == "nxdomain"
+    assert guide.why(model.desk, "patients", "www.example.org")["answer"] == "refused"
 
 
 def test_used_domains_are_known_and_flushing_asks_again(model):
     model.says("us02web.zoom.us", "170.114.52.2")
     model.ask("us02web.zoom.us")
     assert ("zoom", "*.zoom.us") in model.desk.seen
-    assert model.desk.knows_domain("zoom", "*.zoom.us")
-    assert not model.desk.knows_domain("jitsi", "*.zoom.us")
+    assert guide.knows_domain(model.desk.book, "zoom", "*.zoom.us")
+    assert not guide.knows_domain(model.desk.book, "jitsi", "*.zoom.us")
     assert model.desk.flush("us02web.zoom.us") == 1
     model.ask("us02web.zoom.us")
     assert len(model.asked) == 2
-    assert ("meet.chu.example", "jitsi") in model.desk.exact_names()
+    assert ("meet.chu.example", "jitsi") in guide.exact_names(model.desk.book)
 
 
 def test_bounds_of_every_memory_hold(model, monkeypatch):
-    for name in ("MAX_CACHED", "MAX_READY", "MAX_MATCHES", "MAX_VERDICTS", "MAX_CLIENTS"):
+    for name in ("MAX_CACHED", "MAX_ROUTES", "MAX_MATCHES", "MAX_VERDICTS"):
         monkeypatch.setattr(f"netguard.core.desk.{name}", 3)
     monkeypatch.setattr("netguard.core.held.MAX_NAMES", 3)
     for n in range(20):
@@ -375,8 +385,9 @@ def test_bounds_of_every_memory_hold(model, monkeypatch):
         model.ask(f"n{n}.zoom.us", peer=f"10.99.0.{16 + n}")
         model.ask(f"n{n}.zoom.us", peer=f"10.99.0.{16 + n}", id_=9)
         model.ask(f"n{n}.zoom.us", peer=f"10.99.0.{16 + n}", edns=4000)
-    for held in ("_cache", "_ready", "_matches", "_verdicts", "_budgets"):
+    for held in ("_cache", "_matches", "_verdicts"):
         assert len(getattr(model.desk, held)) <= 3
+    assert sum(map(len, model.desk._routes.values())) <= 3
 
 
 @pytest.fixture(scope="module")
@@ -461,7 +472,7 @@ def test_without_a_cache_every_question_goes_upstream(model):
 
 def test_a_question_of_our_own_teaches_and_answers_nobody(model):
     raw = dnswire.write_name("zoom.us") + b"\0\1\0\1"
-    own = Asked(Question(0, 0x100, "zoom.us", 1, 1, raw, 1232), None, ("zoom",))
+    own = model.desk.own(Question(0, 0x100, "zoom.us", 1, 1, raw, 1232), ("zoom",))
     answer = model.says("zoom.us", "170.114.52.2")
     change = model.desk.settle(own, answer, model.now)
     assert model.desk.confirm(own, answer, change, model.now) == b""
@@ -482,8 +493,135 @@ def test_what_has_ended_is_forgotten(model):
 def test_an_answer_larger_than_the_client_takes_is_not_prepared(model):
     model.says("zoom.us", *(f"170.114.1.{n}" for n in range(60)))
     model.ask("zoom.us", edns=None)
-    assert model.desk._ready == {}
+    assert [r.packed for routes in model.desk._routes.values() for r in routes.values()] == [()]
 
 
 def test_a_name_outside_the_frequent_ones_is_not_in_the_list(model):
     assert model.desk.denied.get("never.example.org") is None
+
+
+@pytest.mark.parametrize("ttl", [0, 1, 59, 60, 61, 299, 300, 301, 3600, 3601, 2**31])
+def test_the_times_are_those_of_the_rules(model, ttl):
+    model.says("zoom.us", "170.114.52.2", ttl=ttl)
+    reply = parsed(model.ask("zoom.us"), "zoom.us")
+    learned = model.desk.book.learned
+    assert reply.ttl == reply_ttl(learned, ttl)
+    held = model.kernel["zoom", reply.packed[0]] - model.now
+    assert held == lifetime(learned, ttl).total_seconds()
+
+
+def test_the_same_answer_again_is_not_judged_again_and_another_is(model):
+    model.desk.load(replace(model.desk.book, cache=False))
+    model.says("zoom.us", "170.114.52.2", ttl=60)
+    first = model.ask("zoom.us")
+    model.now += 2
+    assert model.ask("zoom.us") == first
+    assert model.desk.seen["zoom", "zoom.us"] == model.now
+    assert model.batches == 1
+    model.now += 60
+    assert model.ask("zoom.us") == first
+    assert model.batches == 2, "it would outlive its element"
+    model.says("zoom.us", "170.114.52.3", ttl=60)
+    assert parsed(model.ask("zoom.us"), "zoom.us").packed == (bytes([170, 114, 52, 3]),)
+    assert model.batches == 3
+    model.desk.purged()
+    model.ask("zoom.us")
+    assert model.batches == 4, "somebody has emptied the sets"
+
+
+def test_rules_that_come_while_an_answer_is_on_its_way_count(model):
+    asked = model.desk.quick(model.query("zoom.us"), TABLET, model.now)
+    answer = model.says("zoom.us", "170.114.52.2")
+    rules = model.desk.book.rules
+    model.desk.load(replace(model.desk.book))
+    change = model.desk.settle(asked, answer, model.now)
+    assert rcode(model.desk.confirm(asked, answer, change, model.now)) == dnswire.NOERROR
+    domains = {k: tuple(d for d in v if d.name != "zoom.us") for k, v in rules.domains.items()}
+    model.desk.load(replace(model.desk.book, rules=replace(rules, domains=domains)))
+    assert rcode(model.desk.settle(asked, answer, model.now)) == dnswire.REFUSED
+    assert model.desk.stale(asked, model.now) is None
+    # A group that lost the service.
+    groups = {g: tuple(s for s in of if s != "zoom") for g, of in rules.group_services.items()}
+    model.desk.load(replace(model.desk.book, rules=replace(rules, group_services=groups)))
+    assert rcode(model.desk.settle(asked, answer, model.now)) == dnswire.REFUSED
+    raw = dnswire.write_name("zoom.us") + b"\0\1\0\1"
+    own = model.desk.own(Question(0, 0x100, "zoom.us", 1, 1, raw, 1232), ("zoom",))
+    model.desk.load(replace(model.desk.book))
+    assert model.desk.settle(own, answer, model.now).services == ("zoom",)
+    model.desk.book = None
+    asked = Asked(b"\0\1", asked.seat, asked.route)
+    assert rcode(model.desk.settle(asked, answer, model.now)) == dnswire.SERVFAIL
+    asked.seat.routes.clear()
+    late = model.desk.quick(model.query("zoom.us"), TABLET, model.now)
+    assert rcode(late) == dnswire.SERVFAIL
+
+
+def test_a_budget_outlives_a_change_of_the_rules(model):
+    model.desk.load(replace(model.desk.book, query_rate=2.0))
+    assert sum(model.ask("www.example.org") is not None for _ in range(30)) == 20
+    model.desk.load(replace(model.desk.book))
+    assert model.ask("www.example.org") is None
+
+
+def test_a_batch_holds_no_address_twice_and_fills_no_set_beyond_its_end(model):
+    model.desk.load(changed(model, addresses_per_service=3))
+    memory = model.desk.memory
+
+    def planned(name, last, seconds=120.0, service="zoom"):
+        packed = (bytes([170, 114, 0, last]),)
+        return memory.plan(name, (service,), packed, model.now, seconds, model.now + 61)
+
+    batch = Batch(memory)
+    changes = [planned("a", 1), planned("b", 2), planned("c", 3)]
+    for change in changes:
+        assert batch.fits(change)
+        batch.add(change)
+    assert not batch.fits(planned("d", 1, 3600.0)), "there already, and for another time"
+    assert not batch.fits(planned("d", 4)), "full"
+    assert batch.fits(planned("d", 1, service="jitsi"))
+    for change in changes:
+        memory.confirm(change)
+    evicting = planned("e", 5)
+    assert evicting.evicted
+    other = Batch(memory)
+    assert other.fits(evicting)
+    other.add(evicting)
+    assert not other.fits(planned("f", 6, service="jitsi"))
+    third = Batch(memory)
+    third.add(planned("f", 6, service="jitsi"))
+    assert not third.fits(evicting)
+
+
+def test_what_the_kernel_will_not_hold_long_enough_is_no_prepared_answer(model):
+    model.says("zoom.us", "170.114.52.2", ttl=3600)
+    model.ask("zoom.us")
+    route = next(iter(model.desk._seats[TABLET].routes.values()))
+    route.held = model.now + 10
+    model.ask("zoom.us")
+    assert model.batches == 1
+    assert route.held > model.now + 300, "looked up again"
+    assert model.desk.caching
+    model.desk.load(replace(model.desk.book, cache=False))
+    assert not model.desk.caching
+
+
+def test_the_same_answer_twice_within_a_second_notes_its_use_once(model):
+    model.desk.load(replace(model.desk.book, cache=False))
+    model.says("zoom.us", "170.114.52.2", ttl=60)
+    for passed in (0, 5, 0.5):
+        model.now += passed
+        model.ask("zoom.us")
+    assert model.desk.seen["zoom", "zoom.us"] == model.now - 0.5
+
+
+def test_memory_lets_go_of_names_whose_addresses_have_left(model):
+    memory = model.desk.memory
+    for n in (1, 2):
+        packed = (bytes([170, 114, 0, n]),)
+        memory.confirm(memory.plan("a", ("zoom",), packed, 0.0, 120.0, 61.0))
+    assert memory.size("zoom") == 2
+    memory.drop("zoom", bytes([170, 114, 0, 1]))
+    memory.drop("zoom", bytes([170, 114, 0, 1]))
+    memory.drop("zoom", bytes([170, 114, 0, 2]))
+    assert memory.size("zoom") == 0
+    assert memory.size("jitsi") == 0

@@ -76,7 +76,7 @@ def test_a_reply_of_ours_reads_back_in_dnspython(name, addresses):
 
 def test_our_question_upstream_is_one_dnspython_accepts():
     question = parse_question(query("Zoom.US").to_wire())
-    message = dns.message.from_wire(dnswire.ask(4711, question))
+    message = dns.message.from_wire(dnswire.ask((4711).to_bytes(2, "big"), question))
     assert (message.id, str(message.question[0].name), message.payload) == (4711, "Zoom.US.", 1232)
 
 

@@ -18,9 +18,15 @@ class Wire:
         self.sent = []
         numbers = itertools.count(1)
         self.noise = itertools.cycle(range(7, 250))
-        self.flights = Flights(self._send, lambda n: bytes(next(self.noise) for _ in range(n)))
-        self.flights.use(list(servers))
+        self.flights = Flights(lambda n: bytes(next(self.noise) for _ in range(n)))
         self.numbers = numbers
+        self.use(*servers)
+
+    def use(self, *servers):
+        def to(server):
+            return lambda message, streamed: self._send(server, message, streamed)
+
+        self.flights.use(list(servers), [to(n) for n in range(len(servers))])
 
     def _send(self, server, message, streamed):
         way = server, next(self.numbers)
@@ -29,12 +35,13 @@ class Wire:
 
     def ask(self, name="zoom.us", waiter="w"):
         raw = dnswire.write_name(name) + b"\0\1\0\1"
-        self.flights.ask(Question(1, 0x100, name.lower(), 1, 1, raw, 1232), waiter, self.now)
+        question = Question(0, 0, name.lower(), 1, 1, raw, None)
+        self.flights.ask((question.name, 1), question, waiter, self.now)
 
     def answer(self, index, *, rcode=0, flags=0x8180, id_=None, question=None, records=1, way=None):
         _, sent_way, message, _ = self.sent[index]
         asked = message[12 : message.index(b"\0\1\0\1", 12) + 4] if question is None else question
-        number = struct.unpack("!H", message[:2])[0] if id_ is None else id_
+        number = int.from_bytes(message[:2], "big") if id_ is None else id_
         record = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + bytes([170, 114, 52, 2])
         data = struct.pack("!HHHHHH", number, flags | rcode, 1, records, 0, 0) + asked
         return self.flights.received(way or sent_way, data + record * records, self.now)
@@ -209,12 +216,12 @@ def test_a_broken_way_sends_its_questions_to_the_next_server_at_once(wire):
 
 def test_other_servers_take_over_what_is_open(wire):
     wire.ask()
-    wire.flights.use(["10.1.1.55"])
-    wire.flights.use(["10.1.1.55"])
+    wire.use("10.1.1.55")
+    wire.use("10.1.1.55")
     assert wire.answer(0) is None
     wire.turn(0.5)
     assert wire.answer(1).answer is not None
-    wire.flights.use([])
+    wire.use()
     wire.ask("nobody.zoom.us")
     assert [each.answer for each in wire.turn(1)] == [None]
     assert not wire.flights.all_down
@@ -248,3 +255,18 @@ def test_a_server_that_comes_and_goes_never_loses_a_question_while_the_other_liv
         assert landed is not None
         assert landed.answer is not None
         wire.sent.clear()
+
+
+def test_who_waits_is_known_while_a_question_is_open(wire):
+    wire.ask()
+    assert wire.flights.waiting(("zoom.us", 1)).waiters == ["w"]
+    wire.answer(0)
+    assert wire.flights.waiting(("zoom.us", 1)) is None
+
+
+def test_a_refusal_while_another_server_is_asked_waits_for_that_one(wire):
+    wire.ask()
+    wire.turn(1.1)
+    assert len(wire.sent) == flights.TRIES
+    assert wire.answer(0, rcode=dnswire.SERVFAIL) is None
+    assert wire.answer(1).answer.packed

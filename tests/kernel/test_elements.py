@@ -25,7 +25,7 @@ def python(bench, code):
         bench.gw,
         sys.executable,
         "-c",
-        "import json\nfrom netguard.adapters.nfnetlink import *\nfrom netguard.core.names import parse_address as a\n"
+        "import json\nfrom netguard.adapters.nfnetlink import *\nfrom netguard.core.names import parse_address\na = lambda text: parse_address(text).packed\n"
         + code,
     )
     return done.stdout

@@ -58,6 +58,20 @@ def test_two_hundred_questions_at_once_of_each_tablet_are_all_answered(field):
     assert [d["wrong"] for d in done] == [0, 0, 0]
 
 
+def test_ten_thousand_tablets_that_start_at_once_are_served():
+    """Each asks three names at the same moment; a lost question is asked again as a tablet does."""
+    names = ("zoom.us", "us02web.zoom.us", "connectivitycheck.gstatic.com")
+    with names_field.Field(names_field.crowd_of(10_000), 1) as crowded:
+        crowded.proxy()
+        done = crowded.crowd(*names)
+    print(done)
+    assert done["asked"] == 30_000
+    assert done["never"] == 0
+    assert done["refused"] == 0
+    assert set(done["answered"]) <= {"1", "2"}, "one retry at most"
+    assert done["answered"]["1"] > 15_000
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restart_keeps_what_is_open_and_the_sets_are_filled_from_the_file(field, how):
     field.load(0, "load", names_field.GATEWAY, "50", "50")

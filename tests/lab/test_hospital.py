@@ -35,6 +35,7 @@ def test_every_process_runs_as_a_user_of_its_own_with_no_more_than_it_needs(hosp
         "freeradius": 0,
         "dnsmasq": net_admin | net_bind | net_raw,
         "chronyd": net_bind,
+        "haproxy": 0,
     }
     seen = {}
     users = set()

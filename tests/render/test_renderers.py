@@ -9,9 +9,15 @@ import pytest
 from netguard.core.denials import REASONS
 from netguard.core.plan import compile_plan, number_of
 from netguard.errors import BadValue
-from netguard.render import dhcp, freeradius, names, nftables, ntp
+from netguard.render import dhcp, freeradius, haproxy, names, nftables, ntp
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def strict(plan):
+    """The same plan with a video service whose servers' names are checked."""
+    services = tuple(replace(s, sni="strict") if s.name == "jitsi" else s for s in plan.services)
+    return replace(plan, services=services)
 
 
 @pytest.fixture
@@ -29,6 +35,8 @@ def plan(small):
         ("hosts", dhcp.hosts),
         ("chrony.conf", lambda plan: ntp.configuration(plan, "/var/lib/netguard/time")),
         ("dns.json", names.render),
+        ("haproxy.cfg", lambda plan: haproxy.configuration(strict(plan), "/var/lib/netguard/sni")),
+        ("strict.nft", lambda plan: nftables.render(strict(plan))),
     ],
 )
 def test_the_small_hospital_renders_as_reviewed(plan, name, render):
@@ -37,6 +45,14 @@ def test_the_small_hospital_renders_as_reviewed(plan, name, render):
         (GOLDEN / name).write_text(text, encoding="utf-8")
     assert text == (GOLDEN / name).read_text(encoding="utf-8")
     assert text == render(plan)
+
+
+def test_without_a_strict_service_haproxy_listens_to_nobody(plan):
+    text = haproxy.configuration(plan, "/x")
+    assert [line for line in text.splitlines() if "bind" in line] == [
+        "  bind unix@/x/alive.sock mode 600"
+    ]
+    assert "redirect to :6" not in nftables.render(plan)
 
 
 def test_protected_is_the_first_rule_of_both_chains_that_see_packets(plan):

@@ -27,12 +27,22 @@ sets:
         ("    evidence", "    local: ntp\n    evidence", ["missing-key", "answered by the appliance"]),
         ("    evidence", '    feed-sets: ["11"]\n    evidence', ["missing-key", "feed-sets without"]),
         ("    evidence", "    feed: vendor\n    evidence", ["missing-key", "feed without feed-sets"]),
+        ("    evidence", "    sni: lax\n    evidence", ["sni"]),
+        ("    ports: [tcp/443, udp/10000]", "    sni: strict\n    ports: [udp/10000]", ["error sni", "lists no tcp port"]),
+        ("    ports: [tcp/443, udp/10000]", "    sni: strict\n    ports: [tcp/443, udp/443]", ["error sni", "QUIC"]),
+        ("    ports: [tcp/443, udp/10000]", "    sni: strict\n    ports: [tcp/80-443]", ["error sni", "carries no TLS"]),
+        ("    domains: [meet.chu.example]\n", "    sni: strict\n", ["error sni", "lists no domains"]),
     ],
 )  # fmt: skip
 def test_a_service_that_may_not_be_is_one_error(rules, jitsi, old, new, parts):
     rules.write("services/feeds/vendor.yaml", FEED)
     jitsi(old, new)
     rules.says(*parts)
+
+
+def test_a_service_may_be_strict_about_names(rules, jitsi):
+    jitsi("    evidence", "    sni: strict\n    evidence")
+    assert rules.said == []
 
 
 def test_a_service_needs_something_to_reach(rules):
