@@ -16,9 +16,11 @@ from prometheus_client.registry import Collector
 
 from netguard import __version__
 from netguard.core.loans import STATES
+from netguard.core.presence.actions import BLIND, CAUSES, CLEARED, RAISED, UPDATED
 
 REFUSALS = ("protected", "own", "special")
 ANSWERS = ("accept", "reject")
+KINDS = (RAISED, UPDATED, CLEARED)
 CHANNELS = ("alertmanager", "webhook", "syslog", "mail", "chat")
 
 
@@ -229,7 +231,8 @@ def _presence(view: View) -> Iterator[Metric]:
     alerts = CounterMetricFamily(
         "netguard_presence_alerts", "Incidents by what was said of them", labels=["kind", "cause"]
     )
-    for what, count in sorted(view.alerts.items()):
+    known = {(kind, cause): 0 for kind in KINDS for cause in (*CAUSES, BLIND)}
+    for what, count in sorted((known | dict(view.alerts)).items()):
         alerts.add_metric(list(what), count)
     yield alerts
     false = CounterMetricFamily(

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from netguard.adapters import clock, store
+from netguard.core.presence.actions import MISSING, PRESENT, UNREACHABLE
 from netguard.core.presence.state import Seen
 from netguard.daemon.intake import Intake
 from netguard.metrics import View
@@ -65,7 +66,8 @@ def measure(intake: Intake, view: View) -> None:
             return
         counts: Counter[tuple[str, str, str]] = Counter()
         for area in intake.presence.model.areas:
-            counts[area.site, area.name, "present"] += 0
+            for state in (PRESENT, MISSING, UNREACHABLE):
+                counts[area.site, area.name, state] += 0
         for mac, tablet in intake.presence.model.tablets.items():
             seen = intake.presence.state.tablets.get(mac)
             if seen is None:
