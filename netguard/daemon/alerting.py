@@ -46,9 +46,14 @@ class Alerting:
         if book is None:
             return []
         wall = clock.now().timestamp()
+        alerts = [action for action in actions if isinstance(action, Alert)]
+        # Begun and over in one go (a pause of ours, a backlog that is read): nobody can do anything.
+        over = {each.id for each in alerts if each.kind == alerting.RAISED} & {
+            each.id for each in alerts if each.kind == alerting.CLEARED
+        }
         found = []
-        for action in actions:
-            if isinstance(action, Alert):
+        for action in alerts:
+            if action.id not in over:
                 place = place_of(book, action.site, action.area, action.ap)
                 matter = alerting.matter_of(action, place, wall - now)
                 found += self.posted(matter, book, wall, action.at)

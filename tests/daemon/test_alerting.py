@@ -1,0 +1,302 @@
+"""From what is so to letters in the outbox: with the incident or not at all, once, and to whom the rules say."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from netguard.core.alerting import CLEARED, RAISED, Trouble, read_notice
+from netguard.core.policy import AlertRule
+from netguard.daemon.alert_verbs import AlertVerbs
+from netguard.daemon.alerting import Alerting
+from netguard.daemon.delivery import Delivery
+from netguard.daemon.intake import Intake
+from netguard.errors import BadValue, Refused, StoreError
+from tests.daemon.test_presence_intake import MAC, accounting, write, write_rules
+
+ALL = ("waiting", "sent", "dead", "held")
+
+
+def letters(intake, *states):
+    return list(reversed(intake.store.letters(states or ALL)))
+
+
+def told(intake):
+    """Each letter as receiver, code and kind."""
+    return [
+        (each.receiver, each.code, read_notice(each.body).matter.kind) for each in letters(intake)
+    ]
+
+
+@pytest.fixture
+def walked_out(settings, policy, time):
+    """A tablet that is carried out through the lobby while others go on being heard."""
+    write_rules(settings, policy, {"T-001": "lent"})
+    intake = Intake(settings)
+    intake.take()
+
+    def turn(seconds):
+        for _ in range(int(seconds // 10)):
+            time.on(10)
+            if int(time.steady) % 60 == 0:
+                for n in range(1, 9):
+                    mac = str(policy.tablets[f"T-{n + 1:03d}"].mac)
+                    write(settings, accounting(time, "Interim-Update", mac, session=str(n)))
+            intake.take()
+
+    write(settings, accounting(time))
+    turn(1200)
+    write(settings, accounting(time, ap="AP-LOB-01"))
+    turn(60)
+    write(settings, accounting(time, "Stop", ap="AP-LOB-01", cause="Lost-Carrier"))
+    intake.turn = turn
+    yield intake
+    intake.close()
+
+
+def test_a_theft_is_told_to_whom_the_rules_name_and_its_end_to_the_same(walked_out, settings, time):
+    intake = walked_out
+    intake.turn(3600)
+    first = [row for row in told(intake) if row[2] == RAISED]
+    assert first == [("noc", "NG-1101", RAISED), ("security-desk", "NG-1101", RAISED)]
+    assert [each.channel for each in letters(intake)][:2] == ["syslog", "webhook"]
+    notice = read_notice(letters(intake)[0].body)
+    assert (notice.severity, notice.rule) == ("critical", "missing-at-edge")
+    assert notice.matter.place.label.startswith("Hôpital Pellegrin")
+    assert notice.matter.place.zone == "Europe/Paris"
+    assert MAC not in letters(intake)[0].body
+    write(settings, accounting(time, "Start", session="9"))
+    intake.take()
+    assert [row for row in told(intake) if row[2] == CLEARED] == [
+        ("noc", "NG-1101", CLEARED),
+        ("security-desk", "NG-1101", CLEARED),
+    ]
+
+
+def test_killed_between_the_engines_word_and_the_store_it_is_told_once(
+    walked_out, settings, monkeypatch
+):
+    intake = walked_out
+    real = intake.store.take
+
+    def dies(*args, **words):
+        if words.get("told") is not None and words["told"].incidents:
+            raise StoreError("the disk is full")
+        return real(*args, **words)
+
+    monkeypatch.setattr(intake.store, "take", dies)
+    with pytest.raises(StoreError):
+        intake.turn(3600)
+    assert letters(intake) == []
+    assert intake.store.incidents() == []
+    intake.close()
+    again = Intake(settings)
+    again.take()
+    assert told(again)[:2] == [("noc", "NG-1101", RAISED), ("security-desk", "NG-1101", RAISED)]
+    count = len(letters(again))
+    again.close()
+    # And once more from the journal: every id is there already.
+    third = Intake(settings)
+    third.take()
+    assert len(letters(third)) == count
+    third.close()
+
+
+def test_a_stolen_tablet_that_asks_is_told_with_its_place_until_it_is_found(settings, policy, time):
+    write_rules(settings, policy, {"T-001": "stolen"})
+    intake = Intake(settings)
+    intake.take()
+    asked = accounting(time, ap="AP-LOB-01") | {
+        "kind": "admission",
+        "answer": "reject",
+        "rule": "loan/stolen",
+    }
+    write(settings, asked, asked)
+    intake.take()
+    look(intake)
+    assert told(intake) == [("noc", "NG-1107", RAISED), ("security-desk", "NG-1107", RAISED)]
+    matter = read_notice(letters(intake)[0].body).matter
+    assert (matter.tablet, matter.place.ap, matter.fields["loan"]) == (
+        "T-001",
+        "AP-LOB-01",
+        "stolen",
+    )
+    time.on(60)
+    look(intake)
+    assert len(letters(intake)) == 2, "it is told once"
+    write_rules(settings, policy, {})
+    intake.take()
+    time.on(1)
+    look(intake)
+    assert [row[2] for row in told(intake)[2:]] == [CLEARED, CLEARED]
+    intake.close()
+
+
+def test_a_refusal_in_a_closed_area_is_told_and_ends_when_it_is_no_longer_heard(
+    settings, policy, time
+):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    asked = accounting(time, ap="AP-LOB-01") | {
+        "kind": "admission",
+        "answer": "reject",
+        "rule": "patients/areas",
+    }
+    write(settings, asked)
+    intake.take()
+    look(intake)
+    assert told(intake) == [("security-desk", "NG-1106", RAISED)]
+    time.on(901)
+    look(intake)
+    assert told(intake)[1:] == [("security-desk", "NG-1106", CLEARED)]
+    intake.close()
+
+
+def look(intake, *found):
+    return intake.alerting.look(intake.store, intake.book, found, intake.now())
+
+
+def down():
+    return Trouble("down-dns", "NG-1405", {"trouble": "appliance"}, "dns")
+
+
+def test_a_trouble_is_an_incident_that_outlives_a_restart(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    for _ in range(5):
+        look(intake, down())
+        time.on(10)
+    assert told(intake) == [("noc", "NG-1405", RAISED)]
+    (row,) = intake.store.open_incidents()
+    assert json.loads(row.body)["code"] == "NG-1405"
+    intake.close()
+    again = Intake(settings)
+    again.take()
+    again.alerting = Alerting()
+    for _ in range(5):
+        look(again, down())
+        time.on(10)
+    assert len(letters(again)) == 1, "it is not told again"
+    for _ in range(5):
+        look(again)
+        time.on(10)
+    assert told(again) == [("noc", "NG-1405", RAISED), ("noc", "NG-1405", CLEARED)]
+    assert again.store.open_incidents() == []
+    again.close()
+
+
+def test_what_prometheus_raises_is_not_posted_to_an_alertmanager(settings, policy, time):
+    receivers = dict(policy.receivers)
+    receivers["noc"] = replace(receivers["noc"], alertmanager=("http://x:9093",))
+    receivers["on-call"] = replace(receivers["on-call"])
+    rule = AlertRule("appliance", {"trouble": "appliance"}, "critical", ("noc", "on-call"))
+    write_rules(settings, replace(policy, alerts=(rule,), receivers=receivers))
+    intake = Intake(settings)
+    intake.take()
+    for _ in range(5):
+        look(intake, down())
+        time.on(10)
+    assert [(each.receiver, each.channel) for each in letters(intake)] == [("noc", "syslog")]
+    intake.close()
+
+
+def test_more_refusals_than_a_rule_bears_are_told_and_a_counter_that_begins_anew_is_none():
+    alerting = Alerting()
+    rules = [AlertRule("p", {"rule": "protected", "more_than": "10/1m"}, "critical", ("noc",))]
+
+    def refused(count, now, name="patients/protected"):
+        return [t.code for t in alerting.refusals(rules, {name: [count, 0]}, now)]
+
+    assert refused(1000, 0) == [], "what was counted before is no news"
+    assert refused(1010, 30) == []
+    assert refused(1011, 40) == ["NG-1302"]
+    assert refused(1011, 95) == []
+    assert refused(3, 100) == []
+    assert refused(14, 110) == ["NG-1302"]
+    assert refused(99, 120, "patients/deny") == []
+
+
+def test_a_silence_holds_back_and_lets_out_what_is_still_so(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    verbs = AlertVerbs(intake, lambda: intake.store)
+
+    def ask(verb, **words):
+        return asyncio.run(getattr(verbs, verb)(Someone(), words))
+
+    made = ask("silence", site="", code="NG-1405", seconds=3600, note="works", by="anna")
+    for _ in range(5):
+        look(intake, down())
+        time.on(10)
+    assert [each.state for each in letters(intake)] == ["held"]
+    assert "by anna" in letters(intake)[0].why
+    intake.alerting.release(intake.store, time.wall)
+    assert [each.state for each in letters(intake)] == ["held"]
+    ask("silence", end=made["silence"], by="bert")
+    time.on(1)
+    intake.alerting.release(intake.store, time.wall)
+    assert [each.state for each in letters(intake)] == ["waiting"]
+    lines = ask("audit")["audit"]
+    assert [(line["who"], line["verb"]) for line in lines] == [
+        ("bert", "silence"),
+        ("anna", "silence"),
+    ]
+    assert "ends" in lines[0]["before"]
+    assert ask("silences")["silences"] == []
+    with pytest.raises(Refused):
+        ask("silence", end=made["silence"])
+    with pytest.raises(BadValue, match="did you mean 'pellegrin'"):
+        ask("silence", site="pelegrin", seconds=3600)
+    with pytest.raises(BadValue, match="from 1m to 30d"):
+        ask("silence", site="pellegrin", seconds=10**9)
+    intake.close()
+
+
+class Someone:
+    name = "root"
+
+
+def test_what_nobody_acknowledges_is_told_again_and_what_somebody_does_is_not(
+    settings, policy, time
+):
+    receivers = dict(policy.receivers)
+    receivers["noc"] = replace(receivers["noc"], repeat=600.0)
+    write_rules(settings, replace(policy, receivers=receivers))
+    intake = Intake(settings)
+    intake.take()
+    for _ in range(5):
+        look(intake, down())
+        time.on(10)
+    verbs = AlertVerbs(intake, lambda: intake.store)
+    delivery = Delivery(settings)
+    book = dict(intake.book.receivers)
+    intake.store.settle(letters(intake), "sent")
+
+    def repeats(seconds):
+        time.on(seconds)
+        found = delivery.repeats(intake.store, book, time.wall)
+        intake.store.post(found)
+        intake.store.settle(letters(intake, "waiting"), "sent")
+        return [read_notice(each.body).matter.kind for each in found]
+
+    assert repeats(300) == []
+    assert repeats(300) == ["repeated"]
+    assert repeats(30) == []
+    asyncio.run(verbs.snooze(Someone(), {"incident": letters(intake)[0].incident, "seconds": 3600}))
+    assert repeats(601) == []
+    assert repeats(3600) == ["repeated"]
+    (row,) = asyncio.run(verbs.alerts(Someone(), {}))["alerts"]
+    assert (row["code"], row["open"], row["acknowledged"]) == ("NG-1405", True, "")
+    asyncio.run(
+        verbs.acknowledge(Someone(), {"incident": row["incident"], "by": "anna", "note": "on it"})
+    )
+    assert repeats(3600) == []
+    (row,) = asyncio.run(verbs.alerts(Someone(), {}))["alerts"]
+    assert (row["acknowledged"], row["note"]) == ("anna", "on it")
+    with pytest.raises(Refused, match="no open alert"):
+        asyncio.run(verbs.acknowledge(Someone(), {"incident": "T-999"}))
+    intake.close()
