@@ -62,7 +62,6 @@ class Walkouts:
             claim("... those of a dead access point are not", self.dead_ap)
             claim("... it comes back: the alert ends", self.returns)
             claim("... and ends at the Alertmanager, too", self.ended_outside)
-        # Nobody keeps the ward heard any more: as if accounting had died on its way.
         claim(f"the feed of {CROWD} tablets dies: one message, no theft", self.dead_feed)
 
     def heard(self) -> str:
@@ -140,8 +139,15 @@ class Walkouts:
         return f"no alert of {self.thief_has} is active"
 
     def dead_feed(self) -> str:
-        """Let everything fall silent, and count what was said of it."""
+        """Let accounting die on its way, and count what was said of it."""
         known = {a["labels"]["incident"] for a in self._outside()}
+        self.ward.lab.stop("freeradius")
+        try:
+            return self._blind(known)
+        finally:
+            self.ward.lab.start("freeradius")
+
+    def _blind(self, known: set[str]) -> str:
         fresh: list[dict[str, Any]] = []
 
         def blind() -> bool:

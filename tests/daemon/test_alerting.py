@@ -8,6 +8,7 @@ import pytest
 
 from netguard.core.alerting import CLEARED, RAISED, Trouble, read_notice
 from netguard.core.policy import AlertRule
+from netguard.daemon import whereabouts
 from netguard.daemon.alert_verbs import AlertVerbs
 from netguard.daemon.alerting import Alerting
 from netguard.daemon.delivery import Delivery
@@ -101,6 +102,41 @@ def test_killed_between_the_engines_word_and_the_store_it_is_told_once(
     third.take()
     assert len(letters(third)) == count
     third.close()
+
+
+def test_a_hundred_and_fifty_tablets_behind_a_dead_feed_are_one_message(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    aps = [ap for area in policy.sites["pellegrin"].areas.values() for ap in area.aps]
+    macs = [str(tablet.mac) for tablet in policy.tablets.values()]
+    assert len(macs) == 150
+    for turn in range(240):
+        time.on(10)
+        write(
+            settings,
+            *(
+                accounting(
+                    time,
+                    "Interim-Update",
+                    mac,
+                    aps[n % len(aps)],
+                    session=str(n),
+                    in_packets=str(turn),
+                )
+                for n, mac in enumerate(macs)
+                if n % 30 == turn % 30
+            ),
+        )
+        intake.take()
+    assert told(intake) == []
+    for _ in range(720):
+        time.on(10)
+        intake.take()
+    assert told(intake) == [("noc", "NG-1201", RAISED), ("on-call", "NG-1201", RAISED)]
+    states = {row["presence"] for row in whereabouts.tablets(intake)}
+    assert states == {"unreachable"}, "none is missing, and none is said to be there"
+    intake.close()
 
 
 def test_a_stolen_tablet_that_asks_is_told_with_its_place_until_it_is_found(settings, policy, time):
