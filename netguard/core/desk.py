@@ -194,6 +194,15 @@ class Desk:
             return None
         return dnswire.reply(question, dnswire.REFUSED)
 
+    def heard(self, now: float) -> dict[str, float]:
+        """Return how many seconds ago each tablet last asked, whatever it was told."""
+        clients = self.book.clients if self.book is not None else {}
+        return {
+            clients[peer].tablet: now - budget[1]
+            for peer, budget in self._budgets.items()
+            if peer in clients
+        }
+
     def _within_rate(self, peer: str, rate: float, now: float) -> bool:
         """Take one of a tablet's tokens; ten seconds' worth may be used at once."""
         budget = self._budgets.get(peer)
