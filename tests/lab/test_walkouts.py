@@ -26,7 +26,21 @@ def test_a_theft_is_told_and_a_sleeper_a_flat_battery_and_a_dead_ap_are_none(fas
         shown.append((words, show()))
 
     Walkouts(fast).all(claim)
-    assert len(shown) == 6
+    assert [words for words, _ in shown] == [
+        "60 tablets are heard by RADIUS accounting",
+        "one walks out through the lobby: taken",
+        "... and the longer it is away the surer",
+        "... one that sleeps is not",
+        "... one whose battery is flat is not",
+        "... those of a dead access point are not",
+        "... it comes back: the alert ends",
+    ]
+    assert all(said for _, said in shown)
+    # A theft on the first day: without any history a figure that a security officer can believe.
+    first, _, _ = (
+        dict(shown)["... and the longer it is away the surer"].split(", ")[0].partition(" at first")
+    )
+    assert int(first.split()[1].rstrip("%")) >= 40
 
 
 def test_people_ask_and_say_things_of_tablets(fast):
@@ -44,7 +58,8 @@ def test_people_ask_and_say_things_of_tablets(fast):
     assert "pellegrin/lobby" in moved.stdout
     assert netguard("move", "T-149", "pellegrin/nowhere").returncode != 0
     text = netguard("tablet", "T-149").stdout
-    assert "present, pellegrin/neuro-2" in text
+    # Sixty times as fast: it may have fallen silent while people typed.
+    assert any(f"{state}, pellegrin/neuro-2" in text for state in ("present", "quiet"))
     audit = json.loads(netguard("audit", "--subject", "T-149", "--json").stdout)["audit"]
     assert [(line["verb"], line["who"]) for line in audit] == [("move", "ward"), ("loan", "ward")]
     assert netguard("return", "T-149").returncode == 0
