@@ -85,9 +85,10 @@ nightly: setup ## every test with hypothesis' deep profile, then the benches
 
 .PHONY: mutate
 mutate: venv ## change the engine of presence in one place at a time: which changes does no test notice?
-	@for module in curves judge places threshold engine; do \
+	@for module in curves judge places record stays threshold engine; do \
 		$(BIN)/python scripts/mutate.py netguard/core/presence/$$module.py \
-			--tests tests/core/test_presence.py tests/core/test_presence_properties.py; done
+			--tests tests/core/test_presence_learning.py tests/core/test_presence.py \
+			tests/core/test_presence_properties.py; done
 
 .PHONY: lock
 lock: ## compile requirements/*.txt anew (UPGRADE=1 for newer versions)

@@ -161,3 +161,96 @@ def test_the_silence_of_the_only_tablet_of_an_access_point_is_its_own(run):
     run.on(1600, H, TWO, "h1").beats(1610, 2000, ap="h1", every=10)
     assert run.state.aps["h1"].counts[-1] == 2
     assert run.state.nases["wlc"].counts[-1] == 2
+
+
+def held(seen, context):
+    """Return how many lengths of one context a tablet's own curve holds."""
+    bins = curves.SIZE // curves.CONTEXTS
+    return sum(seen.curve[context * bins : (context + 1) * bins])
+
+
+def test_a_gap_that_nobody_judged_is_learned_where_it_began(run):
+    """Shorter than quiet-after: its context is not that of the silence before it."""
+    run.on(0, A, ap="h1").until(400)
+    assert run.state.tablets[ONE].context == EDGE
+    run.on(400, A, ap="w1").beats(410, 2000)
+    seen = run.state.tablets[ONE]
+    before = held(seen, EDGE)
+    run.on(seen.last - T0 + 550, H)
+    assert held(seen, EDGE) == before
+    assert held(seen, curves.DAY) + held(seen, curves.NIGHT) > 0
+
+
+def test_a_silence_keeps_the_context_in_which_it_was_counted(run):
+    """Other rules while it is silent: what was counted at the exit is not half at the exit."""
+    run.beats(0, 3000).on(3000, A, ap="h1").until(3110)
+    seen = run.state.tablets[ONE]
+    counted = seen.counted
+    assert counted > 0
+    assert seen.context == EDGE
+    areas = tuple(replace(area, edge=False) for area in run.model.areas)
+    run.model = replace(run.model, areas=areas)
+    seen.area = run.model.area_of("h1")
+    run.on(3170, H)
+    assert seen.context == EDGE
+    assert held(seen, EDGE) >= counted
+    assert held(seen, curves.DAY) + held(seen, curves.NIGHT) + held(seen, curves.WAY) == 0
+
+
+@pytest.mark.parametrize(
+    ("session", "ap", "closed", "left"),
+    [
+        ("7", "w2", ("wlc/7",), ""),
+        ("7", "w1", (), "wlc/7"),
+        ("", "w2", (), ""),
+    ],
+)
+def test_an_association_elsewhere_closes_the_session_there_is(run, session, ap, closed, left):
+    run.on(0, S if session else A, session=session)
+    run.on(100, A, ap=ap)
+    seen = run.state.tablets[ONE]
+    assert (seen.closed, seen.session, seen.ap) == (closed, left, ap)
+
+
+def test_an_association_as_old_as_the_last_one_is_no_news(run):
+    run.on(100, A, ap="w1").on(100, A, ap="w2")
+    assert run.state.tablets[ONE].ap == "w1"
+    run.on(99, A, ap="w3").on(101, A, ap="w2")
+    assert run.state.tablets[ONE].ap == "w2"
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "after"),
+    [("", "w2", "w2"), ("", "", ""), ("w1", "w2", "w1"), ("w1", "", "w1")],
+)
+def test_who_is_only_heard_is_placed_where_nothing_is_known_yet(run, known, told, after):
+    if known:
+        run.on(0, A, ap=known)
+    run.on(10, H, ap=told)
+    seen = run.state.tablets[ONE]
+    assert (seen.ap, seen.last) == (after, T0 + 10)
+    assert {ap for ap, place in run.state.aps.items() if ONE in place.tablets} == {after} - {""}
+
+
+def test_the_shares_of_the_time_are_those_of_stays_of_ten_minutes_at_first():
+    start = [stays.share([0.0] * stays.SIZE, stays.AT_EDGE, span) for span in range(stays.SPANS)]
+    assert start == pytest.approx([0.0247, 0.1566, 0.2122, 0.2387, 0.3679], abs=1e-3)
+    assert sum(stays.THEFT) == pytest.approx(1.0)
+    seconds = [0.0] * stays.SIZE
+    for _ in range(1000):
+        stays.add(seconds, stays.ON_THE_WAY, 60.0)
+    shares = [stays.share(seconds, stays.ON_THE_WAY, span) for span in range(stays.SPANS)]
+    assert sum(shares) == pytest.approx(1.0)
+    assert shares[1] > 0.6
+    assert stays.share(seconds, stays.AT_EDGE, 1) == start[1], "ways teach nothing of exits"
+    assert [stays.span_of(stay) for stay in (14.9, 15.0, 119.9, 120.0, 600.0)] == [0, 1, 1, 2, 4]
+
+
+def test_incidents_are_settled_when_the_next_one_is_told():
+    state, model = State(), model_of()
+    for number, mac in enumerate((ONE, TWO)):
+        state.now = T0 + number * record.SETTLED_AFTER
+        state.tablets[mac] = Seen(model.tablets[mac])
+        record.told(state, mac, "a", 0.5)
+    assert state.settled[0] == 1
+    assert len(state.open) == 1
