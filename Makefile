@@ -80,7 +80,8 @@ bench-%: peers
 nightly: setup ## every test with hypothesis' deep profile, then the benches
 	@HYPOTHESIS_PROFILE=deep NETGUARD_FUZZ=5000000 $(BIN)/pytest -m "not bench" --strict-skips --timeout 3600
 	@$(MAKE) --no-print-directory bench
-	@$(BIN)/python bench/presence/run.py --seeds N --runs 20 --sensitivity 2
+	@$(BIN)/python bench/presence/run.py --seeds N --runs 20
+	@$(BIN)/python bench/presence/run.py --seeds N --sensitivity 2
 	@$(MAKE) --no-print-directory mutate
 
 .PHONY: mutate

@@ -1,6 +1,7 @@
 """What the engine learns and weighs: stays, records of closed incidents, rates, who else is silent."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from netguard.core.presence.curves import EDGE
 from netguard.core.presence.judge import verdict
 from netguard.core.presence.model import TabletModel
 from netguard.core.presence.state import Seen
+from netguard.core.presence.weights import EVIDENCE
 from tests.core.test_presence import ONE, T0, TWO, Run, fleet, model_of
 
 A, H, S, I = evidence.ASSOCIATED, evidence.HEARD, evidence.START, evidence.INTERIM  # noqa: E741  # as there
@@ -254,3 +256,9 @@ def test_incidents_are_settled_when_the_next_one_is_told():
         record.told(state, mac, "a", 0.5)
     assert state.settled[0] == 1
     assert len(state.open) == 1
+
+
+def test_every_reason_is_in_the_list_for_people():
+    text = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
+    names = {*EVIDENCE, "length", "stay", "probes-unanswered", "record"}
+    assert {name for name in names if f"`{name}`" not in text} == set()

@@ -56,13 +56,13 @@ def heard(
 
     Of one device in a row they have said one thing: the silence of one is no silence of the place.
     """
-    ap, nas, at, mac = event.ap, event.nas, event.at, event.mac
+    ap, nas, at, who = event.ap, event.nas, event.at, event.mac[-2:]
     if ap:
         place = state.aps.get(ap) or ap_of(model, state, ap)
         if at > place.last:
             place.last = at
-            place.count += mac != place.who
-            place.who = mac
+            place.count += who != place.who
+            place.who = who
     if nas:
         place = state.nases.get(nas) or _place(
             state, state.nases, "nas", nas, model.nas.get(nas, "")
@@ -70,8 +70,8 @@ def heard(
         gap = at - place.last
         if gap > 0:
             place.last = at
-            place.count += mac != place.who
-            place.who = mac
+            place.count += who != place.who
+            place.who = who
             if gap > place.gap and not place.down:
                 place.gap = gap
             if place.down:

@@ -108,7 +108,7 @@ class Place:
         self.gaps: tuple[float, ...] = ()
         self.down = ""
         self.alert = ""
-        # The device that was heard last; it is not told apart after a restart.
+        # The end of the MAC that was heard last: tells two devices apart, and names neither.
         self.who = ""
         self.tablets: set[str] = set()
         self.fell: tuple[tuple[float, str], ...] = ()
@@ -171,7 +171,7 @@ _SEEN = (
 )  # fmt: skip
 _PLACE = (
     "kind", "name", "site", "last", "due", "thaw", "hold", "alert_at", "slot", "count", "counts", "gap", "gaps",
-    "down", "alert", "fell", "alarms",
+    "down", "alert", "fell", "alarms", "who",
 )  # fmt: skip
 _PLAIN = (
     "now", "since", "thaw", "answers", "open", "peaks", "settled", "stays", "alarms", "false_alarms", "ignored", "silent",
