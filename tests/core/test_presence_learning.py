@@ -262,3 +262,29 @@ def test_every_reason_is_in_the_list_for_people():
     text = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
     names = {*EVIDENCE, "length", "stay", "probes-unanswered", "record"}
     assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def test_after_a_blind_hour_the_first_session_that_is_heard_of_is_believed(run):
+    """It went elsewhere meanwhile, and nobody heard the association: it is no theft at the exit."""
+    run.on(0, S, ap="h1", session="1")
+    run.on(20, evidence.FEED_LOST, "", "", source="radius").until(3600)
+    run.on(3600, evidence.FEED_BACK, "", "", source="radius")
+    run.on(3650, I, ap="w2", session="9", packets=400).until(4200)
+    seen = run.state.tablets[ONE]
+    assert (seen.ap, seen.session) == ("w2", "wlc/9")
+    assert run.alerts("taken") == []
+
+
+def test_after_a_clock_that_was_set_back_silences_start_anew(run):
+    """For an hour nothing is believed; a tablet that left the exit meanwhile was not carried out."""
+    fleet(run, 3000, edge={ONE})
+    for at in range(0, 3600, 30):
+        for mac in run.model.tablets:
+            run.on(at - 600, H, mac, "w1", received=at - 600)
+    assert run.state.back
+    for at in range(3000, 4200, 30):
+        for number, mac in enumerate(sorted(run.model.tablets)[1:]):
+            run.on(at + number, H, mac, "w1", received=at + number)
+    assert not run.state.back
+    assert all(alert.at - T0 > 3000 + 360 for alert in run.alerts("taken"))
+    assert load(dump(run.state), run.model).back is False

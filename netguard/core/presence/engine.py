@@ -72,7 +72,11 @@ def step(model: Model, state: State, event: Event) -> Actions:
     received = received or at
     out: Actions = []
     if received > state.now:
+        if state.back:
+            _caught_up(model, state, received)
         out = due(model, state, received)
+    elif received < state.now - HISTORY:
+        state.back = True
     if at < state.now - HISTORY or at > (received if received > 0 else at) + FUTURE:
         why = "late" if at < state.now - HISTORY else "future"
         state.ignored[why] = state.ignored.get(why, 0) + 1
@@ -89,6 +93,14 @@ def step(model: Model, state: State, event: Event) -> Actions:
         seen = _meet(model, state, mac, at)
     _ABOUT_TABLETS[kind](model, state, seen, event, out)
     return out
+
+
+def _caught_up(model: Model, state: State, now: float) -> None:
+    """Go on after our clock was set back: what came meanwhile was old to us, so we were blind."""
+    site = model.site_of("")
+    state.back = False
+    state.thaw = max(state.thaw, now + site.interim + site.grace)
+    places.pause(state, now)
 
 
 def due(model: Model, state: State, now: float) -> Actions:
@@ -330,6 +342,8 @@ def _adopt(model: Model, state: State, seen: Seen, event: Event, key: str, out: 
     # What grew before it associated elsewhere is no sign that it is still there.
     grown = packets is not None and known == key and packets > before
     moving = grown and seen.heard_at <= noted
+    # While we were blind it may have associated anywhere: the first session that is heard of is its.
+    fresh = fresh or seen.last < places.thaw_of(state, seen)
     if fresh or moving:
         seen.session, seen.packets = key, -1 if packets is None else packets
         seen.heard_at = max(seen.heard_at, event.at)

@@ -119,7 +119,7 @@ class State:
     """Everything the engine remembers."""
 
     __slots__ = (
-        "alarms", "answers", "aps", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
+        "alarms", "answers", "aps", "back", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
         "nases", "now", "open", "peaks", "sequence", "settled", "silent", "since", "sites", "stays", "tablets",
         "thaw",
     )  # fmt: skip
@@ -128,6 +128,8 @@ class State:
         self.now = 0.0
         self.since = 0.0
         self.thaw = 0.0
+        # Whether events are received at times that have been before.
+        self.back = False
         self.tablets: dict[str, Seen] = {}
         self.aps: dict[str, Place] = {}
         self.nases: dict[str, Place] = {}
@@ -174,7 +176,7 @@ _PLACE = (
     "down", "alert", "fell", "alarms", "who",
 )  # fmt: skip
 _PLAIN = (
-    "now", "since", "thaw", "answers", "open", "peaks", "settled", "stays", "alarms", "false_alarms", "ignored", "silent",
+    "now", "since", "thaw", "back", "answers", "open", "peaks", "settled", "stays", "alarms", "false_alarms", "ignored", "silent",
 )  # fmt: skip
 
 
