@@ -80,14 +80,16 @@ bench-%: peers
 nightly: setup ## every test with hypothesis' deep profile, then the benches
 	@HYPOTHESIS_PROFILE=deep NETGUARD_FUZZ=5000000 NETGUARD_FUZZ_SECONDS=1800 $(BIN)/pytest -m "not bench" --strict-skips --timeout 3600
 	@$(MAKE) --no-print-directory bench
-	@$(BIN)/python bench/presence/run.py --seeds N --runs 20 --sensitivity 2
+	@$(BIN)/python bench/presence/run.py --seeds N --runs 20
+	@$(BIN)/python bench/presence/run.py --seeds N --sensitivity 2
 	@$(MAKE) --no-print-directory mutate
 
 .PHONY: mutate
 mutate: venv ## change the engine of presence in one place at a time: which changes does no test notice?
-	@for module in curves judge places threshold engine; do \
+	@for module in curves judge places record stays threshold engine; do \
 		$(BIN)/python scripts/mutate.py netguard/core/presence/$$module.py \
-			--tests tests/core/test_presence.py tests/core/test_presence_properties.py; done
+			--tests tests/core/test_presence_learning.py tests/core/test_presence.py \
+			tests/core/test_presence_properties.py; done
 
 .PHONY: lock
 lock: ## compile requirements/*.txt anew (UPGRADE=1 for newer versions)

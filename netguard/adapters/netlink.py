@@ -31,6 +31,8 @@ _UP = 1  # IFF_UP, linux/if.h
 _NEWS = (1, 5, 7, 8, 9, 11, 19)
 # After the table stands and never before: until then nothing may be forwarded at all.
 _FORWARDING = ("net/ipv4/ip_forward", "1")
+# What each flow has sent is a sign of life of its tablet.
+_COUNTED = ("net/netfilter/nf_conntrack_acct", "1")
 # A gateway that tablets must not be able to talk into another route or address.
 _OF_INTERFACE = (
     ("net/ipv4/conf/{}/accept_redirects", "0"),
@@ -122,6 +124,7 @@ def ensure_links(links: Iterable[Link]) -> Done:
             _address(route, link, index, done)
             _up(route, link, index, done)
             _routes(route, link, index, done)
+    _write(*_COUNTED, done)
     _write(*_FORWARDING, done)
     return done
 

@@ -194,6 +194,15 @@ class Desk:
             return None
         return dnswire.reply(question, dnswire.REFUSED)
 
+    def heard(self, now: float) -> dict[str, float]:
+        """Return how many seconds ago each tablet last asked, whatever it was told."""
+        found: dict[str, float] = {}
+        for seat in self._seats.values():
+            if seat.at > float("-inf"):
+                tablet = seat.client.tablet
+                found[tablet] = min(now - seat.at, found.get(tablet, float("inf")))
+        return found
+
     def _judge(self, book: Book, client: Client, question: Question, now: float) -> bytes | Match:
         if question.flags & 0x7800:
             self.counts["refused", "opcode"] += 1

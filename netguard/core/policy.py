@@ -119,6 +119,17 @@ class MessageLine:
 
 
 @dataclass(frozen=True, slots=True)
+class TrapUser:
+    """One user of SNMPv3 traps (authPriv); the passwords are in files of the node."""
+
+    name: str
+    auth: str
+    auth_file: str
+    privacy: str
+    privacy_file: str
+
+
+@dataclass(frozen=True, slots=True)
 class Feeds:
     """What beside RADIUS may tell of tablets. Senders are the NASes, and the networks named here.
 
@@ -133,8 +144,10 @@ class Feeds:
     )
     trap_sources: tuple[Network, ...] = ()
     trap_rate: Frequency = field(default_factory=lambda: Frequency(500, "s"))
-    # None: no trap is believed.
+    # None: no trap of v2c is believed.
     community_file: str | None = None
+    # Without users none of v3 is.
+    trap_users: tuple[TrapUser, ...] = ()
     webhooks: Mapping[str, Webhook] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -1,4 +1,6 @@
-"""SNMPv2c traps as bytes: a small BER reader, and what Cisco's traps say of stations (RFC 3416, 1901).
+"""SNMP traps as bytes: a small BER reader, and what Cisco's traps say of stations (RFC 3416, 1901).
+
+v2c is read here; what v3 puts around the same trap is in usm.py.
 
 Names of objects change with the MIBs that somebody has installed; numbers and raw octets do not, so
 nothing else is looked at. Lengths are checked before anything is read, depth and number are bounded.
@@ -39,26 +41,43 @@ class Trap:
 def read(data: bytes) -> Trap:
     """Read an SNMPv2c trap. Raises BadValue (`snmp`) with the offset for anything else."""
     if len(data) > LONGEST:
-        raise _bad(LONGEST, "too long")
+        raise bad(LONGEST, "too long")
     outer, end = _open(data, 0, len(data), _SEQUENCE)
     if end != len(data):
-        raise _bad(end, "bytes behind the message")
-    version, at = _number(data, outer, end)
-    if version != _V2C:
-        raise _bad(outer, f"version {version} is not SNMPv2c")
+        raise bad(end, "bytes behind the message")
+    claimed, at = number(data, outer, end)
+    if claimed != _V2C:
+        raise bad(outer, f"version {claimed} is not SNMPv2c")
     start, stop = _open(data, at, end, _OCTETS)
-    community = data[start:stop]
-    start, stop = _open(data, stop, end, _TRAP)
+    return _pdu(data, stop, end, data[start:stop])
+
+
+def version(data: bytes) -> int:
+    """Return the version that a message claims: 1 is SNMPv2c, 3 is SNMPv3. Raises BadValue."""
+    outer, end = _open(data, 0, len(data), _SEQUENCE)
+    return number(data, outer, end)[0]
+
+
+def scoped(data: bytes) -> Trap:
+    """Read the scoped PDU of an SNMPv3 trap (RFC 3412 6.8). Raises BadValue for anything else."""
+    at, end = _open(data, 0, len(data), _SEQUENCE)
+    for _ in range(2):  # contextEngineID, contextName
+        at = octets(data, at, end)[1]
+    return _pdu(data, at, end, b"")
+
+
+def _pdu(data: bytes, at: int, end: int, community: bytes) -> Trap:
+    start, stop = _open(data, at, end, _TRAP)
     if stop != end:
-        raise _bad(stop, "bytes behind the PDU")
+        raise bad(stop, "bytes behind the PDU")
     at = start
     for _ in range(3):  # request-id, error-status, error-index
-        _, at = _number(data, at, stop)
+        _, at = number(data, at, stop)
     start, last = _open(data, at, stop, _SEQUENCE)
     bindings = _bindings(data, start, last)
     oid = bindings.get(TRAP_OID)
     if not isinstance(oid, str):
-        raise _bad(start, "no snmpTrapOID")
+        raise bad(start, "no snmpTrapOID")
     return Trap(community, oid, bindings)
 
 
@@ -66,13 +85,13 @@ def _bindings(data: bytes, at: int, end: int) -> dict[str, Value]:
     found: dict[str, Value] = {}
     while at < end:
         if len(found) >= _MOST_BINDINGS:
-            raise _bad(at, "too many bindings")
+            raise bad(at, "too many bindings")
         start, stop = _open(data, at, end, _SEQUENCE)
         name, value_at = _open(data, start, stop, _OID)
         oid = _identifier(data, name, value_at)
         tag, value, at = _header(data, value_at, stop)
         if at != stop:
-            raise _bad(at, "bytes behind a value")
+            raise bad(at, "bytes behind a value")
         found[oid] = _value(data, tag, value, at)
     return found
 
@@ -80,7 +99,7 @@ def _bindings(data: bytes, at: int, end: int) -> dict[str, Value]:
 def _value(data: bytes, tag: int, at: int, end: int) -> Value:
     if tag in _NUMBERS:
         if not 1 <= end - at <= 9:
-            raise _bad(at, "a number of no size")
+            raise bad(at, "a number of no size")
         return int.from_bytes(data[at:end], "big", signed=tag == _INTEGER)
     if tag == _OID:
         return _identifier(data, at, end)
@@ -93,60 +112,72 @@ def _value(data: bytes, tag: int, at: int, end: int) -> Value:
 def _header(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     """Return tag, where the content begins and where it ends."""
     if at + 2 > end:
-        raise _bad(at, "cut off")
+        raise bad(at, "cut off")
     tag, size = data[at], data[at + 1]
     if tag & 0x1F == 0x1F:
-        raise _bad(at, "a tag of several bytes")
+        raise bad(at, "a tag of several bytes")
     start = at + 2
     if size & 0x80:
         count = size & 0x7F
         if not 1 <= count <= 4 or start + count > end:
-            raise _bad(at, "a length that is none")
+            raise bad(at, "a length that is none")
         size = int.from_bytes(data[start : start + count], "big")
         start += count
     if start + size > end:
-        raise _bad(at, "longer than what it is in")
+        raise bad(at, "longer than what it is in")
     return tag, start, start + size
 
 
 def _open(data: bytes, at: int, end: int, wanted: int) -> tuple[int, int]:
     tag, start, stop = _header(data, at, end)
     if tag != wanted:
-        raise _bad(at, f"tag {tag:#04x} where {wanted:#04x} is due")
+        raise bad(at, f"tag {tag:#04x} where {wanted:#04x} is due")
     return start, stop
 
 
-def _number(data: bytes, at: int, end: int) -> tuple[int, int]:
+def sequence(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return where the content of a SEQUENCE begins and ends; raises BadValue for anything else."""
+    return _open(data, at, end, _SEQUENCE)
+
+
+def octets(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return where the content of an OCTET STRING begins and ends; raises BadValue for anything else."""
+    return _open(data, at, end, _OCTETS)
+
+
+def number(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return an INTEGER and where it ends; raises BadValue for anything else."""
     start, stop = _open(data, at, end, _INTEGER)
     if not 1 <= stop - start <= 5:
-        raise _bad(at, "a number of no size")
+        raise bad(at, "a number of no size")
     return int.from_bytes(data[start:stop], "big", signed=True), stop
 
 
 def _identifier(data: bytes, at: int, end: int) -> str:
     if at == end:
-        raise _bad(at, "an empty object identifier")
+        raise bad(at, "an empty object identifier")
     first = data[at]
     if first & 0x80:
-        raise _bad(at, "an object identifier of no standard")
+        raise bad(at, "an object identifier of no standard")
     arcs = [min(first // 40, 2), first - 40 * min(first // 40, 2)]
     value, open_ = 0, False
     for offset in range(at + 1, end):
         byte = data[offset]
         value, open_ = value << 7 | byte & 0x7F, bool(byte & 0x80)
         if value > _LARGEST_ARC:
-            raise _bad(offset, "an arc beyond 32 bits")
+            raise bad(offset, "an arc beyond 32 bits")
         if not open_:
             arcs.append(value)
             value = 0
             if len(arcs) > _MOST_ARCS:
-                raise _bad(offset, f"more than {_MOST_ARCS} arcs")
+                raise bad(offset, f"more than {_MOST_ARCS} arcs")
     if open_:
-        raise _bad(end, "an object identifier that does not end")
+        raise bad(end, "an object identifier that does not end")
     return ".".join(map(str, arcs))
 
 
-def _bad(at: int, words: str) -> BadValue:
+def bad(at: int, words: str) -> BadValue:
+    """Return the error about one byte."""
     return BadValue("snmp", f"an SNMP message, byte {at}: {words}")
 
 

@@ -40,6 +40,7 @@ class Told:
             "reload": control.Offer(self._reload, guard),
             "resync": control.Offer(self._resync, guard),
             "status": control.Offer(self._status, readers),
+            "heard": control.Offer(self._heard, readers),
             "learned": control.Offer(self._learned, readers),
             "top": control.Offer(self._top, readers),
             "tail": control.Offer(self._tail, readers),
@@ -53,6 +54,10 @@ class Told:
 
     async def _resync(self, caller: control.Caller, message: control.Message) -> control.Message:
         return {"elements": self._owner.resync()}
+
+    async def _heard(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Say how many seconds ago each tablet last asked."""
+        return {"heard": self._desk.heard(clock.monotonic())}
 
     async def _status(self, caller: control.Caller, message: control.Message) -> control.Message:
         desk, flights = self._desk, self._traffic.flights

@@ -5,6 +5,7 @@ rate, and what is above it is dropped and counted. What is not understood goes i
 `netguard status` shows. The primary feed is the event log: here a lost message costs a hint.
 """
 
+import hmac
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from netguard.adapters import clock
 from netguard.adapters.listening import Address, Stream
-from netguard.core import controllers, snmp, syslog, webhooks
+from netguard.core import controllers, snmp, syslog, usm, webhooks
 from netguard.core.controllers import Seen
 from netguard.core.evidence import Event
 from netguard.core.names import Network, shown
@@ -47,6 +48,7 @@ class Feeds:
         self._intake = intake
         self._secrets = secrets
         self._senders: dict[str, Sender] = {}
+        self._clocks = usm.Clocks()
         self.counts: Counter[str] = Counter()
         self.unparsed: deque[str] = deque(maxlen=UNPARSED_KEPT)
 
@@ -108,19 +110,37 @@ class Feeds:
         if self._admitted(feed, book.trap_rate) is None:
             return
         try:
-            trap = snmp.read(data)
+            trap = self._believed(data, book)
+        except usm.Untrusted as error:
+            self._drop(error.why)
+            return
         except BadValue as error:
             self._unread(feed, error.text)
-            return
-        wanted = self.secret(book.feeds.community_file)
-        if wanted is None or trap.community != wanted:
-            self._drop("wrong-community")
             return
         seen = snmp.seen(trap)
         if seen is None:
             self._unread(feed, f"trap {trap.oid}")
             return
         self._offer(seen, nas, feed, "snmp")
+
+    def _believed(self, data: bytes, book: Book) -> snmp.Trap:
+        """Read a trap; raises Untrusted for one that is not from whom the rules name, else BadValue."""
+        if usm.is_v3(data):
+            return usm.read(data, self._trap_users(book), self._clocks, clock.monotonic())
+        trap = snmp.read(data)
+        wanted = self.secret(book.feeds.community_file)
+        if wanted is None or not hmac.compare_digest(trap.community, wanted):
+            raise usm.Untrusted("wrong-community")
+        return trap
+
+    def _trap_users(self, book: Book) -> dict[str, usm.User]:
+        """Return the users whose passwords can be read now."""
+        found = {}
+        for each in book.feeds.trap_users:
+            auth, privacy = self.secret(each.auth_file), self.secret(each.privacy_file)
+            if auth is not None and privacy is not None:
+                found[each.name] = usm.User(each.name, each.auth, auth, each.privacy, privacy)
+        return found
 
     def webhook(self, name: str, body: bytes, headers: Mapping[str, str]) -> int:
         """Take one webhook; returns the HTTP status: 200, 401, 404, 422 or 429."""

@@ -18,6 +18,7 @@ from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
 from netguard.daemon import incoming, lending
 from netguard.daemon.fence import Drift, Fence
+from netguard.daemon.heartbeats import Heartbeats
 from netguard.daemon.leases import LeaseBook
 from netguard.daemon.process import pause, pulse, readable, say, warn
 from netguard.daemon.radius_server import RadiusServer
@@ -68,6 +69,7 @@ class Guard:
         self.fence = Fence(settings.paths.state)
         self.radius = RadiusServer(settings)
         self.leases = LeaseBook(settings.paths.state)
+        self.heartbeats = Heartbeats(settings.paths.dhcp / "leases")
         # One change at a time: apply, repair and audit never interleave.
         self.busy = asyncio.Lock()
         self.refusals: Refusals | None = None
@@ -514,6 +516,7 @@ class Guard:
             "move": control.Offer(self.move),
             "probe": control.Offer(self.probe, watch),
             "neighbours": control.Offer(self.neighbours, watch),
+            "heartbeats": control.Offer(self.heard, watch),
             "audit": control.Offer(self.audit),
             "fence": control.Offer(self.pull),
         }
@@ -583,6 +586,14 @@ class Guard:
                 if (each.mac, each.address) in tablets
             }
         }
+
+    async def heard(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return how long ago tablets renewed their leases or sent on a connection, by feed and MAC."""
+        plan = self.state.plan
+        found = await asyncio.to_thread(self.heartbeats.look, plan) if plan is not None else {}
+        if plan is not None:
+            found["dhcp"] |= self.leases.renewed()
+        return {"heartbeats": found}
 
     async def counters(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Return the packets each rule has counted."""

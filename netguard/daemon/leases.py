@@ -31,6 +31,7 @@ class LeaseBook:
     def __init__(self, state: Path) -> None:
         self._path = state / "leases.json"
         self._held: dict[tuple[str, Mac], tuple[Address, float]] = {}
+        self._heard: dict[Mac, float] = {}
         self._log: nflog.Log | None = None
         self._read_file()
         self._known: Leases = self.addresses()
@@ -50,6 +51,11 @@ class LeaseBook:
         now = clock.monotonic()
         return {key: address for key, (address, until) in self._held.items() if until > now}
 
+    def renewed(self) -> dict[str, float]:
+        """Return how many seconds ago each tablet was given its lease, by MAC, since our start."""
+        now = clock.monotonic()
+        return {str(mac): now - at for mac, at in self._heard.items()}
+
     def take(self, plan: Plan | None) -> bool:
         """Read on; say whether who holds what has changed."""
         before = self._known
@@ -68,6 +74,7 @@ class LeaseBook:
             warn("an answer of a DHCP server was not taken", mac=str(ack.mac), ip=str(ack.address))
             return
         now = clock.monotonic()
+        self._heard[ack.mac] = now
         # One address, one tablet: whoever held it before has lost it.
         self._held = {
             key: (address, end)

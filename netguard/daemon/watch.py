@@ -302,6 +302,7 @@ class Watch:
                 feed: {"heard": clock.stamp(at), "stale": stale, "skew": skew}
                 for feed, (at, stale, skew) in self.feeds.look().items()
             },
+            "heartbeats": dict(self.asking.counts),
             "unparsed": list(self.feeds.unparsed),
             "problems": problems,
         }

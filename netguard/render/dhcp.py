@@ -7,6 +7,9 @@ takes a restart. Format: dnsmasq(8) 2.90.
 
 from netguard.core.plan import Plan, SitePlan
 
+# Seconds. A tablet renews after half of it (RFC 2131 4.4.5), which is a sign of life that costs nothing.
+LEASE = 1200
+
 
 def configuration(plan: Plan, folder: str) -> str:
     """Return dnsmasq.conf; `folder` holds hosts.d/ and the lease file."""
@@ -67,7 +70,7 @@ def _site(site: SitePlan) -> list[str]:
         if network.version != 4 or gateway is None:
             continue
         lines += [
-            f"dhcp-range=set:{site.name},{network.network_address},static,{network.netmask},1h",
+            f"dhcp-range=set:{site.name},{network.network_address},static,{network.netmask},{LEASE}",
             f"dhcp-option=tag:{site.name},option:router,{gateway}",
             f"dhcp-option=tag:{site.name},option:dns-server,{gateway}",
             f"dhcp-option=tag:{site.name},option:ntp-server,{gateway}",

@@ -12,11 +12,19 @@ from typing import Any
 
 from netguard.core import controllers
 from netguard.core.names import Network, parse_network
-from netguard.core.policy import AlertRule, Feeds, MessageLine, Policy, Receiver, Webhook
+from netguard.core.policy import (
+    AlertRule,
+    Feeds,
+    MessageLine,
+    Policy,
+    Receiver,
+    TrapUser,
+    Webhook,
+)
 from netguard.core.presence import Model, compile_model, read_model, write_model
 from netguard.errors import BadValue
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,7 @@ def render(
             "trap_sources": [str(network) for network in feeds.trap_sources],
             "trap_rate": feeds.trap_rate.per_day / 86400,
             "community_file": feeds.community_file,
+            "trap_users": [asdict(each) for each in feeds.trap_users],
             "webhooks": [asdict(each) for _, each in sorted(feeds.webhooks.items())],
         },
         "retention": {
@@ -187,6 +196,7 @@ def read(text: str) -> Book:
             syslog_sources=tuple(map(parse_network, feeds["syslog_sources"])),
             trap_sources=tuple(map(parse_network, feeds["trap_sources"])),
             community_file=feeds["community_file"],
+            trap_users=tuple(TrapUser(**row) for row in feeds["trap_users"]),
             webhooks={row["name"]: Webhook(**row) for row in feeds["webhooks"]},
         ),
         syslog_rate=feeds["syslog_rate"],

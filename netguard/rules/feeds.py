@@ -3,7 +3,7 @@
 from dataclasses import replace
 from types import MappingProxyType
 
-from netguard.core.policy import Feeds, Webhook
+from netguard.core.policy import Feeds, TrapUser, Webhook
 from netguard.errors import BadValue
 from netguard.rules import schema, schema_feeds
 from netguard.rules.messages import compiled, line_of
@@ -33,6 +33,9 @@ def judge_feeds(review: Review) -> Feeds:
     for name, webhook in given.webhooks.items():
         at = ("feeds", "webhooks", name, "site")
         review.known("site", webhook.site, review.documents.names.sites, doc, *at)
+    if given.traps is not None and not (given.traps.community_file or given.traps.users):
+        text = "no trap would be believed: give `community-file` (v2c) or `users` (v3)"
+        review.error(doc, "missing-key", text, "feeds", "traps")
     return _feeds(given, syslog)
 
 
@@ -59,4 +62,8 @@ def _feeds(given: schema_feeds.FeedsModel, syslog: schema_feeds.SyslogModel) -> 
         trap_sources=tuple(traps.sources),
         trap_rate=traps.rate,
         community_file=traps.community_file,
+        trap_users=tuple(
+            TrapUser(name, each.auth, each.auth_file, each.privacy, each.privacy_file)
+            for name, each in sorted(traps.users.items())
+        ),
     )

@@ -26,10 +26,18 @@ class SyslogModel(Model):
     messages: dict[Name, list[MessageModel]] = {}
 
 
+class TrapUserModel(Model):
+    auth: Literal["sha1", "sha256", "sha512"] = "sha256"
+    auth_file: SecretFile
+    privacy: Literal["aes128"] = "aes128"
+    privacy_file: SecretFile
+
+
 class TrapsModel(Model):
     sources: list[NetworkText] = []
     rate: Often = Frequency(500, "s")
-    community_file: SecretFile
+    community_file: SecretFile | None = None
+    users: dict[Name, TrapUserModel] = {}
 
 
 class WebhookModel(Model):

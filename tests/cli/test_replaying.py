@@ -74,8 +74,8 @@ def test_a_difference_of_rules_is_what_alerts_change(theft, tmp_path, capsys):
 
     other = tmp_path / "rules"
     copytree(RULES, other)
-    text = (other / "presence.yaml").read_text().replace("edge: 3m", "edge: 50m")
-    (other / "presence.yaml").write_text(text)
+    text = (other / "sites.yaml").read_text().replace("edge: true", "edge: false")
+    (other / "sites.yaml").write_text(text)
     assert main(["replay", theft, *TODAY, "--diff", str(other)]) == 1
     said = capsys.readouterr()
     assert said.out.startswith("- ")

@@ -96,7 +96,7 @@ def test_silence_at_an_exit_is_theft_after_the_time_of_the_rules(run):
     assert run.states == [("present", "quiet"), ("quiet", "missing")]
     run.on(300, evidence.HEARD)
     assert run.states[2:] == [("missing", "returned"), ("returned", "present")]
-    assert [a.kind for a in run.alerts()] == ["raised", "cleared"]
+    assert [a.kind for a in run.alerts() if a.kind != "updated"] == ["raised", "cleared"]
     assert run.state.false_alarms == 1
 
 
@@ -113,7 +113,9 @@ def test_whoever_was_told_early_hears_how_sure_it_has_become(run, probed):
     assert set(told[1:]) == {("updated", "taken")}
     sure = [alert.probability for alert in run.alerts()]
     assert sure == sorted(sure)
-    assert sure[-1] >= sure[0] + 0.1
+    # Believable at once, without any history, and half the doubt is gone in the end.
+    assert 0.5 <= sure[0] <= 0.95
+    assert 1 - sure[-1] <= (1 - sure[0]) / 2
     assert run.state.alarms == {"taken": 1}, "one alarm, however often it is updated"
 
 
@@ -456,16 +458,16 @@ def test_the_work_for_one_event_does_not_depend_on_the_fleet():
     ("days", "peaks", "threshold"),
     [
         (2.9, {}, 0.7),
-        (3.0, {}, 0.6),
+        (3.0, {}, 0.5),
         # In the first week the budget is that of a whole one: one peak above is borne, two are not.
-        (3.1, {0.66: 1}, 0.6),
+        (3.1, {0.66: 1}, 0.5),
         (3.1, {0.66: 2}, 0.6792),
-        (14, {0.66: 2}, 0.6),
+        (14, {0.66: 2}, 0.5),
         (14, {0.66: 3}, 0.6792),
         (14, {0.66: 1, 0.69: 2}, 0.6792),
         (14, {0.66: 1, 0.73: 3}, 0.7311),
         (14, {0.99: 3}, 0.75),
-        (14, {0.1: 1000}, 0.6),
+        (14, {0.1: 1000}, 0.5),
     ],
 )  # fmt: skip
 def test_the_lowest_threshold_within_the_budget(days, peaks, threshold):

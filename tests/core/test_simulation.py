@@ -138,21 +138,39 @@ def test_thefts_are_found_in_a_simulated_hospital(model):
     assert said["rivals"]["fixed 15 min"]["false_per_week"] > 100 * engine["false_per_week"]
 
 
+@pytest.mark.parametrize("seed", ["t-3"])
 @pytest.mark.parametrize(
     "name", ["controller-outage", "power-cut", "old-data", "clock-forward", "clock-back"]
 )
-def test_a_fault_of_the_infrastructure_is_no_theft(model, name):
-    own = {"days": 3, "thefts": 1e-9, "steps_outside": 0.0}
-    _, labels, alerts = run(model, name, "t-3", own)
+def test_a_fault_of_the_infrastructure_is_no_theft(model, name, seed):
+    """Nobody is taken: no silence that begins in the fault or in the hour after it is called theft."""
+    own = {"days": 3, "thefts": 1e-9}
+    _, labels, alerts = run(model, name, seed, own)
     p = read_parameters(SCENARIOS, name, own)
     spans = [
-        (p.start + said[0] * 86400 + said[1] - 7200, p.start + said[0] * 86400 + said[1] + 10_800)
+        (p.start + said[0] * 86400 + said[1] - 600, p.start + said[0] * 86400 + said[1] + 7200)
         for said in (p.power_cut, p.old_data, p.clock_step)
         if said
     ]
-    spans += [(label.last_frame, label.until + 1800) for label in labels if label.how == "outage"]
+    spans += [(x.last_frame - 600, x.until + 3600) for x in labels if x.how == "outage"]
     assert spans
     taken = [a for a in alerts if a.cause == "taken" and a.kind != "cleared"]
-    hit = [a for a in taken if any(start <= a.at <= end for start, end in spans)]
-    # By chance an innocent silence may fall into so many hours; a fault would give one for each tablet.
-    assert len(hit) <= 1
+    assert [a for a in taken if any(start <= a.silent_since <= end for start, end in spans)] == []
+
+
+@pytest.mark.parametrize(("name", "step_"), [("clock-forward", 3600.0), ("clock-back", -3600.0)])
+def test_labels_follow_the_clock_that_is_set(model, name, step_):
+    """What happened after the step is labelled in the time that the stream then has."""
+    own = {"days": 3}
+    plain, stepped = [], []
+    for stream in (
+        simulate(model, read_parameters(SCENARIOS, "fault", own), "t-5", plain),
+        simulate(model, read_parameters(SCENARIOS, name, own), "t-5", stepped),
+    ):
+        for _ in stream:
+            pass
+    at = read_parameters(SCENARIOS, name).start + 2 * 86400 + 50400
+    moved = [(a, b) for a, b in zip(plain, stepped, strict=True) if a.last_frame >= at]
+    assert moved
+    assert all(b.last_frame == a.last_frame + step_ for a, b in moved)
+    assert all(a == b for a, b in zip(plain, stepped, strict=True) if 0 < a.until < at)

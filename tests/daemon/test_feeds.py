@@ -17,7 +17,7 @@ import pytest
 
 from netguard.adapters import clock, listening, web
 from netguard.core.policy import Feeds as Rules
-from netguard.core.policy import Webhook
+from netguard.core.policy import TrapUser, Webhook
 from netguard.daemon.feeds import Feeds
 from netguard.daemon.intake import Intake
 from netguard.errors import UsageError
@@ -26,6 +26,7 @@ from netguard.rules.folder import read_folder
 from netguard.rules.load import load
 from netguard.rules.messages import lines
 from netguard.settings import Paths, Settings
+from tests.core.test_usm import sent
 
 RULES = Path(__file__).parents[2] / "rules"
 WLC = ip_address("10.1.2.10")  # wlc-1 of the example, a cisco-9800
@@ -42,9 +43,15 @@ def feeds(tmp_path, policy):
     for name in ("log", "state", "secrets"):
         (tmp_path / name).mkdir()
     (tmp_path / "secrets" / "traps").write_text("trap-secret\n")
+    (tmp_path / "secrets" / "v3-auth").write_text("correct horse\n")
+    (tmp_path / "secrets" / "v3-privacy").write_text("battery staple\n")
     (tmp_path / "secrets" / "mist").write_bytes(b"a-secret-of-the-hospital")
     rules = Rules(
         community_file="traps",
+        trap_users=(
+            TrapUser("gone", "sha256", "no-such-file", "aes128", "v3-privacy"),
+            TrapUser("wlc", "sha256", "v3-auth", "aes128", "v3-privacy"),
+        ),
         syslog_sources=(ip_network("127.0.0.0/8"),),
         webhooks={"cloud": Webhook("cloud", "mist", "pellegrin", "mist")},
     )
@@ -96,6 +103,20 @@ def test_a_feed_that_falls_silent_is_stale(feeds, monkeypatch):
     now = clock.monotonic()
     monkeypatch.setattr(clock, "monotonic", lambda: now + 3600)
     assert feeds.look()["syslog:wlc-1"][1]
+
+
+def test_a_trap_of_version_3_needs_a_user_whose_secrets_are_in_their_files(feeds, tmp_path):
+    data = sent(tmp_path)
+    feeds.trap(data, WLC)
+    assert feeds.counts["snmp"] == 1
+    feeds.trap(data[:-1] + bytes([data[-1] ^ 1]), WLC)
+    feeds.trap(sent(tmp_path, level="authNoPriv"), WLC)
+    dropped = feeds._intake.dropped
+    assert (dropped["wrong-digest"], dropped["not-authpriv"]) == (1, 1)
+    (tmp_path / "secrets" / "v3-auth").unlink()
+    feeds.trap(data, WLC)
+    assert dropped["unknown-user"] == 1
+    assert feeds.counts["snmp"] == 1
 
 
 def test_a_trap_needs_the_community(feeds, policy):

@@ -39,6 +39,9 @@ def test_a_theft_is_told_and_a_sleeper_a_flat_battery_and_a_dead_ap_are_none(fas
         "feed",
     ):
         assert [words for words in shown if fact in words], f"nothing was claimed of: {fact}"
+    # A theft on the first day: without any history a figure that a security officer can believe.
+    first = next(said for words, said in shown.items() if "surer" in words)
+    assert int(first.partition(" at first")[0].split()[1].rstrip("%")) >= 40
 
 
 def test_people_ask_and_say_things_of_tablets(fast):
@@ -56,7 +59,8 @@ def test_people_ask_and_say_things_of_tablets(fast):
     assert "pellegrin/lobby" in moved.stdout
     assert netguard("move", "T-149", "pellegrin/nowhere").returncode != 0
     text = netguard("tablet", "T-149").stdout
-    assert "present, pellegrin/neuro-2" in text
+    # Sixty times as fast: it may have fallen silent while people typed.
+    assert any(f"{state}, pellegrin/neuro-2" in text for state in ("present", "quiet"))
     audit = json.loads(netguard("audit", "--subject", "T-149", "--json").stdout)["audit"]
     assert [(line["verb"], line["who"]) for line in audit] == [("move", "ward"), ("loan", "ward")]
     assert netguard("return", "T-149").returncode == 0

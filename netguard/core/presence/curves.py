@@ -16,8 +16,10 @@ CONTEXTS = 4
 LENGTHS = tuple(32.0 * 2**k for k in range(13))
 _BINS = len(LENGTHS)
 SIZE = CONTEXTS * _BINS
-# Pseudo-observations, in tablet-days.
+# What is drawn towards the wider circle weighs as so many tablet-days there, and at least as the
+# time in which that circle sees so many silences: one rare silence of one's own makes no habit.
 OWN_DAYS, GROUP_DAYS, FLEET_DAYS = 10.0, 100.0, 150.0
+OWN_GAPS, GROUP_GAPS = 1.0, 2.0
 # Half of what is known is forgotten when it is this old.
 FORGET_DAYS = 56.0
 _FULL = 250
@@ -118,8 +120,9 @@ def _rate_at(
     pseudo = FLEET_DAYS
     for pool, watched in zip(pools, days, strict=True):
         found = (max(0.0, pool.counts[at] - less) + pseudo * found) / (watched + pseudo)
-        pseudo = GROUP_DAYS
-    return (max(0, own[at] - less) + OWN_DAYS * found) / (own_days + OWN_DAYS)
+        pseudo = max(GROUP_DAYS, GROUP_GAPS / found)
+    pseudo = max(OWN_DAYS, OWN_GAPS / found)
+    return (max(0, own[at] - less) + pseudo * found) / (own_days + pseudo)
 
 
 def halve(own: bytearray) -> None:

@@ -9,7 +9,7 @@ from heapq import heappop
 
 from netguard.core import evidence
 from netguard.core.evidence import FUTURE, HISTORY, Event
-from netguard.core.presence import curves, places
+from netguard.core.presence import curves, places, record, stays
 from netguard.core.presence.actions import (
     CAUSES,
     CLEARED,
@@ -36,6 +36,7 @@ from netguard.core.presence.judge import (
     changes_of,
     context_of,
     group_of,
+    is_home,
     verdict,
     walked_to_edge,
 )
@@ -59,17 +60,23 @@ _SOONEST = 2.0
 _PAUSE = 600.0
 # From so many tablet-days on the learned curves decide, before that the times of presence.yaml.
 LEARNED_DAYS = 300.0
+# Less than this is never called theft.
+_LEAST_SAID = 0.2
 # A normal silence this rare a tablet-day is told even if nobody took the tablet.
 _RARE = 0.01
 
 
 def step(model: Model, state: State, event: Event) -> Actions:
     """Take one event in the order of receipt; return what follows, timers before it included."""
-    at, kind, mac, ap, nas, _, _, _, _, _, received, _, _ = event
+    at, kind, mac, _, _, _, _, _, _, _, received, _, _ = event
     received = received or at
     out: Actions = []
     if received > state.now:
+        if state.back:
+            _caught_up(model, state, received)
         out = due(model, state, received)
+    elif received < state.now - HISTORY:
+        state.back = True
     if at < state.now - HISTORY or at > (received if received > 0 else at) + FUTURE:
         why = "late" if at < state.now - HISTORY else "future"
         state.ignored[why] = state.ignored.get(why, 0) + 1
@@ -78,7 +85,7 @@ def step(model: Model, state: State, event: Event) -> Actions:
         _ABOUT_PLACES[kind](model, state, event, out)
         return out
     if kind in _SIGNS:
-        places.heard(model, state, ap, nas, at, out)
+        places.heard(model, state, event, out)
     seen = state.tablets.get(mac)
     if seen is None:
         if mac not in model.tablets:
@@ -86,6 +93,14 @@ def step(model: Model, state: State, event: Event) -> Actions:
         seen = _meet(model, state, mac, at)
     _ABOUT_TABLETS[kind](model, state, seen, event, out)
     return out
+
+
+def _caught_up(model: Model, state: State, now: float) -> None:
+    """Go on after our clock was set back: what came meanwhile was old to us, so we were blind."""
+    site = model.site_of("")
+    state.back = False
+    state.thaw = max(state.thaw, now + site.interim + site.grace)
+    places.pause(state, now)
 
 
 def due(model: Model, state: State, now: float) -> Actions:
@@ -212,11 +227,13 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
     """Take over the place an association names."""
     ap = event.ap
     if ap and ap != seen.ap:
+        heard = seen.last
         _sighting(model, state, seen, event.at, out)
         places.left(state, seen)
         seen.ap = ap
         area = model.area_of(ap)
         if area is not seen.area:
+            _stayed(state, seen, heard, event.at)
             seen.area, seen.entered = area, event.at
         seen.site = seen.area.site or event.site or model.nas.get(event.nas, "") or seen.site
         place = places.ap_of(model, state, ap)
@@ -231,6 +248,15 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
     else:
         _sighting(model, state, seen, event.at, out)
     places.associated(model, state, seen, event.at, out)
+
+
+def _stayed(state: State, seen: Seen, heard: float, at: float) -> None:
+    """Learn how long it was where it is not at home; a silence at the end is no stay."""
+    until = at if at - heard <= _INSIDE_LEARN else heard
+    if seen.area.edge:
+        stays.add(state.stays, stays.AT_EDGE, until - seen.entered)
+    elif seen.area.name and not is_home(seen):
+        stays.add(state.stays, stays.ON_THE_WAY, min(until - seen.entered, stays.ENDS[-1]))
 
 
 def _tell_move(seen: Seen, at: float, out: Actions) -> None:
@@ -312,13 +338,18 @@ def _adopt(model: Model, state: State, seen: Seen, event: Event, key: str, out: 
     """Take over a session whose Start was not seen, once it shows that frames still come."""
     packets = event.packets
     fresh = not seen.session and event.ap in {"", seen.ap} if seen.ap else not seen.session
-    moving = packets is not None and seen.candidate[0] == key and packets > seen.candidate[1]
+    known, before, noted = seen.candidate
+    # What grew before it associated elsewhere is no sign that it is still there.
+    grown = packets is not None and known == key and packets > before
+    moving = grown and seen.heard_at <= noted
+    # While we were blind it may have associated anywhere: the first session that is heard of is its.
+    fresh = fresh or seen.last < places.thaw_of(state, seen)
     if fresh or moving:
         seen.session, seen.packets = key, -1 if packets is None else packets
         seen.heard_at = max(seen.heard_at, event.at)
         _settle(model, state, seen, event, out)
-    elif packets is not None and (seen.candidate[0] != key or packets > seen.candidate[1]):
-        seen.candidate = (key, packets)
+    elif packets is not None and (known != key or grown):
+        seen.candidate = (key, packets, event.at)
 
 
 def _on_stop(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
@@ -499,9 +530,11 @@ def _decide(
         return None
     learned = state.fleet.days(state.now) >= LEARNED_DAYS
     if not learned:
-        # The baseline: at an edge silence is theft, elsewhere it is what is most likely.
+        # The baseline: at an edge silence is theft, unless nearly all speaks against it; elsewhere it
+        # is what is most likely.
         plausible = judged.best != 3 and not (seen.planned[0] and seen.planned[1] >= state.now)
-        return 0 if edge and plausible else judged.best or 1
+        taken = edge and plausible and judged.probabilities[0] >= _LEAST_SAID
+        return 0 if taken else judged.best or 1
     if judged.normal > _RARE and not (edge and elapsed >= site.missing_default):
         return None
     return judged.best or 1
@@ -521,12 +554,13 @@ def _announce(
 ) -> None:
     now = state.now
     word, sure = CAUSES[cause], judged.probabilities[cause]
-    if seen.alert and seen.cause == word and sure < seen.probability + 0.1:
+    if seen.alert and seen.cause == word and not _surer(seen.probability, sure):
         return
     if seen.alert and seen.cause == TAKEN:
         word, sure = TAKEN, judged.probabilities[0]
     fresh = not seen.alert
-    if word == TAKEN and (fresh or seen.cause != TAKEN):
+    new = word == TAKEN and (fresh or seen.cause != TAKEN)
+    if new:
         if places.storm(model, state, seen, now, out):
             _unreachable(state, seen, now, out)
             return
@@ -539,6 +573,8 @@ def _announce(
         seen.alert = f"{seen.tablet.id}-{int(seen.last)}"
         seen.alert_at = now
         _change(state, seen, MISSING, now, out)
+    if new:
+        record.told(state, seen.mac, seen.alert, sure)
     out.append(
         Alert(
             now, RAISED if fresh else UPDATED, seen.alert, word, sure, seen.tablet.id, seen.mac,
@@ -546,6 +582,11 @@ def _announce(
             reasons=judged.reasons(CAUSES.index(word)), path=seen.path, changes=changes_of(word),
         )
     )  # fmt: skip
+
+
+def _surer(before: float, now: float) -> bool:
+    """Say whether a probability is worth telling again: a tenth more, or half the doubt."""
+    return now >= before + 0.1 or 1 - now <= (1 - before) / 2
 
 
 # places

@@ -8,7 +8,7 @@ are what remains after dividing by their sum.
 from dataclasses import dataclass
 from math import exp, log
 
-from netguard.core.presence import curves
+from netguard.core.presence import curves, record, stays
 from netguard.core.presence.actions import CAUSES, Reason
 from netguard.core.presence.curves import DAY, EDGE, NIGHT, WAY
 from netguard.core.presence.model import Model
@@ -18,7 +18,6 @@ from netguard.core.presence.weights import CAP, Row
 IDLE = frozenset({"inactivity", "idle-timeout", "idle", "lost-carrier", "inactive", "ageout"})
 HANDSHAKE = frozenset({"handshake", "4-way-handshake-timeout", "802.1x-failed"})
 _TWO_HOURS, _DAY = 7200.0, 86400.0
-_BLIP, _SHORT = 10.0, 600.0
 
 Piece = tuple[str, Row, str]
 
@@ -54,12 +53,17 @@ class Verdict:
 
 def context_of(model: Model, seen: Seen) -> int:
     """Return the context of a silence that starts at the last sighting."""
-    at_home = (seen.area.site, seen.area.name) == (seen.tablet.site, seen.tablet.area)
-    if seen.area.edge and not at_home:
+    at_home = is_home(seen)
+    if seen.area.edge and (not at_home or walked_to_edge(model, seen)):
         return EDGE
     if not at_home and seen.last - seen.entered < model.site_of(seen.site).path_within:
         return WAY
     return NIGHT if model.is_night(seen.site, seen.last) else DAY
+
+
+def is_home(seen: Seen) -> bool:
+    """Say whether a tablet is in its own area."""
+    return (seen.area.site, seen.area.name) == (seen.tablet.site, seen.tablet.area)
 
 
 def walked_to_edge(model: Model, seen: Seen) -> bool:
@@ -100,7 +104,7 @@ def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) 
         log(weights.taken * share),
         log(normal) + flat[0],
         log(normal) + flat[1],
-        log(weights.outage * weights.time_share[context]) + _quiet_ap(seen, place, now),
+        log(weights.outage * weights.time_share[context]) + _quiet_around(state, seen, place, now),
         log(weights.moved * share),
     )
     pieces: list[Piece] = [
@@ -110,7 +114,7 @@ def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) 
         row = weights.evidence.get(name)
         if row is not None:
             pieces.append((name, tuple(max(-CAP, min(CAP, w)) for w in row), detail))  # type: ignore[arg-type]
-    pieces += _probes(model, state, seen)
+    pieces += [*_stay(state, seen), *_probes(model, state, seen), *_record(state)]
     scores = [sum(piece[1][i] for piece in pieces) for i in range(len(CAUSES))]
     top = max(scores)
     odds = [exp(score - top) for score in scores]
@@ -118,10 +122,14 @@ def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) 
     return Verdict(tuple(each / total for each in odds), tuple(pieces), normal, context)
 
 
-def _quiet_ap(seen: Seen, place: Place | None, now: float) -> float:
-    """Return how surprising the silence of the whole AP is, in nats, from its usual rhythm."""
-    if place is None or not place.counts:
-        return 0.0
+def _quiet_around(state: State, seen: Seen, ap: Place | None, now: float) -> float:
+    """Return how surprising the silence of the whole AP or controller is, in nats, from its rhythm."""
+    controllers = (nas for nas in state.nases.values() if nas.site == seen.site)
+    around = [place for place in (ap, *controllers) if place is not None]
+    return max((_surprise(place, seen, now) for place in around), default=0.0)
+
+
+def _surprise(place: Place, seen: Seen, now: float) -> float:
     return min(12.0, rhythm(place) * max(0.0, now - max(place.last, seen.last)))
 
 
@@ -152,16 +160,9 @@ def _evidence(
 
 def _leaving(model: Model, seen: Seen) -> list[tuple[str, str]]:
     found = []
-    dwell = seen.last - seen.arrived
-    moving = seen.context in {EDGE, WAY}
     if walked_to_edge(model, seen):
         names = " > ".join(ap for _, ap in seen.path[-4:])
         found.append(("walked-to-edge", names))
-    if moving:
-        kind = "blip-dwell" if dwell < _BLIP else "short-dwell" if dwell < _SHORT else "long-dwell"
-        if kind == "short-dwell" and seen.context == EDGE and not walked_to_edge(model, seen):
-            kind = "long-dwell"
-        found.append((kind, f"{dwell:.0f} s at {seen.ap}"))
     said = seen.goodbye if seen.goodbye_at >= seen.last else ""
     if seen.context == WAY and (not said or said in IDLE):
         found.append(("silent-on-the-way", said))
@@ -172,8 +173,22 @@ def _leaving(model: Model, seen: Seen) -> list[tuple[str, str]]:
     elif said in IDLE:
         found.append(("idle-at-edge" if seen.context == EDGE else "idle-at-rest", said))
     else:
-        found.append(("goodbye-on-the-way" if moving else "goodbye-at-rest", said))
+        where = {EDGE: "at-edge", WAY: "on-the-way"}.get(seen.context, "at-rest")
+        found.append((f"goodbye-{where}", said))
     return found
+
+
+def _stay(state: State, seen: Seen) -> list[Piece]:
+    """Return what the length of its stay says, on its way or at an exit."""
+    if seen.context not in {EDGE, WAY}:
+        return []
+    where = stays.AT_EDGE if seen.context == EDGE else stays.ON_THE_WAY
+    stay = seen.last - seen.entered
+    gain, usual = stays.weight(state.stays, where, stay)
+    detail = (
+        f"{stay:.0f} s in {seen.area.name or seen.ap}; {usual:.0%} of the time there is like it"
+    )
+    return [("stay", (gain, 0.0, 0.0, 0.0, gain), detail)]
 
 
 def _around(seen: Seen, place: Place | None, now: float) -> list[tuple[str, str]]:
@@ -198,6 +213,15 @@ def _probes(model: Model, state: State, seen: Seen) -> list[Piece]:
     # A tablet asleep does not answer for long either; what is excluded is that it only dozes.
     row: Row = (gain, gain / 4, 0.0, gain, gain / 4)
     return [("probes-unanswered", row, f"{seen.misses} in a row")]
+
+
+def _record(state: State) -> list[Piece]:
+    """Return what closed incidents say of how sure one may be."""
+    count, expected, gone = state.settled
+    if not count:
+        return []
+    row: Row = (record.shift(state), 0.0, 0.0, 0.0, 0.0)
+    return [("record", row, f"{gone} of the last {count} were gone, {expected:.1f} expected")]
 
 
 def changes_of(cause: str) -> tuple[str, ...]:

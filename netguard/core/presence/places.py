@@ -46,13 +46,23 @@ def _place(state: State, table: dict[str, Place], kind: str, name: str, site: st
     return place
 
 
-def heard(model: Model, state: State, ap: str, nas: str, at: float, out: Actions) -> None:
-    """Note that an AP and a NAS have said something."""
+def heard(
+    model: Model,
+    state: State,
+    event: Event,
+    out: Actions,
+) -> None:
+    """Note that an AP and a NAS have said something.
+
+    Of one device in a row they have said one thing: the silence of one is no silence of the place.
+    """
+    ap, nas, at, who = event.ap, event.nas, event.at, event.mac[-2:]
     if ap:
         place = state.aps.get(ap) or ap_of(model, state, ap)
         if at > place.last:
             place.last = at
-            place.count += 1
+            place.count += who != place.who
+            place.who = who
     if nas:
         place = state.nases.get(nas) or _place(
             state, state.nases, "nas", nas, model.nas.get(nas, "")
@@ -60,7 +70,8 @@ def heard(model: Model, state: State, ap: str, nas: str, at: float, out: Actions
         gap = at - place.last
         if gap > 0:
             place.last = at
-            place.count += 1
+            place.count += who != place.who
+            place.who = who
             if gap > place.gap and not place.down:
                 place.gap = gap
             if place.down:

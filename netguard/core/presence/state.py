@@ -14,9 +14,10 @@ from typing import Any
 from netguard.core.presence.actions import PRESENT
 from netguard.core.presence.curves import SIZE, Pool
 from netguard.core.presence.model import NOWHERE, AreaModel, Model, TabletModel
+from netguard.core.presence.stays import SIZE as STAYS
 from netguard.errors import BadValue
 
-VERSION = 1
+VERSION = 2
 # Bands of the peak probability of silences that ended by themselves, in quarters of a nat of log odds.
 PEAKS = 41
 
@@ -77,7 +78,7 @@ class Seen:
         self.goodbye_at = self.heard_at = self.reported = self.entered = 0.0
         self.packets = -1
         self.closed: tuple[str, ...] = ()
-        self.candidate: tuple[str, int] = ("", -1)
+        self.candidate: tuple[str, int, float] = ("", -1, 0.0)
         self.path: tuple[tuple[float, str], ...] = ()
         self.misses = 0
         self.miss_of = 0.0
@@ -95,7 +96,7 @@ class Place:
 
     __slots__ = (
         "alarms", "alert", "alert_at", "count", "counts", "down", "due", "fell", "gap", "gaps", "hold", "kind", "last",
-        "name", "site", "slot", "tablets", "thaw",
+        "name", "site", "slot", "tablets", "thaw", "who",
     )  # fmt: skip
 
     def __init__(self, kind: str, name: str, site: str) -> None:
@@ -107,6 +108,8 @@ class Place:
         self.gaps: tuple[float, ...] = ()
         self.down = ""
         self.alert = ""
+        # The end of the MAC that was heard last: tells two devices apart, and names neither.
+        self.who = ""
         self.tablets: set[str] = set()
         self.fell: tuple[tuple[float, str], ...] = ()
         self.alarms: tuple[float, ...] = ()
@@ -116,14 +119,17 @@ class State:
     """Everything the engine remembers."""
 
     __slots__ = (
-        "alarms", "answers", "aps", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
-        "nases", "now", "peaks", "sequence", "silent", "since", "sites", "tablets", "thaw",
+        "alarms", "answers", "aps", "back", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
+        "nases", "now", "open", "peaks", "sequence", "settled", "silent", "since", "sites", "stays", "tablets",
+        "thaw",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.now = 0.0
         self.since = 0.0
         self.thaw = 0.0
+        # Whether events are received at times that have been before.
+        self.back = False
         self.tablets: dict[str, Seen] = {}
         self.aps: dict[str, Place] = {}
         self.nases: dict[str, Place] = {}
@@ -134,6 +140,11 @@ class State:
         self.groups: dict[str, Pool] = {}
         self.answers: dict[str, tuple[int, int]] = {}
         self.peaks = [0.0] * PEAKS
+        self.stays = [0.0] * STAYS
+        # Incidents told as taken: when each is settled, tablet, alert, stated; and, of those settled,
+        # how many there were, how many were expected to be gone, how many were (record.py).
+        self.open: list[tuple[float, str, str, float]] = []
+        self.settled: tuple[int, float, int] = (0, 0.0, 0)
         self.alarms: dict[str, int] = {}
         self.false_alarms = 0
         self.ignored: dict[str, int] = {}
@@ -162,9 +173,11 @@ _SEEN = (
 )  # fmt: skip
 _PLACE = (
     "kind", "name", "site", "last", "due", "thaw", "hold", "alert_at", "slot", "count", "counts", "gap", "gaps",
-    "down", "alert", "fell", "alarms",
+    "down", "alert", "fell", "alarms", "who",
 )  # fmt: skip
-_PLAIN = ("now", "since", "thaw", "answers", "peaks", "alarms", "false_alarms", "ignored", "silent")
+_PLAIN = (
+    "now", "since", "thaw", "back", "answers", "open", "peaks", "settled", "stays", "alarms", "false_alarms", "ignored", "silent",
+)  # fmt: skip
 
 
 def dump(state: State) -> bytes:
@@ -203,6 +216,8 @@ def _read(body: Mapping[str, Any], model: Model) -> State:
     state = State()
     for name in _PLAIN:
         setattr(state, name, body[name])
+    state.open = [(at, mac, alert, stated) for at, mac, alert, stated in body["open"]]
+    state.settled = tuple(body["settled"])
     state.answers = {name: (pair[0], pair[1]) for name, pair in body["answers"].items()}
     state.blind = {(feed, site): since for feed, site, since in body["blind"]}
     for name, (tablets, first_sum, counts) in body["pools"].items():

@@ -20,13 +20,11 @@ Row = tuple[float, float, float, float, float]
 EVIDENCE: Mapping[str, Row] = MappingProxyType(
     {
         # How it left.
-        "walked-to-edge": (0.5, 0.0, 0.0, 0.0, 0.3),  # M 2.7
-        "short-dwell": (0.25, 0.0, -0.3, 0.0, 0.3),  # M 2.1, 10 s to 10 min on the last AP
-        "blip-dwell": (-0.9, 0.0, 0.0, 0.0, 0.0),  # M 0.4, below 10 s
-        "long-dwell": (-1.5, 0.5, 0.5, 0.0, 0.0),
+        "walked-to-edge": (0.3, 0.0, 0.0, 0.0, 0.3),  # M 2.7
         # What was said at the end.
         "goodbye-at-rest": (-0.7, 0.7, 0.7, 0.0, 0.0),
-        "goodbye-on-the-way": (0.2, 0.0, 0.0, 0.0, 0.3),
+        "goodbye-at-edge": (0.0, 0.0, 0.0, -0.5, 0.0),
+        "goodbye-on-the-way": (1.0, 0.0, 0.0, -0.5, 0.3),  # most other silences there have none
         "idle-at-rest": (-0.7, 1.0, 0.7, 0.0, -0.3),
         "silent-on-the-way": (-1.5, 0.3, 0.3, 0.0, 0.0),  # with its radio on an exit would hear it
         "idle-at-edge": (0.5, 0.0, -0.3, 0.0, 0.0),  # M 2.8
@@ -63,9 +61,9 @@ class Weights:
     time_share: tuple[float, float, float, float] = (0.6, 0.37, 0.02, 0.01)
     battery_share: float = 0.25
     outage: float = 0.02
-    moved: float = 0.0003
+    moved: float = 0.0001
     probe_miss: float = 0.5
     # The threshold that keeps the budget lies between these; `unlearned` holds until it is known.
-    smallest: float = 0.6
+    smallest: float = 0.5
     largest: float = 0.75
     unlearned: float = 0.7

@@ -35,7 +35,7 @@ def simulate(
     if parameters.old_data:
         stream = _old_data(stream, *_moment(parameters, parameters.old_data))
     if parameters.clock_step:
-        stream = _clock_step(stream, *_moment(parameters, parameters.clock_step))
+        stream = _clock_step(stream, labels, *_moment(parameters, parameters.clock_step))
     return stream
 
 
@@ -146,14 +146,22 @@ def _old_data(stream: Iterator[Event], at: float, span: float) -> Iterator[Event
             yield event
 
 
-def _clock_step(stream: Iterator[Event], at: float, step: float) -> Iterator[Event]:
-    """From one moment on our own clock is wrong by `step` seconds."""
+def _clock_step(
+    stream: Iterator[Event], labels: list[Label], at: float, step: float
+) -> Iterator[Event]:
+    """From one moment on our own clock is wrong by `step` seconds; at the end the labels follow it."""
     for event in stream:
         if (event.received or event.at) < at:
             yield event
         else:
             received = (event.received or event.at) + step
             yield event._replace(at=event.at + step, received=received)
+    for index, label in enumerate(labels):
+        labels[index] = replace(
+            label,
+            last_frame=label.last_frame + (step if label.last_frame >= at else 0.0),
+            until=label.until + (step if label.until >= at else 0.0),
+        )
 
 
 def halved_and_doubled(parameters: Parameters, name: str) -> tuple[Parameters, Parameters]:

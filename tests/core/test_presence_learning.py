@@ -1,0 +1,290 @@
+"""What the engine learns and weighs: stays, records of closed incidents, rates, who else is silent."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from netguard.core import evidence
+from netguard.core.presence import State, curves, dump, load, record, stays
+from netguard.core.presence.curves import EDGE
+from netguard.core.presence.judge import verdict
+from netguard.core.presence.model import TabletModel
+from netguard.core.presence.state import Seen
+from netguard.core.presence.weights import EVIDENCE
+from tests.core.test_presence import ONE, T0, TWO, Run, fleet, model_of
+
+A, H, S, I = evidence.ASSOCIATED, evidence.HEARD, evidence.START, evidence.INTERIM  # noqa: E741  # as there
+
+
+@pytest.fixture
+def run():
+    return Run()
+
+
+def test_a_record_learns_whether_what_was_said_came_true():
+    """Told at 80 %: when all were gone more is said from then on, when none was, less."""
+    shifts = []
+    for gone in (True, False):
+        state = State()
+        model = model_of()
+        for number, mac in enumerate(sorted(model.tablets)[:6]):
+            state.now = T0 + number
+            state.tablets[mac] = Seen(model.tablets[mac])
+            state.tablets[mac].alert = f"a-{number}" if gone else ""
+            record.told(state, mac, f"a-{number}", 0.8)
+        assert state.settled == (0, 0.0, 0), "nothing is known before three days"
+        assert record.shift(state) == 0.0
+        state.now = T0 + record.SETTLED_AFTER + 3
+        record.settle(state)
+        assert state.settled[0] == 4, "the two told last are not three days old"
+        assert state.settled[1:] == (pytest.approx(3.2), 4 if gone else 0)
+        again = load(dump(state), model)
+        assert (again.settled, again.open) == (state.settled, state.open)
+        shifts.append(record.shift(state))
+    assert shifts[0] > 0.2
+    assert shifts[1] < -0.8
+
+
+def test_people_who_say_it_was_stolen_make_the_record_right_although_it_is_back():
+    state, model = State(), model_of()
+    state.now = T0
+    state.tablets[ONE] = Seen(model.tablets[ONE])
+    state.tablets[ONE].loan = "stolen"
+    record.told(state, ONE, "a", 0.6)
+    record.told(state, "aa:bb:cc:00:00:99", "b", 0.6)
+    state.now += record.SETTLED_AFTER
+    record.settle(state)
+    assert state.settled == (1, 0.6, 1), "a tablet that the rules no longer have is left out"
+
+
+def test_a_record_moves_the_log_odds_only_so_far():
+    state = State()
+    state.settled = (1000, 500.0, 1000)
+    assert record.shift(state) == 1.5
+    state.settled = (1000, 500.0, 0)
+    assert record.shift(state) == -1.5
+
+
+def test_who_passes_the_exit_is_suspected_sooner_than_who_stayed(run):
+    """The length of the stay at the exit is evidence, learned from the stays that ended well."""
+    said = {}
+    for mac, stay in ((ONE, 40), (TWO, 700)):
+        run.beats(0, 3000, mac)
+        run.on(3000, A, mac, "h1").beats(3010, 3000 + stay, mac, "h1", 10)
+        run.until(3000 + stay + 200)
+        (alert, *_) = [a for a in run.alerts(None, "raised") if a.mac == mac]
+        said[mac] = alert
+    assert (said[ONE].cause, said[TWO].cause) == ("taken", "asleep")
+    assert next(reason.weight for reason in said[ONE].reasons if reason.name == "stay") > 1
+    before = stays.share(run.state.stays, stays.AT_EDGE, 1)
+    run.on(5000, A, TWO, "w1")
+    assert run.state.stays[: stays.SPANS] == [15.0, 105.0, 180.0, 300.0, pytest.approx(90, abs=11)]
+    for _ in range(20):
+        stays.add(run.state.stays, stays.AT_EDGE, 60.0)
+    assert stays.share(run.state.stays, stays.AT_EDGE, 1) > before
+
+
+@pytest.mark.parametrize(
+    ("stay", "spans"),
+    [
+        (-5.0, [0, 0, 0, 0, 0]),
+        (0.0, [0, 0, 0, 0, 0]),
+        (15.0, [15, 0, 0, 0, 0]),
+        (16.0, [15, 1, 0, 0, 0]),
+        (601.0, [15, 105, 180, 300, 1]),
+        (99_999.0, [15, 105, 180, 300, 13800]),
+    ],
+)
+def test_a_stay_fills_the_spans_it_went_through(stay, spans):
+    seconds = [0.0] * stays.SIZE
+    stays.add(seconds, stays.ON_THE_WAY, stay)
+    assert seconds == [0.0] * stays.SPANS + [float(each) for each in spans]
+
+
+def test_one_rare_silence_of_its_own_makes_no_habit():
+    """A gap in the tail that a tablet had once does not hide a theft for weeks."""
+    pool, own = curves.Pool(), bytearray(curves.SIZE)
+    curves.count(own, (pool,), EDGE, 0, curves.passed(300))
+    rates = [
+        curves.rate(each, 20.0, (pool, pool), (3000.0, 3000.0), EDGE, 256.0, 0)
+        for each in (bytearray(curves.SIZE), own)
+    ]
+    assert rates[1] < 3 * rates[0]
+    # Somebody who does it again and again is believed.
+    for _ in range(20):
+        curves.count(own, (pool,), EDGE, 0, curves.passed(300))
+    assert curves.rate(own, 20.0, (pool, pool), (3000.0, 3000.0), EDGE, 256.0, 0) > 20 * rates[0]
+
+
+def test_what_a_session_counted_before_the_tablet_roamed_is_no_sign_of_life(run):
+    """A recording lost an association; its session's last report comes after the tablet has left."""
+    run.on(0, S, session="1").beats(0, 600)
+    run.on(700, I, ap="h1", session="2", packets=100)
+    run.on(800, A, ap="w2").on(801, S, ap="w2", session="3", packets=0)
+    run.on(1000, I, ap="h1", session="2", packets=120)
+    assert run.state.tablets[ONE].ap == "w2"
+    # It grows after the association: now it counts.
+    run.on(1300, I, ap="h1", session="2", packets=130)
+    assert run.state.tablets[ONE].ap == "h1"
+
+
+def test_while_the_whole_controller_is_silent_one_of_its_tablets_is_not_called_taken(run):
+    """Before its patience is over the silence of the controller already speaks for an outage."""
+    fleet(run, 3000, edge={ONE})
+    seen = run.state.tablets[ONE]
+    for name in ("h1", "h2"):
+        run.state.aps.pop(name, None)
+    seen.context = EDGE
+    nas = run.state.nases["wlc"]
+    now = seen.last + 120
+    nas.last = seen.last
+    alone = verdict(run.model, run.state, seen, now, 120.0).probabilities
+    nas.last = now
+    heard = verdict(run.model, run.state, seen, now, 120.0).probabilities
+    assert alone[3] > 0.5 > heard[3]
+
+
+def test_a_tablet_whose_home_is_the_hall_is_watched_when_it_comes_back_from_a_walk():
+    model = replace(model_of(), tablets={ONE: TabletModel("T-001", ONE, "main", "hall", "tab")})
+    run = Run()
+    run.model = model
+    run.beats(0, 3000, ap="h1", every=20).on(3000, A, ap="h1").until(3100)
+    assert run.state.tablets[ONE].context != EDGE
+    run.on(3100, A, ap="w1").on(3160, A, ap="h2").on(3190, H, ap="h2").until(3400)
+    assert run.state.tablets[ONE].context == EDGE
+    assert [a.cause for a in run.alerts(None, "raised")] == ["taken"]
+
+
+def test_the_silence_of_the_only_tablet_of_an_access_point_is_its_own(run):
+    """Its own messages make no rhythm of the AP that could stop."""
+    run.on(0, A, ap="h1").beats(10, 1600, ap="h1", every=10)
+    assert run.state.aps["h1"].counts[-1] == 0
+    run.on(1600, H, TWO, "h1").beats(1610, 2000, ap="h1", every=10)
+    assert run.state.aps["h1"].counts[-1] == 2
+    assert run.state.nases["wlc"].counts[-1] == 2
+
+
+def held(seen, context):
+    """Return how many lengths of one context a tablet's own curve holds."""
+    bins = curves.SIZE // curves.CONTEXTS
+    return sum(seen.curve[context * bins : (context + 1) * bins])
+
+
+def test_a_gap_that_nobody_judged_is_learned_where_it_began(run):
+    """Shorter than quiet-after: its context is not that of the silence before it."""
+    run.on(0, A, ap="h1").until(400)
+    assert run.state.tablets[ONE].context == EDGE
+    run.on(400, A, ap="w1").beats(410, 2000)
+    seen = run.state.tablets[ONE]
+    before = held(seen, EDGE)
+    run.on(seen.last - T0 + 550, H)
+    assert held(seen, EDGE) == before
+    assert held(seen, curves.DAY) + held(seen, curves.NIGHT) > 0
+
+
+def test_a_silence_keeps_the_context_in_which_it_was_counted(run):
+    """Other rules while it is silent: what was counted at the exit is not half at the exit."""
+    run.beats(0, 3000).on(3000, A, ap="h1").until(3110)
+    seen = run.state.tablets[ONE]
+    counted = seen.counted
+    assert counted > 0
+    assert seen.context == EDGE
+    areas = tuple(replace(area, edge=False) for area in run.model.areas)
+    run.model = replace(run.model, areas=areas)
+    seen.area = run.model.area_of("h1")
+    run.on(3170, H)
+    assert seen.context == EDGE
+    assert held(seen, EDGE) >= counted
+    assert held(seen, curves.DAY) + held(seen, curves.NIGHT) + held(seen, curves.WAY) == 0
+
+
+@pytest.mark.parametrize(
+    ("session", "ap", "closed", "left"),
+    [
+        ("7", "w2", ("wlc/7",), ""),
+        ("7", "w1", (), "wlc/7"),
+        ("", "w2", (), ""),
+    ],
+)
+def test_an_association_elsewhere_closes_the_session_there_is(run, session, ap, closed, left):
+    run.on(0, S if session else A, session=session)
+    run.on(100, A, ap=ap)
+    seen = run.state.tablets[ONE]
+    assert (seen.closed, seen.session, seen.ap) == (closed, left, ap)
+
+
+def test_an_association_as_old_as_the_last_one_is_no_news(run):
+    run.on(100, A, ap="w1").on(100, A, ap="w2")
+    assert run.state.tablets[ONE].ap == "w1"
+    run.on(99, A, ap="w3").on(101, A, ap="w2")
+    assert run.state.tablets[ONE].ap == "w2"
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "after"),
+    [("", "w2", "w2"), ("", "", ""), ("w1", "w2", "w1"), ("w1", "", "w1")],
+)
+def test_who_is_only_heard_is_placed_where_nothing_is_known_yet(run, known, told, after):
+    if known:
+        run.on(0, A, ap=known)
+    run.on(10, H, ap=told)
+    seen = run.state.tablets[ONE]
+    assert (seen.ap, seen.last) == (after, T0 + 10)
+    assert {ap for ap, place in run.state.aps.items() if ONE in place.tablets} == {after} - {""}
+
+
+def test_the_shares_of_the_time_are_those_of_stays_of_ten_minutes_at_first():
+    start = [stays.share([0.0] * stays.SIZE, stays.AT_EDGE, span) for span in range(stays.SPANS)]
+    assert start == pytest.approx([0.0247, 0.1566, 0.2122, 0.2387, 0.3679], abs=1e-3)
+    assert sum(stays.THEFT) == pytest.approx(1.0)
+    seconds = [0.0] * stays.SIZE
+    for _ in range(1000):
+        stays.add(seconds, stays.ON_THE_WAY, 60.0)
+    shares = [stays.share(seconds, stays.ON_THE_WAY, span) for span in range(stays.SPANS)]
+    assert sum(shares) == pytest.approx(1.0)
+    assert shares[1] > 0.6
+    assert stays.share(seconds, stays.AT_EDGE, 1) == start[1], "ways teach nothing of exits"
+    assert [stays.span_of(stay) for stay in (14.9, 15.0, 119.9, 120.0, 600.0)] == [0, 1, 1, 2, 4]
+
+
+def test_incidents_are_settled_when_the_next_one_is_told():
+    state, model = State(), model_of()
+    for number, mac in enumerate((ONE, TWO)):
+        state.now = T0 + number * record.SETTLED_AFTER
+        state.tablets[mac] = Seen(model.tablets[mac])
+        record.told(state, mac, "a", 0.5)
+    assert state.settled[0] == 1
+    assert len(state.open) == 1
+
+
+def test_every_reason_is_in_the_list_for_people():
+    text = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
+    names = {*EVIDENCE, "length", "stay", "probes-unanswered", "record"}
+    assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def test_after_a_blind_hour_the_first_session_that_is_heard_of_is_believed(run):
+    """It went elsewhere meanwhile, and nobody heard the association: it is no theft at the exit."""
+    run.on(0, S, ap="h1", session="1")
+    run.on(20, evidence.FEED_LOST, "", "", source="radius").until(3600)
+    run.on(3600, evidence.FEED_BACK, "", "", source="radius")
+    run.on(3650, I, ap="w2", session="9", packets=400).until(4200)
+    seen = run.state.tablets[ONE]
+    assert (seen.ap, seen.session) == ("w2", "wlc/9")
+    assert run.alerts("taken") == []
+
+
+def test_after_a_clock_that_was_set_back_silences_start_anew(run):
+    """For an hour nothing is believed; a tablet that left the exit meanwhile was not carried out."""
+    fleet(run, 3000, edge={ONE})
+    for at in range(0, 3600, 30):
+        for mac in run.model.tablets:
+            run.on(at - 600, H, mac, "w1", received=at - 600)
+    assert run.state.back
+    for at in range(3000, 4200, 30):
+        for number, mac in enumerate(sorted(run.model.tablets)[1:]):
+            run.on(at + number, H, mac, "w1", received=at + number)
+    assert not run.state.back
+    assert all(alert.at - T0 > 3000 + 360 for alert in run.alerts("taken"))
+    assert load(dump(run.state), run.model).back is False
