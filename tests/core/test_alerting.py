@@ -23,12 +23,15 @@ from netguard.core.alerting import (
     notices_of,
     read_notice,
     silenced,
+    words,
     write_notice,
 )
 from netguard.core.alerting.troubles import of_daemons
 from netguard.core.alerting.words import SMS, moment
 from netguard.core.policy import AlertRule
 from netguard.core.presence.actions import CAUSES, Alert, Reason
+from netguard.core.presence.judge import changes_of
+from netguard.core.presence.weights import Weights
 
 LOBBY = Place(
     "pellegrin", "lobby", "AP-LOB-01", True, "Hôpital Pellegrin, Lobby AP-LOB-01", "Europe/Paris"
@@ -168,6 +171,13 @@ def test_a_flood_is_one_message_that_names_each():
     assert message.title.startswith("150 alerts at once")
     assert "network first" in message.text
     assert all(f"T-{n:03}" in message.text for n in range(150))
+
+
+def test_every_piece_of_evidence_has_words():
+    named = {*Weights().evidence, "length", "stay", "probes-unanswered", "record"}
+    assert named <= set(words._REASONS), named - set(words._REASONS)
+    changes = {text for cause in (*CAUSES, "blind") for text in changes_of(cause)}
+    assert changes == set(words._CHANGES)
 
 
 # silences

@@ -37,9 +37,8 @@ _KINDS = {
 _REASONS = {
     "length": _("the length of the silence"),
     "walked-to-edge": _("it walked to an exit"),
-    "short-dwell": _("it was at its last access point for a short time only"),
-    "blip-dwell": _("it was at its last access point for seconds"),
-    "long-dwell": _("it was at its last access point for long"),
+    "stay": _("how long it stayed at its last access point"),
+    "goodbye-at-edge": _("it said goodbye at an exit"),
     "goodbye-at-rest": _("it said goodbye at rest"),
     "goodbye-on-the-way": _("it said goodbye on the way"),
     "idle-at-rest": _("it fell idle at rest"),
@@ -55,7 +54,8 @@ _REASONS = {
     "in-stock": _("it is not lent"),
     "reported-missing": _("people reported it missing"),
     "over-two-hours": _("it has been silent for more than two hours"),
-    "probes-missed": _("it does not answer when asked"),
+    "probes-unanswered": _("it does not answer when asked"),
+    "record": _("what became of earlier alarms like this one"),
 }
 _CHANGES = {
     "a sign of life at any AP ends it": _("a sign of life at any access point ends it"),
