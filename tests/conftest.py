@@ -26,12 +26,13 @@ BUDGET = {
     "radius": 120,
     "kernel": 300,
     "lab": 900,
+    "delivery": 120,
     "browser": 300,
     "deploy": 300,
     "bench": 600,
     "soak": 3600,
 }
-MARKED = ("fuzz", "kernel", "radius", "lab", "browser", "deploy", "bench", "soak")
+MARKED = ("fuzz", "kernel", "radius", "lab", "delivery", "browser", "deploy", "bench", "soak")
 # One generous limit against hanging per kind, where the one of pyproject.toml is too short.
 PATIENCE = {
     "fuzz": 7200,

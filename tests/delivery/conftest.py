@@ -5,8 +5,10 @@ import contextlib
 import json
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -232,7 +234,7 @@ plain:
     subprocess.run(["chown", "root:root", str(config)], check=True)
     # Folders of pytest are for their owner; Exim's user has to get through.
     for parent in tmp_path.parents:
-        if str(parent).startswith("/tmp/pytest"):
+        if parent.is_relative_to(tempfile.gettempdir()) and parent != Path(tempfile.gettempdir()):
             parent.chmod(0o711)
     with running(["exim4", "-bdf", "-C", str(config)], lambda: opens(port)):
         yield Mailbox(box, port)
