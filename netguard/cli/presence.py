@@ -54,7 +54,13 @@ def whereabouts(node: Settings, id_: str) -> dict[str, Any] | str:
     if not rows:
         return "unknown: not in the inventory in force"
     # Of one that is over, the audit and the recording tell.
-    return {**rows[0], "incident": next((each for each in found if each["open"]), None)}
+    open_ = [each for each in found if each["open"]]
+    # Of the engine's incidents only, what is judged; the others are facts (NG-1107).
+    judged = [each for each in open_ if "code" not in each]
+    facts = [
+        f"{each['code']} {each['cause']} since {each['at']}" for each in open_ if "code" in each
+    ]
+    return {**rows[0], "incident": judged[0] if judged else None, "facts": facts}
 
 
 def shown(where: dict[str, Any] | str) -> list[str]:
@@ -66,6 +72,7 @@ def shown(where: dict[str, Any] | str) -> list[str]:
         f"last heard {where['last_seen']} at {where['ap']}" if where["last_seen"] else "no word yet"
     )
     lines = [f"  {where['presence']}, {place}, {heard}"]
+    lines += [f"  {fact}" for fact in where["facts"]]
     incident = where["incident"]
     if incident is None:
         return lines
