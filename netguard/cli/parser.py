@@ -75,6 +75,7 @@ def build_parser() -> Parser:
         prog="netguard",
         description="Lent tablets: who joins, what they reach, and why.\n\n"
         "  netguard check rules/                        is the folder right?\n"
+        "  netguard test rules/                         do its cases hold?\n"
         "  netguard apply rules/                        put it into force\n"
         "  netguard explain T-001 zoom.us tcp/443       why does this pass, or not?\n"
         "  netguard status                              what is in force, since when",
@@ -88,6 +89,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"netguard {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _rule_commands(commands)
+    _trust_commands(commands)
     _running_commands(commands)
     _fence_commands(commands)
     _radius_commands(commands)
@@ -200,6 +202,22 @@ def _rule_commands(commands: Commands) -> None:
     )
     explain.add_argument("--offline", action="store_true", help="do not ask the running daemons")
     _json(explain)
+
+
+def _trust_commands(commands: Commands) -> None:
+    """Add what shows, before it is in force, that a change is meant."""
+    test = _command(
+        commands,
+        "test",
+        "run the cases that a rules folder carries (tests/*.yaml); one that fails stops apply",
+        "netguard test rules/\n  netguard test rules/ --junit cases.xml",
+        _late("cli.testing", "test"),
+    )
+    _folder(test)
+    test.add_argument("--format", choices=("text", "json", "junit"), default="text")
+    test.add_argument("--json", action="store_const", const="json", dest="format")
+    test.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for CI as well")
+    _today(test)
 
 
 # One flag per question of rules/init.py, whose module is too heavy to import for a help text; a

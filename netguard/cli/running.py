@@ -11,6 +11,7 @@ from typing import Any
 
 from netguard.adapters import control
 from netguard.cli import folders
+from netguard.core.cases import judge
 from netguard.core.loans import STATES
 from netguard.errors import NetguardError, NotReachable, Refused
 from netguard.rules.findings import errors, summary
@@ -31,6 +32,13 @@ def apply(arguments: argparse.Namespace) -> int:
     sys.stderr.write(summary(loaded.files, loaded.findings) + "\n")
     if errors(loaded.findings):
         raise NetguardError(f"not applied; {_in_force(node.guard_socket)}")
+    if loaded.policy is not None:
+        failed = [outcome for outcome in judge(loaded.policy, loaded.cases) if not outcome.passed]
+        for outcome in failed:
+            sys.stderr.write(outcome.render() + "\n")
+        if failed:
+            words = f"{len(failed)} of {len(loaded.cases)} cases failed"
+            raise NetguardError(f"{words}, not applied; {_in_force(node.guard_socket)}")
     sys.stderr.write("applying ...\n")
     commit, edited = _commit(path)
     try:

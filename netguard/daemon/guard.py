@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from netguard.adapters import clock, control, files, netlink, nflog, nfnetlink, systemd
+from netguard.core.cases import judge
 from netguard.core.names import Address, Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
@@ -150,10 +151,14 @@ class Guard:
         *,
         allow_empty: bool = False,
         previous: dict[str, Mac] | None = None,
+        cases: bool = False,
     ) -> tuple[Policy, Plan]:
+        """Load rules; `cases`: refuse them when a case of theirs fails."""
         loaded = load(folder, today=clock.today(), allow_empty=allow_empty, previous=previous)
         if loaded.policy is None:
             raise Refused(incoming.listed(errors(loaded.findings)))
+        if cases:
+            incoming.refuse_failing(judge(loaded.policy, loaded.cases))
         return loaded.policy, self._plan(loaded.policy)
 
     def _plan(self, policy: Policy) -> Plan:
@@ -174,6 +179,7 @@ class Guard:
                 folder,
                 allow_empty=bool(message.get("allow_empty")),
                 previous=None if shrink_meant else known,
+                cases=True,
             )
             applied = files.Applied(
                 number=self.copies.next_number(),

@@ -2,10 +2,12 @@
 
 import base64
 import binascii
+from collections.abc import Iterable
 from pathlib import Path
 
 from netguard.adapters.control import Message
-from netguard.errors import BadValue
+from netguard.core.cases import Outcome
+from netguard.errors import BadValue, Refused
 from netguard.rules.findings import Finding
 from netguard.rules.folder import MAX_FILES, Folder
 
@@ -36,3 +38,12 @@ def listed(findings: list[Finding]) -> str:
     first = "\n".join(finding.render() for finding in findings[:_SHOWN])
     rest = len(findings) - _SHOWN
     return first + (f"\nand {rest} more" if rest > 0 else "")
+
+
+def refuse_failing(outcomes: Iterable[Outcome]) -> None:
+    """Raise Refused with the cases that fail, where one does."""
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    if failed:
+        first = "\n".join(outcome.render() for outcome in failed[:_SHOWN])
+        rest = len(failed) - _SHOWN
+        raise Refused(first + (f"\nand {rest} more" if rest > 0 else ""))
