@@ -218,6 +218,24 @@ def _trust_commands(commands: Commands) -> None:
     test.add_argument("--json", action="store_const", const="json", dest="format")
     test.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for CI as well")
     _today(test)
+    plan = _command(
+        commands,
+        "plan",
+        "say what a rules folder would change against what is in force; 3 when there is anything",
+        "netguard plan rules/ --native\n  netguard plan rules/ --against rules-old/ --json",
+        _late("cli.planning", "plan"),
+    )
+    _folder(plan)
+    plan.add_argument(
+        "--against", type=Path, metavar="DIR", help="compare with DIR, without a running node"
+    )
+    plan.add_argument(
+        "--native",
+        action="store_true",
+        help="then what changes in nftables, FreeRADIUS, DHCP, names",
+    )
+    _json(plan)
+    _today(plan)
 
 
 # One flag per question of rules/init.py, whose module is too heavy to import for a help text; a

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
-from netguard.adapters import clock, control, files, netlink, nflog, nfnetlink, systemd
+from netguard.adapters import clock, conntrack, control, files, netlink, nflog, nfnetlink, systemd
 from netguard.core.cases import judge
 from netguard.core.names import Address, Mac
 from netguard.core.plan import Plan, compile_plan
@@ -521,6 +521,7 @@ class Guard:
             "probe": control.Offer(self.probe, watch),
             "neighbours": control.Offer(self.neighbours, watch),
             "audit": control.Offer(self.audit),
+            "flows": control.Offer(self.flows),
             "fence": control.Offer(self.pull),
         }
 
@@ -589,6 +590,12 @@ class Guard:
                 if (each.mac, each.address) in tablets
             }
         }
+
+    async def flows(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return how many connections run by the mark of the right that let them in."""
+        counted = await asyncio.to_thread(conntrack.by_mark)
+        marks = {grant.mark for grant in self.state.plan.grants} if self.state.plan else set()
+        return {"flows": {str(mark): n for mark, n in counted.items() if mark in marks}}
 
     async def counters(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Return the packets each rule has counted."""
