@@ -236,6 +236,19 @@ def _trust_commands(commands: Commands) -> None:
     )
     _json(plan)
     _today(plan)
+    prove = _command(
+        commands,
+        "prove",
+        "prove for all packets that no tablet reaches what is protected, and each group only its services",
+        "netguard prove rules/\n  netguard prove rules/ --out /srv/proofs",
+        _late("cli.proving", "prove"),
+    )
+    _folder(prove)
+    prove.add_argument(
+        "--out", type=Path, metavar="DIR", help="keep the proof there, as JSON and as text, dated"
+    )
+    _json(prove)
+    _today(prove)
 
 
 # One flag per question of rules/init.py, whose module is too heavy to import for a help text; a

@@ -14,7 +14,7 @@ from netguard.core.admission import Request, decide
 from netguard.core.names import Address, Mac, Ports
 from netguard.core.plan import Binding, Plan, compile_plan
 from netguard.core.policy import Origin, Policy, Site
-from netguard.core.reach import Sender, Witness
+from netguard.core.reach import Rule, Sender, Witness
 from netguard.core.stories import Happening, Told, tell
 from netguard.core.verdict import ESTABLISHED, INVALID, NEW, Flow, verdict
 
@@ -116,12 +116,24 @@ class _Judge:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self._plans: dict[str, Plan] = {}
+        self._rules: dict[Sender, tuple[Rule, ...]] = {}
 
     def plan(self, site: str) -> Plan:
         # A plan for each site: one node may serve any of them.
         if site not in self._plans:
             self._plans[site] = compile_plan(self.policy, [site])
         return self._plans[site]
+
+    def _senders(
+        self, plan: Plan, site: str, group: str, states: Iterable[str]
+    ) -> Iterator[tuple[Rule, ...]]:
+        """Yield the rules for each class of packets from a tablet; made once for all cases."""
+        for source in reach.SOURCES:
+            for state in states:
+                sender = Sender(site, group, source, state)
+                if sender not in self._rules:
+                    self._rules[sender] = reach.rules_of(plan, sender)
+                yield self._rules[sender]
 
     def outcome(self, case: Case) -> Outcome:
         findings = list(self._findings(case)) or [
@@ -257,7 +269,8 @@ class _Judge:
                 # A flow that is open was opened by a first packet: of what a service may reach, that
                 # one is judged. To what is protected nothing passes, whatever was once open.
                 states = _STATES if case.target.protected is not None else (NEW,)
-                every = witnesses(plan, site.name, group, region, states)
+                classes = self._senders(plan, site.name, group, states)
+                every = (reach.passing(rules, region) for rules in classes)
                 found = next(filter(None, every), None)
                 if found is None:
                     yield _Finding(True, f"no packet of '{group}' reaches {what}", "")
@@ -329,20 +342,6 @@ class _Judge:
             paths = [("groups", group)]
         found = (self.policy.where(*path) for path in paths)
         return tuple(origin for origin in found if origin is not None)
-
-
-def witnesses(
-    plan: Plan,
-    site: str,
-    group: str | None,
-    region: regions.Region,
-    states: Iterable[str] = _STATES,
-) -> Iterator[Witness | None]:
-    """Yield a packet that reaches a region, or None, for each class of packets from a tablet."""
-    for source in reach.SOURCES:
-        for state in states:
-            rules = reach.rules_of(plan, Sender(site, group, source, state))
-            yield reach.passing(rules, region)
 
 
 def beyond(plan: Plan, site: str, group: str, services: Iterable[str]) -> Witness | None:

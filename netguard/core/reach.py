@@ -7,6 +7,7 @@ may hold whatever the address filter (learning.py) admits for a service with nam
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_network
 from typing import NamedTuple
 
@@ -85,11 +86,27 @@ def learnable(plan: Plan, service: ServicePlan) -> Spans:
     """
     if not service.domains or service.local is not None:
         return ()
-    public = regions.less(EVERY4, regions.of_networks(SPECIAL4))
-    public += regions.less(regions.of_networks([GLOBAL6]), regions.of_networks(SPECIAL6))
-    some = regions.union(public + regions.of_networks(service.allow_private))
+    some = regions.union(public() + regions.of_networks(service.allow_private))
     never = {*plan.protected, *(n for site in plan.sites for n in site.networks), *_hosts(plan)}
     return regions.less(some, regions.of_networks(never))
+
+
+@cache
+def public() -> Spans:
+    """Return the addresses that are nothing special: public unicast of both families."""
+    four = regions.less(EVERY4, regions.of_networks(SPECIAL4))
+    return four + regions.less(regions.of_networks([GLOBAL6]), regions.of_networks(SPECIAL6))
+
+
+def rules_from_outside(plan: Plan) -> tuple[Rule, ...]:
+    """Return the rules for what comes to tablets from elsewhere, by where it comes from."""
+    protected = box(regions.of_networks(plan.protected), ANYTHING)
+    every = box(EVERYWHERE, ANYTHING)
+    return (
+        Rule("protected-reply", DENY, protected, protected),
+        Rule("established", PASS, every, every),
+        Rule("inbound", DENY, every, every),
+    )
 
 
 def rules_of(plan: Plan, sender: Sender, learned: Learned | None = None) -> tuple[Rule, ...]:
@@ -225,15 +242,16 @@ class Witness(NamedTuple):
 
 def passing(rules: tuple[Rule, ...], target: Region) -> Witness | None:
     """Return a packet of a region that reaches its destination, None where none of them does."""
-    refused: list[Box] = []
+    left = target
     for at, rule in enumerate(rules):
-        if rule.action == PASS:
-            left = regions.without(regions.both(rule.region, target), refused)
-            packet = regions.example(left)
-            if packet is not None:
-                return Witness(*packet, tuple(dict.fromkeys(r.id for r in rules[: at + 1])))
-        else:
-            refused.extend(rule.certain)
+        if rule.action != PASS:
+            left = regions.without(left, rule.certain)
+            if not left:
+                return None
+            continue
+        packet = regions.example(regions.both(rule.region, left))
+        if packet is not None:
+            return Witness(*packet, tuple(dict.fromkeys(r.id for r in rules[: at + 1])))
     return None
 
 
