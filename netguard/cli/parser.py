@@ -218,6 +218,25 @@ def _trust_commands(commands: Commands) -> None:
     test.add_argument("--json", action="store_const", const="json", dest="format")
     test.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for CI as well")
     _today(test)
+    fmt = _command(
+        commands,
+        "fmt",
+        "bring rule files into one layout; comments, order and alignment stay",
+        "netguard fmt rules/\n  netguard fmt rules/ --check       in CI: 1 when a file would change",
+        _late("cli.layout", "fmt"),
+    )
+    _folder(fmt)
+    fmt.add_argument("--check", action="store_true", help="write nothing; 1 if any would change")
+    schema = _command(
+        commands,
+        "schema",
+        "write JSON Schemas of the rule files, for editors",
+        "netguard schema --out schema/",
+        _late("cli.layout", "schema"),
+    )
+    schema.add_argument(
+        "--out", type=Path, default=Path("schema"), metavar="DIR", help="where (default: schema)"
+    )
     plan = _command(
         commands,
         "plan",

@@ -30,7 +30,7 @@ def play(text, capsys):
     said, file = [], None
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
-        if line.startswith("  ") and file is not None:
+        if (line.startswith("  ") or not line) and file is not None:
             with file.open("a") as out:
                 out.write(line[2:] + "\n")
             continue
