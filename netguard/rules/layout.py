@@ -118,32 +118,38 @@ def _spaced(line: str) -> str:
     bare = line.lstrip(" ")
     if bare.startswith("#"):
         return line[: len(line) - len(bare)] + _COMMENT.sub("# ", bare)
-    line = _DASH.sub(r"\1 ", line)
-    out: list[str] = []
-    depth, quote = 0, ""
-    for at, character in enumerate(line):
-        before = line[at - 1] if at else " "
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"" and (before in " [{,:-"):
-            quote = character
-        elif character == "#" and before == " ":
-            return "".join(out) + line[at:]
-        elif character in "[{":
-            depth += 1
-        elif character in "]}" and depth:
-            depth -= 1
-            while out and out[-1] == " " and "".join(out).strip():
-                out.pop()
-        if depth and character == " " and not quote and out and out[-1] in "[{":
+    out = ""
+    for in_brackets, character in _tokens(_DASH.sub(r"\1 ", line)):
+        if not in_brackets:
+            out += character
             continue
-        if depth and character == "," and not quote:
-            while out and out[-1] == " ":
-                out.pop()
-        if depth and not quote and out and out[-1] == "," and character != " ":
-            out.append(" ")
-        out.append(character)
-    return "".join(out)
+        last = out[-1:]
+        if character in ",]}":
+            out = out.rstrip(" ")
+        elif character == " " and last and last in "[{":
+            continue
+        elif character != " " and last == ",":
+            out += " "
+        out += character
+    return out
+
+
+def _tokens(line: str) -> Iterator[tuple[bool, str]]:
+    """Yield (is it in brackets and free to move, what): a character, a quoted text, a comment."""
+    depth, at = 0, 0
+    while at < len(line):
+        character, before = line[at], line[at - 1] if at else " "
+        end = at + 1
+        if character == "#" and before == " ":
+            end = len(line)
+        elif character in "'\"" and before in " [{,:-":
+            close = line.find(character, at + 1)
+            end = close + 1 if close > 0 else len(line)
+        is_one = end == at + 1
+        depth += is_one and character in "[{"
+        yield depth > 0 and (is_one or character != "#"), line[at:end]
+        depth -= is_one and character in "]}" and depth > 0
+        at = end
 
 
 def _without_gaps(lines: list[str]) -> Iterator[str]:
