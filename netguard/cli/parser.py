@@ -298,7 +298,7 @@ def _running_commands(commands: Commands) -> None:
         commands,
         "apply",
         "check a rules folder and put it into force",
-        "netguard apply rules/",
+        "netguard apply rules/ --confirm-within 2m && netguard confirm",
         _late("cli.running", "apply"),
     )
     _folder(apply)
@@ -307,7 +307,14 @@ def _running_commands(commands: Commands) -> None:
     apply.add_argument(
         "--confirm-shrink", action="store_true", help="an inventory that shrank by a fifth is meant"
     )
+    apply.add_argument(
+        "--confirm-within",
+        metavar="SPAN",
+        help="take it back after so long, such as 2m, unless 'netguard confirm' comes first",
+    )
+    apply.add_argument("--note", metavar="TEXT", help="why; for the audit")
     _json(apply)
+    _confirm_commands(commands)
     status = _command(
         commands,
         "status",
@@ -318,6 +325,44 @@ def _running_commands(commands: Commands) -> None:
     _json(status)
     _tablet_commands(commands)
     _store_commands(commands)
+
+
+def _confirm_commands(commands: Commands) -> None:
+    confirm = _command(
+        commands,
+        "confirm",
+        "keep the plan that was applied with --confirm-within",
+        "netguard confirm",
+        _late("cli.confirming", "confirm"),
+    )
+    rollback = _command(
+        commands,
+        "rollback",
+        "put the plan before in force again, or plan N; what was learned stays",
+        "netguard rollback\n  netguard rollback 41 --note 'video calls failed'",
+        _late("cli.confirming", "rollback"),
+    )
+    rollback.add_argument("number", nargs="?", type=int, metavar="N", help="see netguard history")
+    for parser in (confirm, rollback):
+        _said(parser)
+    history = _command(
+        commands,
+        "history",
+        "list the plans that are kept: when, by whom, from which commit, which is in force",
+        "netguard history",
+        _late("cli.confirming", "history"),
+    )
+    _json(history)
+    show = _command(
+        commands,
+        "show",
+        "say what plan N is, and what it changed against the plan before it",
+        "netguard show 41",
+        _late("cli.confirming", "show"),
+    )
+    show.add_argument("number", type=int, metavar="N", help="see netguard history")
+    _json(show)
+    _today(show)
 
 
 def _tablet_commands(commands: Commands) -> None:

@@ -41,9 +41,9 @@ def plan(arguments: argparse.Namespace) -> int:
     flows = _flows(node, found) if running and node else {}
     native = list(_native(before, after)) if arguments.native or arguments.json else []
     if arguments.json:
-        sys.stdout.write(json.dumps(_as_json(found, flows, native), indent=1) + "\n")
+        sys.stdout.write(json.dumps(as_json(found, flows, native), indent=1) + "\n")
     else:
-        _print(found, flows, native)
+        print_changes(found, flows, native)
     differs = found.lines or any(group.lost for group in found.groups) or _digests(before, after)
     return PENDING if differs else 0
 
@@ -130,7 +130,10 @@ def _spread(text: str) -> Iterator[str]:
             yield f"{head} {{ {element} }}"
 
 
-def _print(found: Changes, flows: dict[str, int], native: list[tuple[str, list[str]]]) -> None:
+def print_changes(
+    found: Changes, flows: dict[str, int], native: list[tuple[str, list[str]]]
+) -> None:
+    """Print changes as text."""
     out: list[str] = [_line(line) for line in found.general]
     for group in found.groups:
         noun = "tablet" if group.tablets == 1 else "tablets"
@@ -142,7 +145,7 @@ def _print(found: Changes, flows: dict[str, int], native: list[tuple[str, list[s
         out.append(f"unchanged: {', '.join(found.same)}")
     for name, lines in native:
         out += [f"native: {name}", *lines]
-    text = "\n".join(out) or "no change: these rules are in force"
+    text = "\n".join(out) or "no change: nothing is pending"
     sys.stdout.write(text + "\n")
     opening = sum(line.widens for line in found.lines)
     if opening:
@@ -176,9 +179,10 @@ def _cut(group: GroupChange, flows: dict[str, int]) -> Iterator[str]:
         yield f"-  calls            {calls} of {grant.rule} will be cut"
 
 
-def _as_json(
+def as_json(
     found: Changes, flows: dict[str, int], native: list[tuple[str, list[str]]]
 ) -> dict[str, Any]:
+    """Return changes in their stable JSON form."""
     return {
         "changed": bool(found.lines),
         "widens": found.widens,

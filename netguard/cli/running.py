@@ -24,6 +24,8 @@ APPLY_TIMEOUT = 180.0
 def apply(arguments: argparse.Namespace) -> int:
     """Check a folder here, hand its bytes to guard, say what is in force afterwards."""
     node = folders.settings(arguments)
+    given = arguments.confirm_within
+    within = folders.seconds(given, "--confirm-within") if given is not None else None
     path = folders.rules_path(arguments)
     folder = read_folder(path)
     loaded = load(folder, today=folders.today(arguments), allow_empty=arguments.allow_empty)
@@ -55,6 +57,8 @@ def apply(arguments: argparse.Namespace) -> int:
             edited=edited,
             allow_empty=arguments.allow_empty,
             confirm_shrink=arguments.confirm_shrink,
+            confirm_within=within,
+            note=arguments.note,
         )
     except Refused as error:
         raise Refused(f"{error}\nnot applied; {_in_force(node.guard_socket)}") from error
@@ -65,6 +69,9 @@ def apply(arguments: argparse.Namespace) -> int:
         sys.stdout.write(
             f"applied plan {applied['number']}: {answer['tablets']} tablets, {applied['plan'][:12]}\n"
         )
+        waiting = answer["waiting"]
+        if waiting is not None:
+            sys.stdout.write(f"rolls back at {waiting['until']} unless: netguard confirm\n")
     for enforcer, why in answer["problems"].items():
         sys.stderr.write(f"warning: {enforcer}: {why}\n")
     return 0
@@ -182,6 +189,9 @@ def _print(
         )
         tablets = ", ".join(f"{site} {count}" for site, count in guard["tablets"].items())
         lines.append(f"tablets    {tablets or 'none'}")
+        if guard["waiting"] is not None:
+            until = guard["waiting"]["until"]
+            lines.append(f"waiting    rolls back at {until} unless: netguard confirm")
         words = {
             True: "edited, not applied",
             False: "as in force",

@@ -155,9 +155,9 @@ def _sites(before: Plan, after: Plan) -> Iterator[Line]:
         for key in was.__dataclass_fields__:
             if key not in {"areas", "nas"} and getattr(was, key) != getattr(is_, key):
                 word = key.replace("_", "-")
-                yield Line(
-                    OTHER, f"site {name}", f"{word} {_shown(getattr(was, key), getattr(is_, key))}"
-                )
+                widens = key == "refuse_other_networks" and not is_.refuse_other_networks
+                text = f"{word} {_shown(getattr(was, key), getattr(is_, key))}"
+                yield Line(OTHER, f"site {name}", text, widens)
         old, new = {n.name: n for n in was.nas}, {n.name: n for n in is_.nas}
         for nas in sorted({*old, *new}):
             if old.get(nas) != new.get(nas):

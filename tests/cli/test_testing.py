@@ -1,13 +1,17 @@
 """`netguard test` and `apply`: a case that fails is seen, and stops what it must stop."""
 
+import json
 import subprocess
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from netguard.cli import main
 from netguard.core.cases import judge
+from netguard.core.plan import compile_plan
+from netguard.core.proof import prove
 from netguard.daemon import incoming
 from netguard.errors import Refused
 from netguard.rules.folder import Folder
@@ -80,6 +84,14 @@ def test_guard_refuses_what_fails_with_the_first_of_them(small_cases):
         incoming.refuse_failing(judge(policy, cases[-1:] * 25))
 
 
+def test_guard_refuses_what_is_not_proved(example):
+    plan = compile_plan(example, sorted(example.sites))
+    incoming.refuse_unproved(prove(example, plan))
+    spoilt = replace(plan, protected=plan.protected[1:])
+    with pytest.raises(Refused, match=r"REFUTED, .* passes by (?s:.*)'netguard prove' says which"):
+        incoming.refuse_unproved(prove(example, spoilt))
+
+
 @pytest.fixture
 def small_cases():
     from datetime import date
@@ -95,3 +107,23 @@ def small_cases():
         return loaded.policy, loaded.cases
 
     return build
+
+
+def test_native_texts_follow_the_meaning(capsys, tmp_path):
+    new = tmp_path / "rules"
+    subprocess.run(["cp", "-r", str(ROOT / "tests" / "bad" / "base"), new], check=True)
+    sites = new / "sites.yaml"
+    sites.write_text(sites.read_text().replace("vlan: 640", "vlan: 642"))
+    groups = new / "groups.yaml"
+    groups.write_text(groups.read_text().replace("allow: [jitsi]", "allow: [jitsi, time]"))
+    words = ["plan", str(new), "--against", str(ROOT / "tests" / "bad" / "base")]
+    assert main([*words, "--native"]) == 3
+    text = capsys.readouterr().out
+    assert '+\tTunnel-Private-Group-Id = "642",' in text
+    assert "native: nftables\n" in text
+    assert "+add element inet netguard grants { 0x" in text
+    assert main([*words, "--json"]) == 3
+    body = json.loads(capsys.readouterr().out)
+    assert body["widens"]
+    assert set(body["native"]) >= {"nftables", "freeradius/tablets", "names/dns.json"}
+    assert body["groups"]["visitors"]["changes"][0]["what"] == "service time"

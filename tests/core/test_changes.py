@@ -64,3 +64,50 @@ def test_longer_hours_widen(example, was, is_, widens):
     (old, before), (new, after) = plan(was), plan(is_)
     (line,) = changes(old, new, (before, after)).lines
     assert (line.what, line.widens) == ("hours", widens)
+
+
+def lines(before, after, example):
+    return {
+        (line.sign, line.what, line.detail)
+        for line in changes(before, after, (example, example)).lines
+    }
+
+
+def test_a_site_a_group_an_area_and_a_nas_come_and_go(example):
+    both, one = (compile_plan(example, sites) for sites in (sorted(example.sites), ["pellegrin"]))
+    assert ("-", "site haut-leveque", "") in lines(both, one, example)
+    assert ("+", "site haut-leveque", "") in lines(one, both, example)
+    policy = replace(example, groups={n: g for n, g in example.groups.items() if n != "demo"})
+    fewer = compile_plan(policy_without_demo(policy), ["pellegrin"])
+    assert ("-", "group", "its tablets reach nothing any more") in lines(one, fewer, example)
+    assert ("+", "group", "is new") in lines(fewer, one, example)
+    site = one.sites[0]
+    bare = replace(one, sites=(replace(site, areas=site.areas[1:], nas=()),))
+    gone = lines(one, bare, example)
+    assert ("-", f"site {site.name}", f"NAS {site.nas[0].name}") in gone
+    assert ("-", f"site {site.name}", f"area {site.areas[0].name}: none") in gone
+    come = lines(bare, one, example)
+    assert ("+", f"site {site.name}", f"NAS {site.nas[0].name}") in come
+
+
+def policy_without_demo(policy):
+    return replace(policy, tablets={i: t for i, t in policy.tablets.items() if t.group != "demo"})
+
+
+def test_a_tablet_that_changes_its_address_or_mac_is_told(example):
+    plan = compile_plan(example, ["pellegrin"])
+    first = plan.bindings[0]
+    moved = replace(first, address=first.address + 1000)
+    after = replace(plan, bindings=(moved, *plan.bindings[1:]))
+    assert lines(plan, after, example) == {
+        ("~", f"tablet {first.tablet}", f"address {first.address} -> {moved.address}, at pellegrin")
+    }
+
+
+def test_rates_and_local_services_are_told(example):
+    plan = compile_plan(example, ["pellegrin"])
+    groups = tuple(replace(g, rate=None) if g.name == "patients" else g for g in plan.groups)
+    services = tuple(replace(s, local=None) if s.name == "time" else s for s in plan.services)
+    told = lines(plan, replace(plan, groups=groups, services=services), example)
+    assert ("~", "rate", "4,000,000 bit/s down, 2,000,000 up -> none") in told
+    assert ("~", "service time", "local ntp -> none") in told
