@@ -24,6 +24,8 @@ ASSUMED = (
     "It is about the plan compiled from these rules. That the ruleset with the hash above means the same is "
     "shown by tests with real packets, not by this proof; that the kernel holds it, guard looks every minute.",
     "Learned sets hold what the address filter lets pass (core/learning.py), and nothing else.",
+    "What a group reaches is judged by the first packet of a connection. One that is open goes on while its right "
+    "is in force, also to an address that the rules no longer name; never to what is protected.",
     "Hours are taken as open, and no tablet as lost: both only close.",
     "A device that copies a tablet's MAC and address is taken for that tablet.",
 )
