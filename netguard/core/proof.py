@@ -90,7 +90,7 @@ def prove(policy: Policy, plan: Plan) -> tuple[Claim, ...]:
     classes = _Classes(plan)
     return (
         *_protected(policy, classes),
-        *_isolated(classes),
+        *_isolated(policy, classes),
         *_names(policy, plan),
         *_vlans(policy, plan),
         *_macs(policy, plan),
@@ -121,9 +121,9 @@ def _protected(policy: Policy, classes: _Classes) -> Iterator[Claim]:
             yield Claim("never", name, str(network), holds=back is None, why=why)
 
 
-def _isolated(classes: _Classes) -> Iterator[Claim]:
+def _isolated(policy: Policy, classes: _Classes) -> Iterator[Claim]:
     for site in classes.plan.sites:
-        for network in site.networks:
+        for network in policy.sites[site.name].networks:
             region = regions.box(regions.of_networks([network]), ANYTHING)
             hit = classes.reaching(region)
             packet = _packet(classes.plan, *hit) if hit is not None else None
