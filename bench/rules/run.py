@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -24,7 +24,10 @@ AIM = 1.0
 started = time.process_time()
 import datetime  # noqa: E402
 
+from netguard.core.cases import Case, Outcome, judge  # noqa: E402
 from netguard.core.plan import compile_plan  # noqa: E402
+from netguard.core.policy import Policy  # noqa: E402
+from netguard.core.proof import prove  # noqa: E402
 from netguard.render import nftables  # noqa: E402
 from netguard.rules.folder import read_folder  # noqa: E402
 from netguard.rules.load import load  # noqa: E402
@@ -143,6 +146,10 @@ def timed(times: dict[str, list[float]], stage: str, work: Callable[[], object])
     return result
 
 
+def run_cases(policy: Policy, cases: Sequence[Case]) -> list[Outcome]:
+    return list(judge(policy, cases))
+
+
 def measure(folder: Path, inventory: Path) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
@@ -153,6 +160,12 @@ def measure(folder: Path, inventory: Path) -> dict[str, float]:
         policy = loaded.policy
         plan = timed(times, "compile", partial(compile_plan, policy, list(policy.sites)))
         timed(times, "render nftables", partial(nftables.render, plan))
+        claims = timed(times, "prove", partial(prove, policy, plan))
+        if not all(claim.holds for claim in claims):
+            sys.exit("a sound plan was not proved")
+        outcomes = timed(times, "cases", partial(run_cases, policy, loaded.cases))
+        if not all(outcome.passed for outcome in outcomes):
+            sys.exit("a case of the bench failed")
         timed(times, "peer: CSafeLoader, netaddr, ipaddress", partial(peer, inventory))
     return {stage: median(values) for stage, values in times.items()} | {
         "first load and check": times["load and check"][0]

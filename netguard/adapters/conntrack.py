@@ -8,7 +8,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from netguard.core.names import Address
 from netguard.core.netlinkwire import NESTED, attribute, attributes, generic, message, messages
@@ -19,7 +20,7 @@ _DELETE = (1 << 8) | 2
 _GET, _NEW = (1 << 8) | 1, 1 << 8
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_COUNTERS_ORIGIN, _ID, _PACKETS = 9, 12, 1
+_MARK, _COUNTERS_ORIGIN, _ID, _PACKETS = 8, 9, 12, 1
 _MOST_FLOWS = 500_000
 _TUPLE_ORIGIN, _TUPLE_IP, _FILTER = 1, 1, 25
 _SOURCE = {4: (socket.AF_INET, 1), 6: (socket.AF_INET6, 3)}
@@ -48,25 +49,42 @@ def flows() -> dict[int, tuple[str, int]]:
     Raises EnforcementError.
     """
     found: dict[int, tuple[str, int]] = {}
+    for payload in _connections(socket.AF_INET):
+        _note(found, payload)
+        if len(found) >= _MOST_FLOWS:
+            break
+    return found
+
+
+def by_mark() -> Counter[int]:
+    """Return how many connections there are by their mark; raises EnforcementError."""
+    found: Counter[int] = Counter()
+    for payload in _connections(socket.AF_UNSPEC):
+        mark = dict(attributes(payload)).get(_MARK, bytes(4))
+        found[int.from_bytes(mark, "big")] += 1
+    return found
+
+
+def _connections(family: int) -> Iterator[bytes]:
+    """Yield each connection of a family as ctnetlink tells of it."""
     with socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
     ) as wire:
         wire.bind((0, 0))
         wire.settimeout(5)
-        wire.send(message(_GET, _REQUEST | _DUMP, 1, generic(socket.AF_INET, 0)))
-        while len(found) < _MOST_FLOWS:
+        wire.send(message(_GET, _REQUEST | _DUMP, 1, generic(family, 0)))
+        while True:
             try:
-                data = wire.recv(1 << 18)
+                data = wire.recv(1 << 20)
             except TimeoutError as error:
                 raise EnforcementError("conntrack did not answer within 5 s") from error
             for kind, _, payload in messages(data):
                 if kind == _NLMSG_DONE:
-                    return found
+                    return
                 if kind == _NLMSG_ERROR:
                     _await(data, 1)
                 elif kind == _NEW:
-                    _note(found, payload)
-    return found
+                    yield payload
 
 
 def _note(found: dict[int, tuple[str, int]], payload: bytes) -> None:

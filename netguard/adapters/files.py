@@ -112,6 +112,19 @@ class Copies:
         except FileNotFoundError:
             return None
 
+    def listed(self) -> list[Applied]:
+        """Return every copy that is kept, the oldest first."""
+        numbers = sorted(int(p.name) for p in self._plans.glob("[0-9]*") if p.name.isdigit())
+        return [copy[0] for number in numbers if (copy := self.at(number)) is not None]
+
+    def at(self, number: int) -> tuple[Applied, Path] | None:
+        """Return a copy by its number and the folder of its rules; None where it is not kept."""
+        folder = self._plans / f"{number:06d}"
+        try:
+            return Applied(**json.loads((folder / "meta.json").read_text())), folder / "rules"
+        except FileNotFoundError:
+            return None
+
     def next_number(self) -> int:
         """Return the number that the next copy gets."""
         numbers = [int(p.name) for p in self._plans.glob("[0-9]*") if p.name.isdigit()]

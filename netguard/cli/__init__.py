@@ -1,7 +1,7 @@
 """The `netguard` command: says what to do next, imports what a command needs when it runs.
 
 Data go to standard output, messages to standard error. Exit codes: 0 done and clean, 1 a problem
-found, 2 usage, 4 a daemon cannot be reached, 5 refused (rules/README.md lists them).
+found, 2 usage, 3 `plan` has changes pending, 4 a daemon cannot be reached, 5 refused (rules/README.md lists them).
 """
 
 import os

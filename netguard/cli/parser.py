@@ -75,6 +75,7 @@ def build_parser() -> Parser:
         prog="netguard",
         description="Lent tablets: who joins, what they reach, and why.\n\n"
         "  netguard check rules/                        is the folder right?\n"
+        "  netguard test rules/                         do its cases hold?\n"
         "  netguard apply rules/                        put it into force\n"
         "  netguard explain T-001 zoom.us tcp/443       why does this pass, or not?\n"
         "  netguard status                              what is in force, since when",
@@ -88,6 +89,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"netguard {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _rule_commands(commands)
+    _trust_commands(commands)
     _running_commands(commands)
     _fence_commands(commands)
     _radius_commands(commands)
@@ -202,6 +204,72 @@ def _rule_commands(commands: Commands) -> None:
     _json(explain)
 
 
+def _trust_commands(commands: Commands) -> None:
+    """Add what shows, before it is in force, that a change is meant."""
+    test = _command(
+        commands,
+        "test",
+        "run the cases that a rules folder carries (tests/*.yaml); one that fails stops apply",
+        "netguard test rules/\n  netguard test rules/ --junit cases.xml",
+        _late("cli.testing", "test"),
+    )
+    _folder(test)
+    test.add_argument("--format", choices=("text", "json", "junit"), default="text")
+    test.add_argument("--json", action="store_const", const="json", dest="format")
+    test.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML for CI as well")
+    _today(test)
+    fmt = _command(
+        commands,
+        "fmt",
+        "bring rule files into one layout; comments, order and alignment stay",
+        "netguard fmt rules/\n  netguard fmt rules/ --check       in CI: 1 when a file would change",
+        _late("cli.layout", "fmt"),
+    )
+    _folder(fmt)
+    fmt.add_argument("--check", action="store_true", help="write nothing; 1 if any would change")
+    schema = _command(
+        commands,
+        "schema",
+        "write JSON Schemas of the rule files, for editors",
+        "netguard schema --out schema/",
+        _late("cli.layout", "schema"),
+    )
+    schema.add_argument(
+        "--out", type=Path, default=Path("schema"), metavar="DIR", help="where (default: schema)"
+    )
+    plan = _command(
+        commands,
+        "plan",
+        "say what a rules folder would change against what is in force; 3 when there is anything",
+        "netguard plan rules/ --native\n  netguard plan rules/ --against rules-old/ --json",
+        _late("cli.planning", "plan"),
+    )
+    _folder(plan)
+    plan.add_argument(
+        "--against", type=Path, metavar="DIR", help="compare with DIR, without a running node"
+    )
+    plan.add_argument(
+        "--native",
+        action="store_true",
+        help="then what changes in nftables, FreeRADIUS, DHCP, names",
+    )
+    _json(plan)
+    _today(plan)
+    prove = _command(
+        commands,
+        "prove",
+        "prove for all packets that no tablet reaches what is protected, and each group only its services",
+        "netguard prove rules/\n  netguard prove rules/ --out /srv/proofs",
+        _late("cli.proving", "prove"),
+    )
+    _folder(prove)
+    prove.add_argument(
+        "--out", type=Path, metavar="DIR", help="keep the proof there, as JSON and as text, dated"
+    )
+    _json(prove)
+    _today(prove)
+
+
 # One flag per question of rules/init.py, whose module is too heavy to import for a help text; a
 # test compares the two.
 INIT_FLAGS = {
@@ -230,7 +298,7 @@ def _running_commands(commands: Commands) -> None:
         commands,
         "apply",
         "check a rules folder and put it into force",
-        "netguard apply rules/",
+        "netguard apply rules/ --confirm-within 2m && netguard confirm",
         _late("cli.running", "apply"),
     )
     _folder(apply)
@@ -239,7 +307,14 @@ def _running_commands(commands: Commands) -> None:
     apply.add_argument(
         "--confirm-shrink", action="store_true", help="an inventory that shrank by a fifth is meant"
     )
+    apply.add_argument(
+        "--confirm-within",
+        metavar="SPAN",
+        help="take it back after so long, such as 2m, unless 'netguard confirm' comes first",
+    )
+    apply.add_argument("--note", metavar="TEXT", help="why; for the audit")
     _json(apply)
+    _confirm_commands(commands)
     status = _command(
         commands,
         "status",
@@ -250,6 +325,44 @@ def _running_commands(commands: Commands) -> None:
     _json(status)
     _tablet_commands(commands)
     _store_commands(commands)
+
+
+def _confirm_commands(commands: Commands) -> None:
+    confirm = _command(
+        commands,
+        "confirm",
+        "keep the plan that was applied with --confirm-within",
+        "netguard confirm",
+        _late("cli.confirming", "confirm"),
+    )
+    rollback = _command(
+        commands,
+        "rollback",
+        "put the plan before in force again, or plan N; what was learned stays",
+        "netguard rollback\n  netguard rollback 41 --note 'video calls failed'",
+        _late("cli.confirming", "rollback"),
+    )
+    rollback.add_argument("number", nargs="?", type=int, metavar="N", help="see netguard history")
+    for parser in (confirm, rollback):
+        _said(parser)
+    history = _command(
+        commands,
+        "history",
+        "list the plans that are kept: when, by whom, from which commit, which is in force",
+        "netguard history",
+        _late("cli.confirming", "history"),
+    )
+    _json(history)
+    show = _command(
+        commands,
+        "show",
+        "say what plan N is, and what it changed against the plan before it",
+        "netguard show 41",
+        _late("cli.confirming", "show"),
+    )
+    show.add_argument("number", type=int, metavar="N", help="see netguard history")
+    _json(show)
+    _today(show)
 
 
 def _tablet_commands(commands: Commands) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from netguard.adapters import control
 from netguard.cli import folders
+from netguard.core.cases import judge
 from netguard.core.loans import STATES
 from netguard.errors import NetguardError, NotReachable, Refused
 from netguard.rules.findings import errors, summary
@@ -23,6 +24,8 @@ APPLY_TIMEOUT = 180.0
 def apply(arguments: argparse.Namespace) -> int:
     """Check a folder here, hand its bytes to guard, say what is in force afterwards."""
     node = folders.settings(arguments)
+    given = arguments.confirm_within
+    within = folders.seconds(given, "--confirm-within") if given is not None else None
     path = folders.rules_path(arguments)
     folder = read_folder(path)
     loaded = load(folder, today=folders.today(arguments), allow_empty=arguments.allow_empty)
@@ -31,6 +34,13 @@ def apply(arguments: argparse.Namespace) -> int:
     sys.stderr.write(summary(loaded.files, loaded.findings) + "\n")
     if errors(loaded.findings):
         raise NetguardError(f"not applied; {_in_force(node.guard_socket)}")
+    if loaded.policy is not None:
+        failed = [outcome for outcome in judge(loaded.policy, loaded.cases) if not outcome.passed]
+        for outcome in failed:
+            sys.stderr.write(outcome.render() + "\n")
+        if failed:
+            words = f"{len(failed)} of {len(loaded.cases)} cases failed"
+            raise NetguardError(f"{words}, not applied; {_in_force(node.guard_socket)}")
     sys.stderr.write("applying ...\n")
     commit, edited = _commit(path)
     try:
@@ -47,6 +57,8 @@ def apply(arguments: argparse.Namespace) -> int:
             edited=edited,
             allow_empty=arguments.allow_empty,
             confirm_shrink=arguments.confirm_shrink,
+            confirm_within=within,
+            note=arguments.note,
         )
     except Refused as error:
         raise Refused(f"{error}\nnot applied; {_in_force(node.guard_socket)}") from error
@@ -57,6 +69,9 @@ def apply(arguments: argparse.Namespace) -> int:
         sys.stdout.write(
             f"applied plan {applied['number']}: {answer['tablets']} tablets, {applied['plan'][:12]}\n"
         )
+        waiting = answer["waiting"]
+        if waiting is not None:
+            sys.stdout.write(f"rolls back at {waiting['until']} unless: netguard confirm\n")
     for enforcer, why in answer["problems"].items():
         sys.stderr.write(f"warning: {enforcer}: {why}\n")
     return 0
@@ -174,6 +189,9 @@ def _print(
         )
         tablets = ", ".join(f"{site} {count}" for site, count in guard["tablets"].items())
         lines.append(f"tablets    {tablets or 'none'}")
+        if guard["waiting"] is not None:
+            until = guard["waiting"]["until"]
+            lines.append(f"waiting    rolls back at {until} unless: netguard confirm")
         words = {
             True: "edited, not applied",
             False: "as in force",

@@ -16,7 +16,7 @@ from netguard.core.names import Address, Domain, Upstream, parse_network
 from netguard.core.policy import Learned
 
 # IANA special-purpose registries (RFC 6890 and its updates): never a public service.
-_SPECIAL = AddressSet(
+SPECIAL4 = tuple(
     parse_network(text)
     for text in [
         "0.0.0.0/8",
@@ -36,12 +36,14 @@ _SPECIAL = AddressSet(
         "240.0.0.0/4",
     ]
 )
-_GLOBAL6 = IPv6Network("2000::/3")
+_SPECIAL = AddressSet(SPECIAL4)
+GLOBAL6 = IPv6Network("2000::/3")
 # 2001::/23 is for protocols (Teredo among them), 6to4 is retired (RFC 7526).
-_SPECIAL6 = AddressSet(
+SPECIAL6 = tuple(
     parse_network(text)
     for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16")
 )
+_SPECIAL6 = AddressSet(SPECIAL6)
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _COMPATIBLE = IPv6Network("::/96")
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
@@ -140,7 +142,7 @@ def special(address: Address) -> str:
     """Return why an address is no public unicast address, or an empty text."""
     if isinstance(address, IPv4Address):
         return "special" if _SPECIAL.covering(address) else ""
-    if address not in _GLOBAL6 or _SPECIAL6.covering(address):
+    if address not in GLOBAL6 or _SPECIAL6.covering(address):
         return "special"
     return ""
 

@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
-from netguard.adapters import clock, control, files, netlink, nflog, nfnetlink, systemd
+from netguard.adapters import clock, conntrack, control, files, netlink, nflog, nfnetlink, systemd
+from netguard.adapters.store import Entry
+from netguard.core.cases import judge
+from netguard.core.changes import Changes, changes
 from netguard.core.names import Address, Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
-from netguard.daemon import incoming, lending
+from netguard.core.proof import prove
+from netguard.daemon import confirming, incoming, lending
 from netguard.daemon.fence import Drift, Fence
 from netguard.daemon.heartbeats import Heartbeats
 from netguard.daemon.leases import LeaseBook
@@ -44,6 +48,8 @@ LEASE_INTERVAL = 30.0
 RETRY_INTERVAL = 5.0
 # How often lines of the audit are looked at that the rules no longer keep.
 DAY = 86400.0
+# How often guard looks whether a plan that waits has waited long enough.
+LOOK_INTERVAL = 0.5
 # Of one call; watch calls once a second at most.
 MAX_PROBES = 64
 
@@ -70,6 +76,7 @@ class Guard:
         self.radius = RadiusServer(settings)
         self.leases = LeaseBook(settings.paths.state)
         self.heartbeats = Heartbeats(settings.paths.dhcp / "leases")
+        self.confirmation = confirming.Confirmation(settings.paths.state)
         # One change at a time: apply, repair and audit never interleave.
         self.busy = asyncio.Lock()
         self.refusals: Refusals | None = None
@@ -91,6 +98,7 @@ class Guard:
                     tasks.create_task(self._audit(monitor, stop))
                     tasks.create_task(self._follow_leases(answers, stop))
                     tasks.create_task(self._retry(stop))
+                    tasks.create_task(self._take_back(stop))
                     tasks.create_task(self._forget(stop))
                     tasks.create_task(pulse(stop))
                     self._announce()
@@ -131,6 +139,12 @@ class Guard:
             say("no rules in force yet: the tablets' side is blocked until 'netguard apply'")
             return
         applied, folder = current
+        self.confirmation.resume(applied.number)
+        if self.confirmation.is_over():
+            # The time ran out while nobody looked: what was not confirmed is not put in force again.
+            await self._not_confirmed()
+            if self.state.plan is not None:
+                return
         try:
             policy, plan = self._judge(read_folder(folder, applied.name), allow_empty=True)
             await self._enforce(plan, policy)
@@ -152,11 +166,18 @@ class Guard:
         *,
         allow_empty: bool = False,
         previous: dict[str, Mac] | None = None,
+        cases: bool = False,
     ) -> tuple[Policy, Plan]:
+        """Load rules; `cases`: refuse them when a case of theirs fails, or what they promise is not so."""
         loaded = load(folder, today=clock.today(), allow_empty=allow_empty, previous=previous)
         if loaded.policy is None:
             raise Refused(incoming.listed(errors(loaded.findings)))
-        return loaded.policy, self._plan(loaded.policy)
+        if cases:
+            incoming.refuse_failing(judge(loaded.policy, loaded.cases))
+        plan = self._plan(loaded.policy)
+        if cases:
+            incoming.refuse_unproved(prove(loaded.policy, plan))
+        return loaded.policy, plan
 
     def _plan(self, policy: Policy) -> Plan:
         if self.register.loans is None:
@@ -167,7 +188,10 @@ class Guard:
     async def apply(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Check, copy, put into force; on failure nothing has changed."""
         folder = incoming.folder(message)
+        within = confirming.seconds(message)
         async with self.busy:
+            in_force = self.state.applied.number if self.state.applied is not None else None
+            confirming.refuse(self.confirmation.waiting, within, in_force)
             previous = self.state.policy
             known = {t.id: t.mac for t in previous.tablets.values()} if previous else None
             shrink_meant = bool(message.get("confirm_shrink"))
@@ -176,6 +200,7 @@ class Guard:
                 folder,
                 allow_empty=bool(message.get("allow_empty")),
                 previous=None if shrink_meant else known,
+                cases=True,
             )
             applied = files.Applied(
                 number=self.copies.next_number(),
@@ -191,15 +216,21 @@ class Guard:
             # Written down before it is done: a change that nobody can look up later does not happen.
             before, after = lending.digests(self.state.applied), lending.digests(applied)
             entry = lending.line(clock.now(), caller.name, message, "apply", applied.name)
+            after = lending.with_changes(
+                after, message, await asyncio.to_thread(self._changes, plan, policy)
+            )
             entry = replace(entry, before=before, after=after)
             await asyncio.to_thread(self.register.record, entry)
             try:
                 with _written():
                     await asyncio.to_thread(self.copies.store, applied, folder.files)
+                    if within is not None and in_force is not None:
+                        self.confirmation.begin(applied.number, in_force, within, applied.by)
                     await self._enforce(plan, policy)
                     self.copies.switch(applied.number)
             except NetguardError:
                 self.copies.drop(applied.number)
+                self.confirmation.end()
                 await self._back_to_last()
                 undone = replace(entry, verb="apply-undone", before=after, after=before)
                 with contextlib.suppress(StoreError):
@@ -221,6 +252,102 @@ class Guard:
             "applied": asdict(applied),
             "tablets": len(policy.tablets),
             "problems": self._problems(),
+            "waiting": self.confirmation.shown(),
+        }
+
+    def _changes(self, plan: Plan, policy: Policy) -> Changes:
+        return changes(self.state.plan, plan, (self.state.policy, policy))
+
+    # taking back
+
+    async def confirm(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Keep the plan that waits."""
+        async with self.busy:
+            waiting = self.confirmation.waiting
+            if waiting is None:
+                raise Refused("nothing waits to be confirmed")
+            entry = lending.line(clock.now(), caller.name, message, "confirm", f"{waiting.number}")
+            await asyncio.to_thread(self.register.record, entry)
+            self.confirmation.end()
+        say("confirmed", number=waiting.number, by=entry.who)
+        return {"number": waiting.number}
+
+    async def rollback(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Put an earlier plan in force again: the one named, else the one before."""
+        async with self.busy:
+            applied = self.state.applied
+            if applied is None:
+                raise Refused("nothing is in force to go back from")
+            waiting, wanted = self.confirmation.waiting, message.get("number")
+            if wanted is None:
+                before = [a.number for a in self.copies.listed() if a.number < applied.number]
+                wanted = waiting.back if waiting is not None else max(before, default=None)
+            if not isinstance(wanted, int) or wanted == applied.number:
+                raise Refused("no earlier plan is kept: netguard history lists them")
+            entry = lending.line(clock.now(), caller.name, message, "rollback", applied.name)
+            told = await self._put_back(wanted, entry, message)
+        return {"from": applied.number, "number": wanted, "changes": told}
+
+    async def _put_back(self, number: int, entry: Entry, message: control.Message) -> list[str]:
+        """Put a stored copy in force; raises NetguardError, and then all is as it was."""
+        copy = self.copies.at(number)
+        if copy is None:
+            raise Refused(f"plan {number} is not kept: netguard history lists those that are")
+        applied, folder = copy
+        policy, plan = await asyncio.to_thread(
+            self._judge, read_folder(folder, applied.name), allow_empty=True
+        )
+        found = await asyncio.to_thread(self._changes, plan, policy)
+        before, after = lending.digests(self.state.applied), lending.digests(applied)
+        after = lending.with_changes(after, message, found)
+        await asyncio.to_thread(self.register.record, replace(entry, before=before, after=after))
+        try:
+            with _written():
+                await self._enforce(plan, policy)
+                self.copies.switch(number)
+        except NetguardError:
+            # At a start nothing is known to go back to: the kernel keeps what it has.
+            if self.state.plan is not None:
+                await self._back_to_last()
+            raise
+        self.confirmation.end()
+        self.state.applied, self.state.policy, self.state.plan = applied, policy, plan
+        for problem in ("resume", "enforce", "confirm"):
+            self.state.problems.pop(problem, None)
+        say("rolled back", number=number, by=entry.who, plan=plan.digest[:12])
+        return lending.texts(found)
+
+    async def _take_back(self, stop: asyncio.Event) -> None:
+        """Take back what nobody has confirmed in time."""
+        while not stop.is_set():
+            await pause(stop, LOOK_INTERVAL)
+            if self.confirmation.is_over() and not stop.is_set():
+                async with self.busy:
+                    # It may have been confirmed while we waited for our turn.
+                    if self.confirmation.is_over():
+                        await self._not_confirmed()
+
+    async def _not_confirmed(self) -> None:
+        waiting = self.confirmation.waiting
+        if waiting is None:
+            return
+        message = {"by": "guard"}
+        entry = lending.line(clock.now(), "guard", message, "not-confirmed", f"{waiting.number}")
+        try:
+            await self._put_back(waiting.back, entry, message)
+        except NetguardError as error:
+            text = f"plan {waiting.number} was not confirmed and could not be taken back: {error}"
+            if self.state.problems.get("confirm") != text:
+                warn(text)
+            self.state.problems["confirm"] = text
+
+    async def history(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return the plans that are kept, the oldest first, and what waits."""
+        current = self.state.applied.number if self.state.applied is not None else None
+        kept = await asyncio.to_thread(self.copies.listed)
+        return {
+            "plans": [asdict(a) | {"in_force": a.number == current} for a in kept],
+            "waiting": self.confirmation.shown(),
         }
 
     async def _back_to_last(self) -> None:
@@ -508,6 +635,9 @@ class Guard:
         watch = frozenset({self.settings.users.watch})
         return {
             "apply": control.Offer(self.apply),
+            "confirm": control.Offer(self.confirm),
+            "rollback": control.Offer(self.rollback),
+            "history": control.Offer(self.history),
             "status": control.Offer(self.status, watch),
             "counters": control.Offer(self.counters, watch),
             "denials": control.Offer(self.denials, watch),
@@ -518,6 +648,7 @@ class Guard:
             "neighbours": control.Offer(self.neighbours, watch),
             "heartbeats": control.Offer(self.heard, watch),
             "audit": control.Offer(self.audit),
+            "flows": control.Offer(self.flows),
             "fence": control.Offer(self.pull),
         }
 
@@ -528,6 +659,7 @@ class Guard:
             "node": self.settings.node,
             "state": "guarding" if plan is not None else "blocked",
             "applied": asdict(self.state.applied) if self.state.applied else None,
+            "waiting": self.confirmation.shown(),
             "plan": plan.digest if plan is not None else None,
             "loans": dict(Counter((self.register.loans or {}).values())),
             "tablets": _tablets(plan),
@@ -594,6 +726,12 @@ class Guard:
         if plan is not None:
             found["dhcp"] |= self.leases.renewed()
         return {"heartbeats": found}
+
+    async def flows(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return how many connections run by the mark of the right that let them in."""
+        counted = await asyncio.to_thread(conntrack.by_mark)
+        marks = {grant.mark for grant in self.state.plan.grants} if self.state.plan else set()
+        return {"flows": {str(mark): n for mark, n in counted.items() if mark in marks}}
 
     async def counters(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Return the packets each rule has counted."""

@@ -2,10 +2,13 @@
 
 import base64
 import binascii
+from collections.abc import Iterable
 from pathlib import Path
 
 from netguard.adapters.control import Message
-from netguard.errors import BadValue
+from netguard.core.cases import Outcome
+from netguard.core.proof import Claim
+from netguard.errors import BadValue, Refused
 from netguard.rules.findings import Finding
 from netguard.rules.folder import MAX_FILES, Folder
 
@@ -36,3 +39,19 @@ def listed(findings: list[Finding]) -> str:
     first = "\n".join(finding.render() for finding in findings[:_SHOWN])
     rest = len(findings) - _SHOWN
     return first + (f"\nand {rest} more" if rest > 0 else "")
+
+
+def refuse_failing(outcomes: Iterable[Outcome]) -> None:
+    """Raise Refused with the cases that fail, where one does."""
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    if failed:
+        first = "\n".join(outcome.render() for outcome in failed[:_SHOWN])
+        rest = len(failed) - _SHOWN
+        raise Refused(first + (f"\nand {rest} more" if rest > 0 else ""))
+
+
+def refuse_unproved(claims: Iterable[Claim]) -> None:
+    """Raise Refused with what is not so of what the rules promise, where something is not."""
+    wrong = [str(claim) for claim in claims if not claim.holds]
+    if wrong:
+        raise Refused("\n".join(wrong[:_SHOWN]) + "\n'netguard prove' says which packet passes")

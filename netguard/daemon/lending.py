@@ -13,6 +13,7 @@ from typing import Any
 from netguard.adapters.control import Message
 from netguard.adapters.files import Applied
 from netguard.adapters.store import Entry, Loan, Move
+from netguard.core.changes import Changes
 from netguard.core.explain import find_tablet
 from netguard.core.loans import FOUND, REFUSED, STATES, STOCK
 from netguard.core.names import shown, suggest, suggest_of
@@ -22,6 +23,7 @@ from netguard.errors import BadValue, Refused
 
 MAX_NOTE = 200
 MAX_WHO = 64
+MAX_CHANGES = 40
 MAX_MOVE = 30 * 86400
 
 
@@ -116,6 +118,29 @@ def digests(applied: Applied | None) -> str:
         return "{}"
     body = {"number": applied.number, "rules": applied.rules, "plan": applied.plan}
     return json.dumps(body | ({"commit": applied.commit} if applied.commit else {}))
+
+
+def with_changes(after: str, message: Message, found: Changes) -> str:
+    """Add to a field of the audit why it was done and what it means, line by line."""
+    body = json.loads(after)
+    note = plain(message.get("note"), MAX_NOTE)
+    said = texts(found)
+    rest = len(said) - MAX_CHANGES
+    body["changes"] = said[:MAX_CHANGES] + ([f"and {rest} more"] if rest > 0 else [])
+    return json.dumps(body | ({"note": note} if note else {}))
+
+
+def texts(found: Changes) -> list[str]:
+    """Return changes as lines of text; what opens is marked with `!`."""
+    return [
+        f"{line.sign}{'!' if line.widens else ''} {where}{line.what} {line.detail}".rstrip()
+        for where, lines in (
+            ("", found.general),
+            *((f"{group.name}: ", group.lines) for group in found.groups),
+            ("", found.tablets),
+        )
+        for line in lines
+    ]
 
 
 def pulled(message: Message, *, was: bool, block: bool) -> dict[str, str]:

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from netguard.core.cases import Case
 from netguard.core.names import Mac
 from netguard.core.policy import Policy, Tablet
 from netguard.rules import inventory, lint, schema, schema_feeds, schema_watch
 from netguard.rules.build import build
+from netguard.rules.cases import judge_cases
 from netguard.rules.documents import Documents, names_of
 from netguard.rules.findings import ERROR, Finding
 from netguard.rules.folder import Folder
@@ -26,11 +28,12 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What came out: the policy (None when there is any error), the findings, the files read."""
+    """What came out: the policy (None when there is any error), the findings, the files read, the cases."""
 
     policy: Policy | None
     findings: tuple[Finding, ...]
     files: int
+    cases: tuple[Case, ...] = ()
 
 
 def load(
@@ -50,13 +53,14 @@ def load(
     reader = _Reader(folder)
     documents = reader.read(allow_empty=allow_empty)
     review = Review(documents, reader.findings)
+    cases = judge_cases(review)
     policy = build(review, require_addresses=require_addresses)
     findings = [*review.findings, *lint.lint(reader.whole(documents), policy, today)]
     if policy is not None and previous is not None:
         findings.extend(lint.shrink(previous, policy, reader.tablets_name))
     refused = any(finding.level == ERROR for finding in findings)
     kept = tuple(sorted(set(_without_afterthoughts(findings))))
-    return Loaded(None if refused else policy, kept, len(folder.files))
+    return Loaded(None if refused else policy, kept, len(folder.files), cases)
 
 
 def _without_afterthoughts(findings: list[Finding]) -> Iterator[Finding]:

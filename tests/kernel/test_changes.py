@@ -13,6 +13,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from netguard.adapters import conntrack
 from netguard.core.names import Mac, Ports
 from netguard.core.netlinkwire import NESTED, attribute, generic, message
 from netguard.core.plan import compile_plan
@@ -371,6 +372,17 @@ def test_one_tablet_opens_so_many_flows_at_once_and_another_does_not_notice(link
     counted = link.counted(plan)
     assert counted["patients/new-flows"] in {29, 30}
     assert counted["patients/deny"] == 100
+
+
+def test_running_calls_are_counted_by_the_right_that_let_them_in(link, plain):
+    plan = compile_plan(plain, ["pellegrin"])
+    link.bench.nft(nftables.render(plan))
+    flows = calls(plan, "patients")[:20]
+    assert link.out(flows) == flows
+    with wire.inside(link.bench.gw):
+        counted = conntrack.by_mark()
+    assert sum(counted[g.mark] for g in plan.grants if g.group == "patients") == len(flows)
+    assert not any(counted[g.mark] for g in plan.grants if g.group != "patients")
 
 
 def entries(first, number):

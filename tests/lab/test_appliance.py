@@ -94,12 +94,15 @@ def test_guard_judges_again_and_does_not_trust_the_caller(hospital, guard):
 def zoom(rules):
     """Withdraw the service from everybody."""
     edit(rules / "groups.yaml", "zoom, ", "")
+    # Its cases say otherwise, and would stop it.
+    shutil.rmtree(rules / "tests")
 
 
 def quarantine(rules):
     """Put the one tablet into a group without services; others keep the right."""
     row = next(r for r in (rules / "tablets.csv").read_text().splitlines() if r[:6] == "T-001,")
     edit(rules / "tablets.csv", row, row.replace(",patients,", ",quarantine,"))
+    shutil.rmtree(rules / "tests")
 
 
 @pytest.mark.parametrize("change", [zoom, quarantine])

@@ -42,7 +42,9 @@ def test_a_group_without_sites_is_admitted_everywhere(rules):
 def test_a_group_that_names_what_is_not_there_is_one_error(rules, text, parts):
     rules.add("groups.yaml", text)
     rules.change(
-        "tests/cases.yaml", "cases:", "cases:\n  - {name: x, from: {group: '*'}, expect: deny}"
+        "tests/cases.yaml",
+        "cases:",
+        "cases:\n  - {name: x, from: {group: '*'}, to: {protected: '*'}, expect: never}",
     )
     errors = [line for line in rules.said if line.startswith("error")]
     assert len(errors) == 1

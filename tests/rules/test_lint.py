@@ -26,7 +26,10 @@ def test_a_site_worth_a_second_look(rules, site, old, new, parts):
 def test_a_group_needs_a_case_that_names_it(rules):
     rules.add("groups.yaml", "  other: {allow: []}\n")
     rules.says("no-case groups.yaml:9:3", "group 'other' has no case under tests/")
-    rules.add("tests/cases.yaml", "  - {name: x, from: {group: '*'}, expect: deny}\n")
+    rules.add(
+        "tests/cases.yaml",
+        "  - {name: x, from: {group: '*'}, to: {protected: '*'}, expect: never}\n",
+    )
     assert rules.said == []
     rules.change("groups.yaml", "other: {allow: []}", "other: {allow: [time]}")
     rules.says("no-case", "'other' allows services and no case")

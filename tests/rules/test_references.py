@@ -30,14 +30,32 @@ def test_an_alert_knows_its_receivers(rules):
     ("case", "what"),
     [
         ("from: {group: patients}, expect: only, services: [jitsy]", "unknown service 'jitsy'"),
-        ("from: {group: patient}, expect: deny", "unknown group 'patient'"),
-        ("from: {tablet: T-009}, expect: deny", "unknown tablet 'T-009'"),
-        ("from: {site: mars}, expect: deny", "unknown site 'mars'"),
+        (
+            "from: {group: patient}, to: {address: 8.8.8.8, port: tcp/443}, expect: deny",
+            "unknown group 'patient'",
+        ),
+        (
+            "from: {tablet: T-009}, to: {address: 8.8.8.8, port: tcp/443}, expect: deny",
+            "unknown tablet 'T-009'",
+        ),
+        (
+            "from: {group: patients, site: mars}, to: {address: 8.8.8.8, port: tcp/443}, expect: deny",
+            "unknown site 'mars'",
+        ),
         ("from: {group: '*'}, to: {protected: pax}, expect: never", "unknown protected network"),
-        ("events: [{at: 0s, tablet: T-009}], expect: {alert: none}", "unknown tablet 'T-009'"),
+        (
+            "events: [{at: 0s, tablet: T-009, gone: true}], expect: {alert: none}",
+            "unknown tablet 'T-009'",
+        ),
         ("events: [{at: 0s, tablet: T-001, ap: X}], expect: {alert: none}", "unknown AP 'X'"),
-        ("events: [], expect: {alert: mising}", "unknown alert 'mising', did you mean 'missing'?"),
-        ("events: [], expect: {alert: missing, to: dusk}", "unknown receiver 'dusk'"),
+        (
+            "events: [{at: 0s, tablet: T-001, ap: AP-LOB-01}], expect: {alert: mising}",
+            "unknown alert 'mising', did you mean 'missing'?",
+        ),
+        (
+            "events: [{at: 0s, tablet: T-001, ap: AP-LOB-01}], expect: {alert: missing, to: dusk}",
+            "unknown receiver 'dusk'",
+        ),
     ],
 )
 def test_a_case_names_what_is_there(rules, case, what):
@@ -51,6 +69,6 @@ def test_a_case_about_everything_names_nothing(rules):
         "tests/cases.yaml",
         "  - {name: x, from: {group: '*', mac: 'f0:e5:c3:00:00:01', ssid: S},\n"
         "     to: {protected: '*'}, expect: never}\n"
-        "  - {name: y, to: {domain: zoom.us, port: tcp/443}, expect: {admission: reject}}\n",
+        "  - {name: y, from: {mac: 'f0:e5:c3:00:00:01'}, expect: {admission: reject}}\n",
     )
     assert rules.said == []
