@@ -25,6 +25,7 @@ from netguard.render.watch import Book
 ASKED_FOR = 900.0
 # What refusals are counted over, where a rule does not say.
 RECENT = 300.0
+WEEK = 7 * 86400.0
 
 
 class Alerting:
@@ -38,6 +39,8 @@ class Alerting:
         # By rule: when (on the engine's clock) how many packets had been refused.
         self._refused: dict[str, list[tuple[float, int]]] = {}
         self._answers: list[tuple[float, int]] = []
+        self._drifts: list[tuple[float, int]] = []
+        self._false: list[tuple[float, int]] = []
 
     # the engine
 
@@ -177,6 +180,34 @@ class Alerting:
                     )
                 )
         return found
+
+    def appliance(
+        self, guard: Mapping[str, Any] | None, false_alarms: int, budget: float | None, now: float
+    ) -> list[Trouble]:
+        """Return what is counted and wrong: changes by somebody else, false alarms beyond the budget.
+
+        `budget` is a number a day.
+        """
+        about = {"trouble": "appliance"}
+        found = []
+        if guard is not None and _grown(self._drifts, int(guard.get("drifts", 0)), now, RECENT) > 0:
+            last = (guard.get("drift") or [{}])[-1]
+            why = f"{last.get('what', '')} ({last.get('by', 'unknown')})"
+            fields = {"why": why}
+            found.append(Trouble("drift", "NG-1403", about, "ruleset", fields=fields, lasting=0.0))
+        # One is always possible; what counts is more than that beyond what the rules bear.
+        most = WEEK / 86400.0 * (budget or 0.0) + 1
+        if _grown(self._false, false_alarms, now, WEEK) > most:
+            found.append(Trouble("false-alarms", "NG-1409", about, "presence", lasting=0.0))
+        return found
+
+    def feeds(self, feeds: Mapping[str, tuple[float, bool, float | None]]) -> list[Trouble]:
+        """Return the feeds that say nothing for longer than the rules allow."""
+        return [
+            Trouble(f"feed-{name}", "NG-1203", {"feed": "stale"}, f"feed {name}", lasting=0.0)
+            for name, (_, stale, _) in sorted(feeds.items())
+            if stale
+        ]
 
     def network(
         self, counters: Mapping[str, list[int]], dns: Mapping[str, Any] | None, now: float

@@ -179,9 +179,17 @@ class Watch:
                     *of_daemons(view.guard, view.dns, self.fault),
                     *alerting.refusals(book.alerts, view.counters, now),
                     *alerting.network(view.counters, view.dns, now),
+                    *alerting.appliance(view.guard, *self._false_alarms(), now),
+                    *alerting.feeds(self.feeds.look()),
                     *self._unreached(),
                 ]
                 alerting.look(held, book, found, now)
+
+    def _false_alarms(self) -> tuple[int, float | None]:
+        presence_ = self.intake.presence
+        if presence_ is None:
+            return 0, None
+        return presence_.state.false_alarms, presence_.model.budget
 
     def _unreached(self) -> list[Trouble]:
         """Return the receivers that take no alerts: told to the others, and to the next channel."""

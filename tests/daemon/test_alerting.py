@@ -258,6 +258,26 @@ def test_more_refusals_than_a_rule_bears_are_told_and_a_counter_that_begins_anew
     assert refused(99, 120, "patients/deny") == []
 
 
+def test_a_change_by_somebody_else_a_spent_budget_and_a_silent_feed_are_told():
+    alerting = Alerting()
+
+    def codes(drifts, false, now):
+        guard = {"drifts": drifts, "drift": [{"what": "deleted rule", "by": "nft (pid 7)"}]}
+        return [(t.code, dict(t.fields)) for t in alerting.appliance(guard, false, 1 / 7, now)]
+
+    assert codes(3, 0, 0) == [], "what was there before is no news"
+    assert codes(4, 0, 10) == [("NG-1403", {"why": "deleted rule (nft (pid 7))"})]
+    assert codes(4, 0, 400) == []
+    assert codes(4, 2, 500) == []
+    assert codes(4, 3, 600) == [("NG-1409", {})]
+    assert codes(4, 3, 600 + 8 * 86400) == []
+    assert alerting.appliance(None, 0, None, 0) == []
+    feeds = {"syslog wlc-1": (1.0, True, None), "trap wlc-1": (1.0, False, None)}
+    assert [(t.code, t.subject) for t in alerting.feeds(feeds)] == [
+        ("NG-1203", "feed syslog wlc-1")
+    ]
+
+
 def test_a_silence_holds_back_and_lets_out_what_is_still_so(settings, policy, time):
     write_rules(settings, policy)
     intake = Intake(settings)

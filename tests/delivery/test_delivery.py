@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import sys
 
 import pytest
 import sqlalchemy as sa
 
-from netguard.adapters.store import Letter
+from netguard.adapters import clock
+from netguard.adapters.store import Letter, WatchStore
 from netguard.core.presence.actions import CLEARED, UPDATED
 from netguard.daemon import delivery
 from netguard.errors import StoreError
@@ -254,6 +256,60 @@ def test_killed_at_any_step_of_delivery_nothing_is_lost_and_a_duplicate_has_its_
             if not killed:
                 break
         assert swept >= 4, "the sweep met the store's statements"
+
+    play(hand, story)
+
+
+DELIVERER = """
+import asyncio, os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+import sqlalchemy as sa
+from netguard.adapters import clock, notify
+from netguard.adapters.store import WatchStore
+from netguard.core.policy import Receiver
+from netguard.daemon.delivery import Delivery
+from netguard.settings import Settings
+folder, url, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def point(*words):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+store = WatchStore.open(folder / "watch.db", clock.now())
+for name in ("before_cursor_execute", "after_cursor_execute", "commit", "begin"):
+    sa.event.listen(store._engine, name, point)
+real = notify.webhook.send
+async def send(*words):
+    point(); await real(*words); point()
+notify.webhook.send = send
+delivery = Delivery(Settings("gw-1", ()), outgoing=notify.Outgoing(folder, anywhere=True))
+receiver = Receiver("desk", webhook=url)
+asyncio.run(delivery.turn(store, {"desk": receiver}, ("desk", "webhook")))
+point()
+store.close()
+"""
+
+
+def test_a_sweep_of_sigkill_over_a_whole_process_loses_nothing_either(hand, tmp_path):
+    async def story(hand, failing):
+        url = hand.receiver.webhook
+        posted, killed = [], 0
+        for at in range(1, 60):
+            posted.append(hand.post(f"T-{at:03}", at=100.0 + at))
+            hand.store.close()
+            words = [sys.executable, "-c", DELIVERER, str(tmp_path), url, str(at)]
+            process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
+            _, said = await process.communicate()
+            hand.store = WatchStore.open(tmp_path / "watch.db", clock.now())
+            assert process.returncode in {0, -9}, said.decode()
+            killed += process.returncode == -9
+            if process.returncode == 0:
+                break
+        assert killed >= 8, "the sweep met the steps"
+        await hand.turn()
+        assert set(failing.ids()) == set(posted)
+        assert set(hand.states()) == {"sent"}
 
     play(hand, story)
 

@@ -6,14 +6,23 @@ import email
 import hmac
 import json
 import ssl
+import urllib.request
 from email import policy
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from netguard.core.presence.actions import CLEARED
 from netguard.errors import Undelivered
-from tests.delivery.conftest import Failing, desk, serving, wait_until
+from tests.delivery.conftest import (
+    Failing,
+    an_alertmanager,
+    desk,
+    free_port,
+    serving,
+    wait_until,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -270,3 +279,40 @@ def test_a_name_is_judged_by_what_it_resolves_to_at_each_connection(hand, monkey
             await checked.resolve("alerts.chu.example", 443)
 
     asyncio.run(go())
+
+
+def test_who_is_blind_gives_one_message_the_shipped_configuration_holds_back_the_tablets(tmp_path):
+    """150 tablets and the feed they are behind, posted to a real Alertmanager with our configuration."""
+    names = [("NetguardBlind", "")] + [("NetguardTabletSilent", f"T-{n:03}") for n in range(150)]
+    body = [
+        {
+            "labels": {
+                "alertname": name,
+                "site": "pellegrin",
+                "tablet": tablet,
+                "severity": "critical",
+            }
+        }
+        for name, tablet in names
+    ]
+    body.append(
+        {"labels": {"alertname": "NetguardTabletSilent", "site": "haut-leveque", "tablet": "T-900"}}
+    )
+    config = Path(__file__).parents[2] / "deploy" / "prometheus" / "alertmanager.yml"
+    with an_alertmanager(tmp_path, free_port(), config) as manager:
+        request = urllib.request.Request(
+            f"{manager.url}/api/v2/alerts",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+
+        def states():
+            found = {True: [], False: []}
+            for alert in manager.alerts():
+                tablet = alert["labels"].get("tablet", "the feed")
+                found[bool(alert["status"]["inhibitedBy"])].append(tablet)
+            return found
+
+        wait_until(lambda: len(states()[True]) == 150)
+        assert sorted(states()[False]) == ["T-900", "the feed"], "another site is another story"
