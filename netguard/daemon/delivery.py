@@ -166,6 +166,10 @@ class Delivery:
         try:
             await self._send(receiver, channel, told)
         except Undelivered as error:
+            if error.final and len(batch) > 1:
+                # One of them may be what is refused: the others must not go with it.
+                done = [await self._batch(store, receiver, channel, [each], way) for each in batch]
+                return all(done)
             self.counts.failed[channel, "refused" if error.final else "unreachable"] += 1
             state = DEAD if error.final else WAITING
             await asyncio.to_thread(store.settle, batch, state, str(error)[:500])
@@ -207,6 +211,15 @@ class Delivery:
         return [(n, alerting.compose(n, translate, self._settings.node)) for n in notices]
 
     async def _send(self, receiver: Receiver, channel: str, told: Told) -> None:
+        """Send by whatever way; raises Undelivered, also for what a library of that way did not foresee."""
+        try:
+            await self._send_by(receiver, channel, told)
+        except Undelivered:
+            raise
+        except Exception as error:  # a receiver must never end watch
+            raise Undelivered(f"{receiver.name}/{channel}: {error!r}") from error
+
+    async def _send_by(self, receiver: Receiver, channel: str, told: Told) -> None:
         node, now = self._settings.node, clock.now().timestamp()
         outgoing = self._outgoing
         if channel == "alertmanager":

@@ -186,6 +186,28 @@ def test_a_flood_is_one_message_and_keeps_every_id(hand):
     assert set(hand.states()) == {"sent"}
 
 
+def test_one_refused_notice_does_not_take_a_flood_with_it(hand):
+    async def story(hand, failing):
+        ids = [hand.post(f"T-{n:03}") for n in range(8)]
+        # The eight together are refused, then the first of them alone.
+        failing.modes = [400, 400]
+        await hand.turn()
+        assert hand.states() == ["dead", *["sent"] * 7]
+        assert failing.ids() == ids[1:]
+
+    play(hand, story)
+
+
+def test_what_a_way_did_not_foresee_is_a_failure_and_not_the_end_of_watch(hand):
+    made = hand(desk(chat_file="chat"))
+    made.secrets.joinpath("chat").write_bytes(b"\xff\xfe not a URL")
+    made.post()
+    asyncio.run(made.turn())
+    (row,) = made.store.letters(("dead", "waiting"))
+    assert row.why
+    assert sum(made.delivery.counts.failed.values()) == 1
+
+
 def test_the_same_notice_is_one_letter_however_often_it_is_written(hand):
     async def story(hand, failing):
         assert hand.post() == hand.post()
