@@ -8,6 +8,7 @@ from pathlib import Path
 
 DEFAULT_FILE = Path("/etc/netguard/settings.yaml")
 ENVIRONMENT = "NETGUARD_SETTINGS"
+RUNBOOK = "docs/runbook.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Settings:
     webhooks: tuple[str, int] | None = None
     # None: receivers with a mail address are not reached that way.
     mail: MailServer | None = None
+    # Where people find docs/runbook.md: alerts link to its sections.
+    runbook: str = RUNBOOK
     # So many seconds of presence pass in one: a lab shows in a minute what takes an hour.
     speed: int = 1
 

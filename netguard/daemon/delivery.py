@@ -208,7 +208,10 @@ class Delivery:
     def _told(self, batch: Iterable[Letter], receiver: Receiver) -> Told:
         translate = notify.catalogues.translator(receiver.language)
         notices = [notice for each in batch if (notice := _notice(each)) is not None]
-        return [(n, alerting.compose(n, translate, self._settings.node)) for n in notices]
+        return [(n, self._composed(n, translate)) for n in notices]
+
+    def _composed(self, notice: Notice, translate: Callable[[str], str]) -> Message:
+        return alerting.compose(notice, translate, self._settings.node, self._settings.runbook)
 
     async def _send(self, receiver: Receiver, channel: str, told: Told) -> None:
         """Send by whatever way; raises Undelivered, also for what a library of that way did not foresee."""
@@ -283,8 +286,7 @@ class Delivery:
             return
         self._resent[receiver.name] = now
         translate = notify.catalogues.translator(receiver.language)
-        node = self._settings.node
-        told = [(n, alerting.compose(n, translate, node)) for n, _ in held.values()]
+        told = [(n, self._composed(n, translate)) for n, _ in held.values()]
         try:
             await notify.alertmanager.send(
                 replace(self._outgoing, anywhere=True), receiver, told, clock.now().timestamp()

@@ -12,8 +12,8 @@ from netguard.errors import BadValue, UsageError
 from netguard.rules.findings import Finding
 from netguard.rules.source import Unreadable, parse, read_bytes
 from netguard.rules.typed import Document, typed
-from netguard.rules.words import Mail, Model, Name, SecretFile, read_by
-from netguard.settings import MailServer, Paths, Settings, Users
+from netguard.rules.words import Mail, Model, Name, SecretFile, Url, read_by
+from netguard.settings import RUNBOOK, MailServer, Paths, Settings, Users
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 
@@ -123,6 +123,7 @@ class _SettingsFile(Model):
     users: _Users = _Users()
     listen: _Listen = _Listen()
     mail: _Mail | None = None
+    runbook: Url | None = None
     speed: Annotated[int, read_by(_speed)] = 1
 
 
@@ -146,6 +147,7 @@ def read_settings(path: Path) -> Settings:
         traps=given.listen.traps,
         webhooks=given.listen.webhooks,
         mail=_mail(given.mail) if given.mail is not None else None,
+        runbook=given.runbook or RUNBOOK,
         speed=given.speed,
     )
 

@@ -125,7 +125,7 @@ def test_every_cause_of_the_engine_has_a_code():
 
 def test_a_theft_is_told_with_all_that_security_needs():
     notice = notices_of(matter_of(taken(), LOBBY, SUMMER - 100.0), RULES, 100.0)[0]
-    message = compose(notice, english, "gw-1")
+    message = compose(notice, english, "gw-1", "https://wiki.chu.example/runbook")
     assert message.title == "Tablet T-017 was probably taken"
     for fact in (
         "Probability: 83 %",
@@ -136,7 +136,7 @@ def test_a_theft_is_told_with_all_that_security_needs():
         "What would change it: a sign of life",
         "netguard lost T-017",
         "NG-1101 · critical · new · T-017-90 · gw-1",
-        "docs/runbook.md#ng-1101",
+        "https://wiki.chu.example/runbook#ng-1101",
     ):
         assert fact in message.text
 
@@ -154,7 +154,12 @@ def test_every_code_has_words_for_all_of_its_life_and_fits_an_sms(code):
             incident="x-1", code=code, kind=kind, at=SUMMER, about={}, place=LOBBY, tablet="T-001",
             subject="feed syslog", fields={"why": "the disk is full", "loan": "stolen", "limit": "10/1m"},
         )  # fmt: skip
-        message = compose(alerting.Notice("id", "desk", "critical", "r", matter), english, "gw-1")
+        message = compose(
+            alerting.Notice("id", "desk", "critical", "r", matter),
+            english,
+            "gw-1",
+            "docs/runbook.md",
+        )
         assert "{" not in message.text
         assert message.title
         assert len(message.short) <= SMS

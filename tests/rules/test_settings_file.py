@@ -6,7 +6,7 @@ import pytest
 
 from netguard.errors import UsageError
 from netguard.rules.settings_file import check_settings, read_settings
-from netguard.settings import Settings
+from netguard.settings import MailServer, Settings
 
 SMALL = "version: 1\nnode: appliance-1\nsites: [pellegrin]\n"
 
@@ -23,6 +23,27 @@ def file(tmp_path):
 
 def test_a_small_file_gives_the_defaults(file):
     assert read_settings(file(SMALL)) == Settings("appliance-1", ("pellegrin",))
+
+
+def test_who_takes_our_mail_and_where_the_runbook_is(file):
+    text = (
+        SMALL
+        + 'mail: {server: "smtp.chu.example:587", sender: netguard@chu.example, user: netguard, '
+        "password-file: mail-password}\nrunbook: https://wiki.chu.example/netguard\n"
+    )
+    settings = read_settings(file(text))
+    assert settings.mail == MailServer(
+        "smtp.chu.example", 587, "netguard@chu.example", "starttls", "netguard", "mail-password"
+    )
+    assert settings.runbook == "https://wiki.chu.example/netguard"
+    for less in (
+        text.replace(", password-file: mail-password", ""),
+        text.replace("user:", "tls: none, user:"),
+    ):
+        with pytest.raises(UsageError, match="signs in with a password-file"):
+            read_settings(file(less))
+    with pytest.raises(UsageError, match="lacks a port"):
+        read_settings(file(text.replace(":587", "")))
 
 
 def test_every_key_is_read(file):
@@ -73,7 +94,7 @@ def test_no_control_socket_is_an_empty_one(file):
         (
             SMALL,
             "- a\n",
-            "expected keys at the top (listen, mail, node, paths, sites, speed, users, version)",
+            "expected keys at the top (listen, mail, node, paths, runbook, sites, speed, users, version)",
         ),
         (SMALL, "a: [\n", "is not closed"),
     ],

@@ -16,7 +16,6 @@ from netguard.core.presence.actions import CLEARED, RAISED, UPDATED
 Translate = Callable[[str], str]
 # Of path and reasons: enough to act on, short enough for a telephone.
 MOST_STEPS, MOST_REASONS = 6, 3
-RUNBOOK = "docs/runbook.md"
 # 3GPP TS 23.038: one message of the GSM alphabet.
 SMS = 160
 
@@ -104,8 +103,11 @@ def moment(at: float, zone: str, translate: Translate) -> str:
     return datetime.fromtimestamp(at, UTC).astimezone(place).strftime(translate(_MOMENT))
 
 
-def compose(notice: Notice, translate: Translate, node: str) -> Message:
-    """Return the message of one notice; `node` names the appliance that says it."""
+def compose(notice: Notice, translate: Translate, node: str, runbook: str) -> Message:
+    """Return the message of one notice; `node` names the appliance that says it.
+
+    `runbook` is the address of the page with a section for each code.
+    """
     matter = notice.matter
     code = CODES[matter.code]
     values = _values(notice, translate)
@@ -118,20 +120,20 @@ def compose(notice: Notice, translate: Translate, node: str) -> Message:
         "",
         f"{code.code} · {translate(_SEVERITIES[notice.severity])} · {translate(_KINDS[matter.kind])} · "
         f"{matter.incident} · {node}",
-        f"{RUNBOOK}#{code.code.lower()}",
+        f"{runbook}#{code.code.lower()}",
     ]
     return Message(title, tuple(lines), _short(f"{title} {code.code}"), advice)
 
 
 def digest(notices: Sequence[Notice], translate: Translate, node: str) -> Message:
     """Return one message about many notices of one code: a flood must not be as many messages."""
-    first = compose(notices[0], translate, node)
+    first = compose(notices[0], translate, node, "")
     title = translate(_("{count} alerts at once, for example: {title}")).format(
         count=len(notices), title=first.title
     )
     lines = [translate(_("Look at the network first: so many at once are seldom thefts.")), ""]
     lines += [
-        f"- {compose(each, translate, node).title} ({each.matter.incident})" for each in notices
+        f"- {compose(each, translate, node, '').title} ({each.matter.incident})" for each in notices
     ]
     return Message(title, tuple(lines), _short(f"{title} {notices[0].matter.code}"), first.advice)
 
