@@ -195,7 +195,7 @@ def test_a_checkout_below_a_closed_folder_works(name):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         checkout = folder / "checkout"
         checkout.mkdir()
-        for part in ("netguard", "radius_hooks", "rules"):
+        for part in ("deploy", "netguard", "radius_hooks", "rules"):
             shutil.copytree(ROOT / part, checkout / part)
         with suppress(FileNotFoundError):
             shutil.copytree(ROOT / ".cache" / "aside", checkout / ".cache" / "aside")
