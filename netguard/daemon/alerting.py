@@ -81,8 +81,13 @@ class Alerting:
                 return None
             channel = receiver.channels[1]
         place = matter.place
-        silence = alerting.silenced(
-            self.silences, wall, matter.code, place.site, place.area, matter.tablet
+        # An end goes to whoever heard the beginning: an Alertmanager would hold it for ever.
+        silence = (
+            alerting.silenced(
+                self.silences, wall, matter.code, place.site, place.area, matter.tablet
+            )
+            if matter.kind != alerting.CLEARED
+            else None
         )
         return Letter(
             notice=notice.id,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from netguard.adapters import clock, notify
-from netguard.adapters.store import DEAD, SENT, WAITING, Letter, WatchStore
+from netguard.adapters.store import DEAD, HELD, SENT, WAITING, Letter, WatchStore
 from netguard.core import alerting
 from netguard.core.alerting import CLEARED, CODES, REPEATED, Message, Notice
 from netguard.core.policy import Receiver
@@ -75,6 +75,8 @@ class Delivery:
         self._held: dict[str, dict[str, tuple[Notice, float | None]]] = {}
         self._resent: dict[str, float] = {}
         self._began = False
+        # Taken by their receiver, and not yet stored as sent: a full disk must not send them again and again.
+        self._taken: set[int] = set()
         self.counts = Counts()
 
     def failing(self) -> dict[str, str]:
@@ -136,6 +138,7 @@ class Delivery:
             return
         if way.failing is not None and now - way.failing >= FALLBACK_AFTER:
             await self._fall_back(store, receiver, channel, letters)
+        letters = await asyncio.to_thread(_heard_of, store, letters)
         blocked: set[str] = set()
         for batch in _batches(letters):
             if blocked & {letter.key for letter in batch}:
@@ -163,8 +166,10 @@ class Delivery:
             batch = [each for each in batch if _notice(each) is not None]
         if not told:
             return True
+        numbers = {each.id for each in batch}
         try:
-            await self._send(receiver, channel, told)
+            if not numbers <= self._taken:
+                await self._send(receiver, channel, told)
         except Undelivered as error:
             if error.final and len(batch) > 1:
                 # One of them may be what is refused: the others must not go with it.
@@ -178,7 +183,9 @@ class Delivery:
                 return True
             self._failed(receiver, channel, way, str(error))
             return False
+        self._taken |= numbers
         await asyncio.to_thread(store.settle, batch, SENT)
+        self._taken -= numbers
         self.counts.sent[channel] += len(batch)
         if way.failing is not None:
             say("receiver is back", receiver=receiver.name, channel=channel)
@@ -324,6 +331,19 @@ class Delivery:
                     )
                 )  # fmt: skip
         return found
+
+
+def _heard_of(store: WatchStore, letters: Sequence[Letter]) -> list[Letter]:
+    """Return letters without the ends of what a silence has held back whole: nobody waits for them."""
+    kept = []
+    for letter in letters:
+        notice = _notice(letter)
+        over = notice is not None and notice.matter.kind == CLEARED
+        if over and store.states(letter.incident, letter.receiver, letter.id) == {HELD}:
+            store.settle([letter], HELD, "its beginning was held back")
+        else:
+            kept.append(letter)
+    return kept
 
 
 def _batches(letters: Sequence[Letter]) -> list[list[Letter]]:

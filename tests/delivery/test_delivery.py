@@ -336,7 +336,9 @@ def test_a_sweep_of_sigkill_over_a_whole_process_loses_nothing_either(hand, tmp_
     play(hand, story)
 
 
-def test_a_store_that_cannot_note_it_sends_it_again_under_the_same_id(hand, monkeypatch):
+def test_a_store_that_cannot_note_it_sends_once_and_after_a_restart_under_the_same_id(
+    hand, monkeypatch
+):
     async def story(hand, failing):
         hand.post()
         real = hand.store.settle
@@ -345,11 +347,32 @@ def test_a_store_that_cannot_note_it_sends_it_again_under_the_same_id(hand, monk
             raise StoreError("the disk is full")
 
         monkeypatch.setattr(hand.store, "settle", full)
-        with pytest.raises(StoreError):
-            await hand.turn()
+        for _ in range(5):
+            with pytest.raises(StoreError):
+                await hand.turn()
+        assert len(failing.ids()) == 1, "a full disk is no flood"
+        # Killed now, nobody knows that it was taken.
+        hand.delivery = hand.fresh()
         monkeypatch.setattr(hand.store, "settle", real)
+        await hand.turn()
         await hand.turn()
         assert len(failing.ids()) == 2
         assert len(set(failing.ids())) == 1
+        assert hand.states() == ["sent"]
+
+    play(hand, story)
+
+
+def test_an_end_goes_to_whoever_heard_the_beginning_and_to_nobody_else(hand):
+    async def story(hand, failing):
+        hand.post("T-001")
+        await hand.turn()
+        hand.post("T-001", CLEARED, at=200.0)
+        hand.post("T-002")
+        hand.store.settle(hand.store.letters(("waiting",))[:1], "held")
+        hand.post("T-002", CLEARED, at=200.0)
+        await hand.turn()
+        assert failing.tablets() == ["T-001", "T-001"]
+        assert hand.states() == ["sent", "sent", "held", "held"]
 
     play(hand, story)

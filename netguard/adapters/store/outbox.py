@@ -160,6 +160,15 @@ class Outbox(Store):
         with self._reading() as connection:
             return [Letter(**row) for row in connection.execute(wanted).mappings()]
 
+    def states(self, incident: str, receiver: str, before: int) -> set[str]:
+        """Return what became of a receiver's letters of an incident that are older than one of them."""
+        table = self._outbox.c
+        wanted = sa.select(table.state).where(
+            table.incident == incident, table.receiver == receiver, table.id < before
+        )
+        with self._reading() as connection:
+            return set(connection.execute(wanted).scalars())
+
     def revive(self) -> int:
         """Let dead letters wait again; returns how many."""
         table = self._outbox
