@@ -1,7 +1,7 @@
 """One hospital that the tests of this folder share; what changes it builds its own."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,9 +24,22 @@ def hospital() -> Iterator[Hospital]:
 
 
 @pytest.fixture(scope="session")
-def joined(hospital: Hospital) -> Hospital:
+def on_the_air(hospital: Hospital) -> Callable[..., None]:
+    """Bring tablets back that a test before took off the air: no test leans on what ran before it."""
+
+    def here(*tablets: str) -> None:
+        stations = {each["host"]: each["state"] for each in hospital.status()["stations"]}
+        for tablet in tablets:
+            shown = hospital.exec(tablet, ["ip", "-4", "-o", "addr", "show", "dev", "wlan0"]).stdout
+            if stations.get(tablet) != "joined" or not shown:
+                assert hospital.join(tablet)["answer"] == "accept"
+                hospital.dhcp(tablet)
+
+    return here
+
+
+@pytest.fixture
+def joined(hospital: Hospital, on_the_air: Callable[..., None]) -> Hospital:
     """The same, with its three tablets on the air and addressed."""
-    for tablet in ("t1", "t2", "t3"):
-        assert hospital.join(tablet)["answer"] == "accept"
-        hospital.dhcp(tablet)
+    on_the_air("t1", "t2", "t3")
     return hospital

@@ -29,11 +29,9 @@ def guard(hospital):
 
 
 @pytest.fixture
-def tablet(hospital):
+def tablet(on_the_air):
     """Return t1, joined and with its address."""
-    if not any(s["host"] == "t1" and s["state"] == "joined" for s in hospital.status()["stations"]):
-        hospital.join("t1")
-        hospital.dhcp("t1")
+    on_the_air("t1")
     return "t1"
 
 

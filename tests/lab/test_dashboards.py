@@ -42,13 +42,13 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
-def prometheus(joined, tmp_path_factory):
+def prometheus(hospital, on_the_air, tmp_path_factory):
     """A real Prometheus with our rules, scraping the lab once a second while something happens in it."""
     folder = tmp_path_factory.mktemp("prometheus")
     with socket.socket() as wire:
         wire.bind(("127.0.0.1", 0))
         port = wire.getsockname()[1]
-    target = joined.web.removeprefix("http://")
+    target = hospital.web.removeprefix("http://")
     rules = ROOT / "deploy" / "prometheus"
     (folder / "prometheus.yml").write_text(
         "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
@@ -70,11 +70,12 @@ def prometheus(joined, tmp_path_factory):
                 return None
 
             wait_until(scraped)
+            on_the_air("t1")
             for _ in range(3):
-                joined.probe("t1", "tcp", "zoom.us", "443")
-                joined.probe("t1", "tcp", "10.10.0.5", "104", "--timeout", "1")
-                joined.probe("t1", "dns", "www.example.org")
-                joined.probe("t1", "dns", "rebind-pacs.zoom.us")
+                hospital.probe("t1", "tcp", "zoom.us", "443")
+                hospital.probe("t1", "tcp", "10.10.0.5", "104", "--timeout", "1")
+                hospital.probe("t1", "dns", "www.example.org")
+                hospital.probe("t1", "dns", "rebind-pacs.zoom.us")
             wait_until(lambda: known.query("netguard_up offset 15s"))
             yield known
         finally:

@@ -9,10 +9,9 @@ from netguard.errors import Refused
 
 
 @pytest.fixture
-def tablet(hospital):
-    """Return t1, joined, with its address, and its MAC."""
-    if "t1" not in {s["host"] for s in hospital.status()["stations"] if s["state"] == "joined"}:
-        hospital.join("t1")
+def tablet(hospital, on_the_air):
+    """Return the MAC of t1, which is joined and has its address."""
+    on_the_air("t1")
     hospital.dhcp("t1")
     return next(s["mac"] for s in hospital.status()["stations"] if s["host"] == "t1")
 

@@ -10,14 +10,11 @@ from netguard.adapters import control
 
 
 @pytest.fixture
-def tablets(hospital):
+def tablets(on_the_air):
     """Return t1 to t3, joined and with their addresses."""
-    joined = {s["host"] for s in hospital.status()["stations"] if s["state"] == "joined"}
-    for name in ("t1", "t2", "t3"):
-        if name not in joined:
-            hospital.join(name)
-            hospital.dhcp(name)
-    return ("t1", "t2", "t3")
+    here = ("t1", "t2", "t3")
+    on_the_air(*here)
+    return here
 
 
 @pytest.fixture
