@@ -94,10 +94,10 @@ class Ward:
 
     # what happens to tablets
 
-    def fill(self, tablets: Iterable[PolicyTablet], areas: Mapping[str, Area]) -> None:
+    def fill(self, tablets: Iterable[PolicyTablet], areas: Mapping[tuple[str, str], Area]) -> None:
         """Let tablets of the rules be heard at the access points of the areas that are their home."""
         for number, tablet in enumerate(tablets):
-            aps = areas[tablet.home[1]].aps
+            aps = areas[tablet.home].aps
             self.arrive(tablet.id, str(tablet.mac), aps[number % min(len(aps), BUSY)])
 
     def arrive(self, id_: str, mac: str, ap: str) -> None:
