@@ -60,6 +60,11 @@ async def read(family: str, table: str, learned: frozenset[str]) -> Held | None:
     return Held(chains, sets, counters, digest, rows)
 
 
+async def everything() -> list[dict[str, Any]]:
+    """Return the whole ruleset of this network namespace, everybody's tables, as `nft -j` lists it."""
+    return await _list("ruleset")
+
+
 @dataclass(frozen=True, slots=True)
 class Hook:
     """A base chain of somebody else's table, as nft(8) names its parts."""

@@ -259,10 +259,21 @@ def _trust_commands(commands: Commands) -> None:
         commands,
         "prove",
         "prove for all packets that no tablet reaches what is protected, and each group only its services",
-        "netguard prove rules/\n  netguard prove rules/ --out /srv/proofs",
+        "netguard prove rules/\n  netguard prove rules/ --out /srv/proofs\n"
+        "  netguard prove rules/ --live              # what this kernel holds, everybody's tables\n"
+        "  nft -j list ruleset > saved.json; netguard prove rules/ --ruleset saved.json",
         _late("cli.proving", "prove"),
     )
     _folder(prove)
+    held = prove.add_mutually_exclusive_group()
+    held.add_argument(
+        "--live",
+        action="store_true",
+        help="prove what the kernel holds, everybody's tables; as root",
+    )
+    held.add_argument(
+        "--ruleset", type=Path, metavar="FILE", help="the same of a saved 'nft -j list ruleset'"
+    )
     prove.add_argument(
         "--out", type=Path, metavar="DIR", help="keep the proof there, as JSON and as text, dated"
     )

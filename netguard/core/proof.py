@@ -49,7 +49,10 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One promise of the rules: `never` or `only`, of what, whether it holds, else what shows that."""
+    """One promise of the rules: `never` or `only`, of what, whether it holds, else what shows that.
+
+    `unproven`: neither proved nor refuted, `why` names what was not understood.
+    """
 
     kind: str
     subject: str
@@ -57,9 +60,17 @@ class Claim:
     holds: bool
     why: str
     packet: Packet | None = None
+    unproven: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """Return the one word for it."""
+        if self.unproven:
+            return "NOT PROVEN"
+        return "proved" if self.holds else "REFUTED"
 
     def __str__(self) -> str:
-        return f"{self.subject} {self.what}: {'proved' if self.holds else 'REFUTED'}, {self.why}"
+        return f"{self.subject} {self.what}: {self.outcome}, {self.why}"
 
 
 class _Classes:
@@ -98,9 +109,9 @@ def prove(policy: Policy, plan: Plan) -> tuple[Claim, ...]:
     )
 
 
-def notes(plan: Plan) -> tuple[str, ...]:
-    """Return what the proof takes for given, and which allowed names share their addresses."""
-    return (*ASSUMED, *(f"Shared: {each}." for each in shared(plan)))
+def notes(plan: Plan, taken: tuple[str, ...] = ASSUMED) -> tuple[str, ...]:
+    """Return what a proof takes for given, and which allowed names share their addresses."""
+    return (*taken, *(f"Shared: {each}." for each in shared(plan)))
 
 
 def _protected(policy: Policy, classes: _Classes) -> Iterator[Claim]:
@@ -200,14 +211,14 @@ def _beyond(
         return None
     own = {f"{name}/{service}": service for service in policy.groups[name].allow}
     for rule, region in reach.opened(rules).items():
-        world = _world(policy, own[rule]) if rule in own else ()
-        packet = regions.example(regions.without(region, world))
+        inside = world(policy, own[rule]) if rule in own else ()
+        packet = regions.example(regions.without(region, inside))
         if packet is not None:
             return sender, Witness(*packet, (rule,))
     return None
 
 
-def _world(policy: Policy, name: str) -> Region:
+def world(policy: Policy, name: str) -> Region:
     """Return what the rules say that a service has: its networks, and public addresses of its names."""
     service = policy.services[name]
     addresses: Spans = regions.of_networks(service.networks)

@@ -504,3 +504,31 @@ def test_a_flood_of_refusals_is_logged_at_the_rules_rate_and_counted_in_full(
     logged = control.call(path, "denials", after=seen)["last"] - seen
     assert after - before >= 2000
     assert 0 < logged < 200
+
+
+def test_what_the_kernel_holds_is_proved_and_a_hole_is_refuted(hospital, guard):
+    def prove():
+        done = hospital.exec("gw", ["netguard", "prove", hospital.record.rules, "--live", "--json"])
+        return done.returncode, {
+            c["subject"]: c["outcome"] for c in json.loads(done.stdout)["claims"]
+        }
+
+    code, outcomes = prove()
+    assert (code, set(outcomes.values())) == (0, {"proved"})
+    hole = """\
+table ip theirs {
+  chain c {
+    type filter hook postrouting priority 50
+    iifname "tab0" ip daddr set 10.10.0.5
+  }
+}
+"""
+    file = hospital.settings.parent / "hole.nft"
+    file.write_text(hole)
+    assert hospital.exec("gw", ["nft", "-f", str(file)]).returncode == 0
+    try:
+        code, outcomes = prove()
+        assert (code, outcomes["pacs"]) == (1, "refuted")
+    finally:
+        hospital.exec("gw", ["nft", "delete", "table", "ip", "theirs"])
+        file.unlink()

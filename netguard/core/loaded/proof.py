@@ -1,0 +1,422 @@
+"""What the rules promise, decided on what a kernel really holds: its whole ruleset, everybody's tables.
+
+The claims are those of core/proof.py, and three that only a kernel can break: nobody but a tablet with
+its own address gets out, what has lost its right is cut, and nobody outside opens a flow to a tablet.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from netguard.core import proof, reach, regions
+from netguard.core.loaded.listing import Json, Listing, Part, elements
+from netguard.core.loaded.packets import At, Sender
+from netguard.core.loaded.walk import Walker
+from netguard.core.names import Address, Network
+from netguard.core.plan import Plan
+from netguard.core.policy import Policy
+from netguard.core.proof import Claim, Packet
+from netguard.core.regions import ANYTHING, EVERY4, EVERY6, Region, Spans
+from netguard.core.verdict import ESTABLISHED, INVALID, NEW, RELATED
+
+ASSUMED = (
+    "It speaks of addresses and ports. An address that a name has opened serves every other name there.",
+    "It is about the ruleset with the hash above, as it was listed; a set that the name proxy fills may hold "
+    "whatever the address filter lets pass (core/learning.py).",
+    "What a group reaches is judged by the first packet of a connection; hours are taken as they are loaded.",
+    "Packets that end at the appliance itself are not forwarded and not spoken of.",
+    "A device that copies a tablet's MAC and address is taken for that tablet.",
+)
+_ORDINARY = regions.box(
+    regions.of_networks(
+        map(ip_network, ("1.0.0.0/8", "10.0.0.0/8", "128.0.0.0/2", "2000::/3", "fd00::/8"))
+    ),
+    regions.union((number << 16 | 1, number << 16 | 0xFFFF) for number in (6, 17)),
+)
+# Sources that the kernel forwards nothing of, whatever the rules say (net/ipv4/route.c, net/ipv6/ip6_output.c).
+_MARTIAN = regions.of_networks(
+    map(
+        ip_network,
+        ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/128", "::1/128", "fe80::/10", "ff00::/8"),
+    )
+)
+# No rule names it: what a packet carries whose right has ended.
+_NOBODYS_MAC = "02:6e:67:00:00:01"
+_ORIGIN = "from outside"
+
+
+@dataclass(frozen=True, slots=True)
+class _Class:
+    """Senders that the ruleset and the rules treat alike, by one of them."""
+
+    sender: Sender
+    site: str
+    group: str | None
+    tablet: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """Packets that go where they must not."""
+
+    who: _Class
+    at: At
+    region: Region
+
+
+def prove(
+    policy: Policy,
+    plan: Plan,
+    rows: Listing,
+    table: str,
+    learned: Mapping[str, str],
+    strange: Sequence[str] = (),
+) -> tuple[Claim, ...]:
+    """Decide every promise about what is loaded.
+
+    `learned`: by set of ours, the service it is filled for, empty for all. `strange`: what else the
+    machine has that could pass or change packets and that no listing shows (tc, XDP, legacy tables).
+    """
+    return tuple(_Proof(policy, plan, rows, table, learned, strange).claims())
+
+
+class _Proof:
+    def __init__(
+        self,
+        policy: Policy,
+        plan: Plan,
+        rows: Listing,
+        table: str,
+        learned: Mapping[str, str],
+        strange: Sequence[str],
+    ) -> None:
+        self.policy, self.plan = policy, plan
+        self.walker = Walker(rows, _admitted(plan, learned), table)
+        self.walker.strange.update(dict.fromkeys(strange))
+        self.rows = rows
+        self.bindings = {(b.site, str(b.mac)): b for b in plan.bindings}
+        self.mark = _unused_mark(rows)
+        self.passing: list[tuple[_Class, list[At]]] = []
+        self.offloads: list[tuple[_Class, At]] = []
+        for who in self._classes():
+            self.passing.append((who, self.walker.passing(who.sender)))
+            self.offloads += ((who, at) for at in self.walker.offloads)
+        self.count = len(self.passing)
+
+    # who sends
+
+    def _classes(self) -> Iterator[_Class]:
+        tested = _sources_asked(self.rows)
+        tested += [
+            regions.of_networks([n]) for e in self.policy.protected.values() for n in e.networks
+        ]
+        tested += [regions.of_networks(site.networks) for site in self.plan.sites]
+        outside = _representatives(tested)
+        known = self._known(tested)
+        for site in self.plan.sites:
+            for interface in site.interfaces:
+                yield from self._inside(site.name, interface, known, outside)
+            for source in outside:
+                for state, mark in (
+                    (NEW, 0),
+                    (INVALID, 0),
+                    (ESTABLISHED, self.mark),
+                    (ESTABLISHED, None),
+                ):
+                    sender = Sender(site.uplink, _NOBODYS_MAC, source, state, mark)
+                    yield _Class(sender, site.name, None, _ORIGIN)
+
+    def _inside(
+        self,
+        site: str,
+        interface: str,
+        known: Iterable[tuple[str, tuple[Address, ...]]],
+        outside: Sequence[Address],
+    ) -> Iterator[_Class]:
+        for mac, own in known:
+            binding = self.bindings.get((site, mac))
+            for source in (*own, *(each for each in outside if each not in own)):
+                group = None
+                if binding is not None and (
+                    source == binding.address or (binding.address is None and source in own)
+                ):
+                    group = binding.group
+                for state, mark in (
+                    (NEW, 0), (INVALID, 0), (RELATED, None), (ESTABLISHED, None), (ESTABLISHED, self.mark),
+                ):  # fmt: skip
+                    sender = Sender(interface, mac, source, state, mark)
+                    yield _Class(sender, site, group, binding.tablet if binding is not None else "")
+
+    def _known(self, tested: Sequence[Spans]) -> list[tuple[str, tuple[Address, ...]]]:
+        """Return one MAC of each kind that the ruleset or the plan tells apart, with its addresses."""
+        traits: dict[str, set[object]] = {}
+        own: dict[str, set[int]] = {}
+        for name, table in self.rows.sets.items():
+            if "ether_addr" not in table.types:
+                continue
+            at = table.types.index("ether_addr")
+            for parts, value in table.elements:
+                mac = str(parts[at])
+                rest = tuple(
+                    p for i, p in enumerate(parts) if i != at and table.types[i] != "ipv4_addr"
+                )
+                traits.setdefault(mac, set()).add((name, rest, str(value)))
+                for i, part in enumerate(parts):
+                    if table.types[i] == "ipv4_addr" and not isinstance(part, str):
+                        own.setdefault(mac, set()).add(part[0])
+        for binding in self.plan.bindings:
+            mac = str(binding.mac)
+            traits.setdefault(mac, set()).add(
+                (binding.site, binding.group, binding.address is None)
+            )
+            if binding.address is not None:
+                own.setdefault(mac, set()).add(regions.number_of(binding.address))
+        for word in _macs_written(self.rows):
+            traits.setdefault(word, set()).add(word)
+        kinds: dict[object, str] = {}
+        bound = {
+            (str(b.mac), regions.number_of(b.address)) for b in self.plan.bindings if b.address
+        }
+        for mac, marks in traits.items():
+            signs = frozenset(
+                ((mac, number) in bound, *(_holds(spans, number) for spans in tested))
+                for number in own.get(mac, ())
+            )
+            kinds.setdefault((frozenset(marks), signs), mac)
+        found = [
+            (mac, tuple(regions.address_of(n) for n in sorted(own.get(mac, ()))))
+            for mac in kinds.values()
+        ]
+        return [*found, (_NOBODYS_MAC, ())]
+
+    # what is claimed
+
+    def claims(self) -> Iterator[Claim]:
+        for name, entry in sorted(self.policy.protected.items()):
+            for network in entry.networks:
+                yield self._never(
+                    name, network, f"no packet of {self.count} kinds of senders, nor back"
+                )
+        for site in self.plan.sites:
+            for network in site.networks:
+                what = "no tablet reaches another"
+                yield self._never(f"tablets of {site.name}", network, what, back=False)
+        for group in self.plan.group:
+            yield self._only(group)
+        yield self._nobody_else()
+        yield self._ended()
+        for site in self.plan.sites:
+            yield self._inbound(site.name, site.networks)
+
+    def _never(self, subject: str, network: Network, why: str, *, back: bool = True) -> Claim:
+        region = regions.box(regions.of_networks([network]), ANYTHING)
+        tablets = self._tablet_networks()
+
+        def wrong(who: _Class, at: At) -> Region:
+            if who.tablet == _ORIGIN:
+                inside = back and _in(who.sender.source, network)
+                return regions.both(at.region, tablets) if inside else ()
+            return regions.both(at.region, region)
+
+        return self._claim("never", subject, str(network), why, wrong, offloaded=True)
+
+    def _only(self, group: str) -> Claim:
+        services = self.policy.groups[group].allow
+        world = tuple(box for name in services for box in proof.world(self.policy, name))
+
+        def wrong(who: _Class, at: At) -> Region:
+            first = who.sender.state in {NEW, INVALID}
+            return regions.without(at.region, world) if first and who.group == group else ()
+
+        what = f"reaches {', '.join(services) or 'nothing'} and nothing else"
+        tablets = len({b.tablet for b in self.plan.bindings if b.group == group})
+        return self._claim("only", group, what, f"for {tablets} tablets", wrong)
+
+    def _nobody_else(self) -> Claim:
+        def wrong(who: _Class, at: At) -> Region:
+            first = who.sender.state in {NEW, INVALID}
+            stranger = who.group is None and who.tablet != _ORIGIN
+            return at.region if first and stranger else ()
+
+        what = "no tablet, or not with its own address: reach nothing"
+        return self._claim("only", "other devices", what, "of no MAC and no address", wrong)
+
+    def _ended(self) -> Claim:
+        def wrong(who: _Class, at: At) -> Region:
+            cut = who.sender.state == ESTABLISHED and who.sender.ct_mark == self.mark
+            return at.region if cut and who.tablet != _ORIGIN else ()
+
+        what = "whose service is withdrawn: cut"
+        why = "an open flow passes by its grant alone"
+        return self._claim("never", "flows", what, why, wrong, offloaded=True)
+
+    def _inbound(self, site: str, networks: Iterable[Network]) -> Claim:
+        tablets = regions.box(regions.of_networks(networks), ANYTHING)
+
+        def wrong(who: _Class, at: At) -> Region:
+            opened = who.tablet == _ORIGIN and (who.sender.state, who.sender.ct_mark) != (
+                ESTABLISHED,
+                None,
+            )
+            return regions.both(at.region, tablets) if opened else ()
+
+        what = f"opens a flow to a tablet of {site}"
+        return self._claim("never", "anybody outside", what, "no first packet comes in", wrong)
+
+    def _tablet_networks(self) -> Region:
+        return regions.box(
+            regions.of_networks(n for site in self.plan.sites for n in site.networks), ANYTHING
+        )
+
+    def _claim(
+        self,
+        kind: str,
+        subject: str,
+        what: str,
+        why: str,
+        wrong: Callable[[_Class, At], Region],
+        *,
+        offloaded: bool = False,
+    ) -> Claim:
+        hits = [
+            _Hit(who, at, region) for who, found in self.passing for at in found
+            if (region := wrong(who, at))
+        ]  # fmt: skip
+        sure = next((hit for hit in hits if not hit.at.doubts), None)
+        if sure is not None:
+            return Claim(kind, subject, what, False, self._said(sure), self._packet(sure))
+        if offloaded and self.offloads:
+            who, at = self.offloads[0]
+            hit = _Hit(who, at, at.region)
+            said = f"open flows go past every rule once they are in a flowtable, by {at.rules[-1]}"
+            return Claim(kind, subject, what, False, said, self._packet(hit))
+        doubts = [*(doubt for hit in hits for doubt in hit.at.doubts), *self.walker.strange]
+        if doubts:
+            shown = "; ".join(list(dict.fromkeys(doubts))[:3])
+            return Claim(kind, subject, what, False, f"not understood: {shown}", unproven=True)
+        return Claim(kind, subject, what, True, why)
+
+    def _said(self, hit: _Hit) -> str:
+        rules = hit.at.rules
+        decided = next(
+            (r for r in reversed(rules) if not r.endswith(("policy accept", "masquerade", "snat"))),
+            "no rule at all",
+        )
+        return f"{self._witness(hit)} passes by {decided}"
+
+    def _witness(self, hit: _Hit) -> reach.Witness:
+        region = hit.region if hit.at.origin is None else hit.at.origin
+        # One that anybody could send, where there is one: no broadcast, no odd protocol.
+        found = regions.example(regions.both(region, _ORDINARY) or region)
+        assert found is not None  # noqa: S101  # for the type checker: a hit has a packet
+        return reach.Witness(*found, hit.at.rules)
+
+    def _packet(self, hit: _Hit) -> Packet:
+        found, who = self._witness(hit), hit.who
+        return Packet(
+            site=who.site, group=who.group or "no tablet", tablet=who.tablet, mac=who.sender.mac,
+            source=str(who.sender.source), state=who.sender.state,
+            destination=str(found.destination), protocol=found.protocol, port=found.port,
+            rules=hit.at.rules,
+        )  # fmt: skip
+
+
+def _admitted(plan: Plan, learned: Mapping[str, str]) -> dict[str, Spans]:
+    """Return what the address filter may let into each learned set, by its name."""
+    of_service = {service.name: reach.learnable(plan, service) for service in plan.services}
+    everything = regions.union(span for spans in of_service.values() for span in spans)
+    found = {}
+    for name, service in learned.items():
+        family = EVERY6 if name.endswith("6") else EVERY4
+        found[name] = regions.meet(of_service[service] if service else everything, family)
+    return found
+
+
+def _in(address: Address, network: Network) -> bool:
+    return address.version == network.version and address in network
+
+
+def _holds(spans: Spans, number: int) -> bool:
+    return any(first <= number <= last for first, last in spans)
+
+
+def _expressions(rows: Listing) -> Iterator[tuple[tuple[str, str], Json, Json]]:
+    """Yield each question of the ruleset: its table, what is asked, and what it is compared with."""
+    for rule in rows.rules():
+        for expression in rule.expressions:
+            for kind, body in expression.items():
+                where = rule.family, rule.table
+                if kind == "match":
+                    yield where, body["left"], body["right"]
+                elif kind == "vmap":
+                    yield where, body["key"], body["data"]
+
+
+def _sources_asked(rows: Listing) -> list[Spans]:
+    """Return the sets of addresses that some rule compares a packet's source with."""
+    found: list[Spans] = []
+    for where, left, right in _expressions(rows):
+        asked = left["concat"] if isinstance(left, dict) and "concat" in left else [left]
+        places = [i for i, each in enumerate(asked) if _is_field(each, ("ip", "ip6"), "saddr")]
+        if not places or any(_is_field(each, ("ether",), "saddr") for each in asked):
+            continue
+        for i in places:
+            parts = [p[i] for p in _compared(rows, where, right)]
+            found.append(regions.union(p for p in parts if not isinstance(p, str)))
+    return found
+
+
+def _macs_written(rows: Listing) -> set[str]:
+    return {
+        str(parts[0]) for where, left, right in _expressions(rows)
+        if _is_field(left, ("ether",), "saddr") and not (isinstance(right, str) and right[0] == "@")
+        for parts in _compared(rows, where, right)
+    }  # fmt: skip
+
+
+def _is_field(left: Json, protocols: Sequence[str], name: str) -> bool:
+    payload = left.get("payload") if isinstance(left, dict) else None
+    return payload is not None and payload.get("protocol") in protocols and payload["field"] == name
+
+
+def _compared(rows: Listing, where: tuple[str, str], right: Json) -> Iterator[tuple[Part, ...]]:
+    if isinstance(right, str) and right.startswith("@"):
+        held = rows.sets[*where, right[1:]].elements
+    elif isinstance(right, dict) and "set" in right:
+        held = elements(right["set"], any(isinstance(each, list) for each in right["set"]))
+    else:
+        held = elements(right if isinstance(right, list) else [right])
+    for parts, _ in held:
+        yield parts
+
+
+def _representatives(tested: Sequence[Spans]) -> list[Address]:
+    """Return one source of each kind that the tests tell apart, of both families."""
+    edges = {first for spans in tested for first, _ in spans}
+    edges |= {last + 1 for spans in tested for _, last in spans}
+    ordinary = _ORDINARY[0].addresses
+    edges |= {EVERY4[0][0] + 1, EVERY6[0][0] + 1, *(first + 1 for first, _ in ordinary)}
+    # Those first that a network carries: no loopback, no multicast.
+    starts = sorted(edges, key=lambda number: (not _holds(ordinary, number), number))
+    found: dict[tuple[object, ...], Address] = {}
+    for start in starts:
+        for version, every in ((4, EVERY4), (6, EVERY6)):
+            if _holds(_MARTIAN, start):
+                continue
+            if every[0][0] <= start <= every[0][1]:
+                signs = (version, *(_holds(spans, start) for spans in tested))
+                found.setdefault(signs, regions.address_of(start))
+    return list(found.values())
+
+
+def _unused_mark(rows: Listing) -> int:
+    """Return a connection mark that no rule and no set names: what was granted and is no more."""
+    used = {
+        part[0] for table in rows.sets.values() if "mark" in table.types
+        for parts, _ in table.elements for part in parts if not isinstance(part, str)
+    }  # fmt: skip
+    text = str([rule.expressions for rule in rows.rules()])
+    mark = 0x6E670001
+    while mark in used or str(mark) in text:
+        mark += 1
+    return mark
