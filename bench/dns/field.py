@@ -195,6 +195,15 @@ class Field:
         self._running.append(process)
         return process
 
+    def open(self, where: str, *command: str) -> subprocess.Popen[str]:
+        """Start a program that is talked to over its input and output."""
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", where, *command], stdin=pipe, stdout=pipe, text=True, cwd=ROOT
+        )
+        self._running.append(process)
+        return process
+
     def stop(self, process: subprocess.Popen[str], how: int = signal.SIGTERM) -> None:
         if process.poll() is None:
             with suppress(ProcessLookupError):

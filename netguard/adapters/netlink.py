@@ -42,6 +42,8 @@ _OF_INTERFACE = (
     ("net/ipv6/conf/{}/accept_ra", "0"),
     ("net/ipv6/conf/{}/accept_redirects", "0"),
 )
+# Of the whole machine and no namespace's own: only seen where the machine's own network is.
+_NEIGHBOURS = ("net/ipv4/neigh/default/gc_thresh{}", "net/ipv6/neigh/default/gc_thresh{}")
 _SYSCTL = Path("/proc/sys")
 
 
@@ -129,6 +131,18 @@ def ensure_links(links: Iterable[Link]) -> Done:
     return done
 
 
+def ensure_neighbours(thresholds: tuple[int, int, int], done: Done, sysctl: Path = _SYSCTL) -> None:
+    """Raise gc_thresh1 to 3 of both families where they are lower; somebody's larger table stays.
+
+    Where they cannot be written, the problem says what follows. A namespace does not show them.
+    """
+    own = Done(changed=done.changed)
+    for path in _NEIGHBOURS:
+        for number, wanted in enumerate(thresholds, 1):
+            _write(path.format(number), str(wanted), own, sysctl, least=True)
+    done.problems += [f"{each}; too few neighbours for all tablets" for each in own.problems]
+
+
 def _index(route: IPRoute, name: str) -> int | None:
     return next(iter(route.link_lookup(ifname=name)), None)
 
@@ -158,10 +172,13 @@ def _of_interface(name: str, done: Done) -> None:
         _write(path.format(name), value, done)
 
 
-def _write(path: str, value: str, done: Done) -> None:
-    file = _SYSCTL / path
+def _write(
+    path: str, value: str, done: Done, sysctl: Path = _SYSCTL, *, least: bool = False
+) -> None:
+    file = sysctl / path
     try:
-        if file.read_text().strip() == value:
+        held = file.read_text().strip()
+        if held == value or (least and int(held) >= int(value)):
             return
         file.write_text(value)
     except FileNotFoundError:

@@ -3,10 +3,12 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 
 from netguard.adapters import files
 from netguard.cli import folders
-from netguard.core.fronts import shared
+from netguard.core.fronts import Shared, shared
 from netguard.core.plan import compile_plan
 from netguard.core.policy import Policy
 from netguard.errors import NetguardError
@@ -50,9 +52,14 @@ def _judge(
         findings += check_settings(arguments.settings)
         files_read += 1
         findings += _unknown_sites(arguments, loaded)
-    if tell_shared and arguments.format == "text" and loaded.policy is not None:
-        _print_shared(loaded.policy)
-    _print(arguments.format, files_read, findings)
+    more: dict[str, object] = {}
+    if tell_shared:
+        # Without a policy nobody knows: null is not "none".
+        fronts = _shared(loaded.policy) if loaded.policy is not None else None
+        more["shared"] = None if fronts is None else [asdict(each) for each in fronts]
+        if arguments.format == "text":
+            _print_shared(fronts or ())
+    _print(arguments.format, files_read, findings, more)
     return 1 if errors(findings) or (fail_on_warnings and findings) else 0
 
 
@@ -76,9 +83,9 @@ def _unknown_sites(arguments: argparse.Namespace, loaded: Loaded) -> list[Findin
     ]
 
 
-def _print(form: str, files_read: int, findings: list[Finding]) -> None:
+def _print(form: str, files_read: int, findings: list[Finding], more: Mapping[str, object]) -> None:
     if form == "json":
-        sys.stdout.write(as_json(files_read, findings) + "\n")
+        sys.stdout.write(as_json(files_read, findings, more) + "\n")
         return
     if form == "github":
         if findings:
@@ -89,9 +96,12 @@ def _print(form: str, files_read: int, findings: list[Finding]) -> None:
     sys.stderr.write(summary(files_read, findings) + "\n")
 
 
-def _print_shared(policy: Policy) -> None:
-    """Say which allowed names open addresses that serve other names, too."""
-    found = shared(compile_plan(policy, policy.sites))
+def _shared(policy: Policy) -> tuple[Shared, ...]:
+    """Return which allowed names open addresses that serve other names, too."""
+    return shared(compile_plan(policy, policy.sites))
+
+
+def _print_shared(found: tuple[Shared, ...]) -> None:
     for each in found:
         sys.stderr.write(f"note: {each}\n")
     if found:

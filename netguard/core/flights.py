@@ -247,6 +247,8 @@ class Flights(Generic[W]):
         if len(flight.attempts) > 1:
             return self._land(flight, answer, now, attempt)
         flight.ended = True
+        # Attempt and flight name each other: untied, both go at once and leave the collector nothing.
+        flight.attempts.clear()
         del self._ways[attempt.way], self._open[flight.key]
         landed: Landed[W] = _new(Landed, (flight, answer))
         return landed
@@ -298,6 +300,7 @@ class Flights(Generic[W]):
                 if other and now - attempt.at >= HEDGE:
                     server.failed(now)
             self._ways.pop(attempt.way, None)
+        flight.attempts.clear()
         return Landed(flight, answer)
 
     def tick(self, now: float) -> Iterator[Landed[W]]:

@@ -10,6 +10,8 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from netguard.core.plan import Plan, SitePlan
 
 _VLANS = range(1, 4095)
+# What a machine knows on its other links: routers, resolvers, the appliance's own monitoring.
+_OTHERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,15 @@ def _link(name: str, site: SitePlan) -> Link:
         int(number) if tagged else None,
         tuple(sorted(addresses, key=str)),
     )
+
+
+def neighbours(plan: Plan) -> tuple[int, int, int]:
+    """Return how many neighbours the kernel must keep: gc_thresh1, 2 and 3 of arp(7).
+
+    All tablets at once are below the first, where nothing is collected; as many again are below the
+    second, for those that change their address. Beyond the third, 1,024 as the kernel comes, a tablet is
+    not answered at all ("neighbour table overflow").
+    """
+    known = _OTHERS + sum(binding.address is not None for binding in plan.bindings)
+    first = 1 << (known - 1).bit_length()
+    return first, 2 * first, 4 * first

@@ -15,7 +15,7 @@ from typing import Any
 from netguard.adapters import clock, conntrack, netlink, nfnetlink, nft
 from netguard.core.foreign import concern
 from netguard.core.hours import open_for
-from netguard.core.links import links
+from netguard.core.links import links, neighbours
 from netguard.core.names import Address
 from netguard.core.plan import Plan, freed
 from netguard.daemon.process import say, warn
@@ -347,6 +347,7 @@ class Fence:
         changed = await asyncio.to_thread(netlink.ensure_belt, names, nftables.BELT_MARK)
         self.belt = True
         done = await asyncio.to_thread(netlink.ensure_links, links(plan))
+        await asyncio.to_thread(netlink.ensure_neighbours, neighbours(plan), done)
         if done.problems != self._network.problems:
             warn("network", problems=done.problems)
         self._network = done

@@ -15,6 +15,9 @@ from netguard.core.plan import Plan
 PATIENCE = "5s"
 # Chat keeps its connection for hours and says something now and then.
 IDLE = "2h"
+# Whoever is silent is asked so often whether it is still there: the connection of a tablet that went, or
+# whose service was withdrawn, ends at both sides instead of waiting for the time above.
+ALIVE = "2m"
 MASTER, LOG, CONFIGURATION = "master.sock", "log.sock", "haproxy.cfg"
 
 
@@ -41,6 +44,8 @@ def _lines(plan: Plan, folder: str) -> Iterator[str]:
     yield f"  timeout connect {PATIENCE}"
     yield f"  timeout client {IDLE}"
     yield f"  timeout server {IDLE}"
+    yield "  option clitcpka"
+    yield f"  clitcpka-idle {ALIVE}"
     # HAProxy does not start without a listener: this one is there also when no service is strict.
     yield "frontend alive"
     yield f"  bind unix@{folder}/alive.sock mode 600"

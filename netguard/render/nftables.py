@@ -241,6 +241,7 @@ def chain_names(plan: Plan) -> tuple[str, ...]:
         "input",
         "outwards",
         "forward",
+        "output",
         "nat_out",
     )
 
@@ -508,6 +509,7 @@ def _base_chains() -> Iterator[str]:
     yield "chain intercept { type nat hook prerouting priority dstnat; policy accept; }"
     yield "chain input { type filter hook input priority filter; policy accept; }"
     yield "chain forward { type filter hook forward priority filter; policy drop; }"
+    yield "chain output { type filter hook output priority filter; policy accept; }"
     yield "chain nat_out { type nat hook postrouting priority srcnat; policy accept; }"
 
 
@@ -550,6 +552,7 @@ def _chains(plan: Plan, left: SecondsLeft) -> Iterator[str]:
     yield from _block("input", _input(plan))
     yield from _block("outwards", _outwards(plan))
     yield from _block("forward", _forward(plan))
+    yield from _block("output", _output(plan))
     yield from _block("nat_out", _nat_out(plan))
 
 
@@ -717,6 +720,17 @@ def _input(plan: Plan) -> Iterator[str]:
     yield "icmp type echo-request limit rate 50/second accept"
     yield f"udp dport {{ {noise} }} goto x_noise"
     yield "goto x_gateway"
+
+
+def _output(plan: Plan) -> Iterator[str]:
+    if named := sorted(sni.ports(plan).values()):
+        # What HAProxy says to a tablet whose grant is withdrawn, or whose connection was forgotten,
+        # would go on for a window. The reset goes to HAProxy, which then ends the server's side too.
+        listed = ", ".join(map(str, named))
+        yield (
+            f"oifname {_inside(plan)} tcp sport {{ {listed} }} ct mark != @grants "
+            "reject with tcp reset"
+        )
 
 
 def _forward(plan: Plan) -> Iterator[str]:

@@ -5,7 +5,7 @@ prints them; it decides nothing.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 ERROR = "error"
@@ -62,8 +62,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def as_json(files: int, findings: Sequence[Finding]) -> str:
-    """Return the stable JSON form: one object with a list of findings."""
+def as_json(
+    files: int, findings: Sequence[Finding], more: Mapping[str, object] | None = None
+) -> str:
+    """Return the stable JSON form: one object with a list of findings, and what else was found."""
     rows = [
         {
             "file": f.file,
@@ -77,7 +79,13 @@ def as_json(files: int, findings: Sequence[Finding]) -> str:
     ]
     wrong = len(errors(findings))
     return json.dumps(
-        {"files": files, "errors": wrong, "warnings": len(rows) - wrong, "findings": rows},
+        {
+            "files": files,
+            "errors": wrong,
+            "warnings": len(rows) - wrong,
+            "findings": rows,
+            **(more or {}),
+        },
         ensure_ascii=False,
         indent=2,
     )

@@ -41,6 +41,25 @@ def test_check_of_the_example_is_clean(capsys):
     assert any("'meetings.googleapis.com' of 'meet' opens addresses of Google" in n for n in notes)
 
 
+def test_check_tells_machines_what_else_an_allowed_name_opens(capsys, tmp_path):
+    code, out, _ = run(capsys, "check", RULES, "--today", "2026-11-22", "--json")
+    body = json.loads(out)
+    _, _, err = run(capsys, "check", RULES, "--today", "2026-11-22")
+    told = [line for line in err.splitlines() if " opens addresses of " in line]
+    assert code == 0
+    assert len(body["shared"]) == len(told) > 0
+    row = next(each for each in body["shared"] if each["domain"] == "meetings.googleapis.com")
+    assert (row["service"], row["owner"], row["strict"]) == ("meet", "Google", False)
+    assert "family-room" in row["groups"]
+    assert "tcp/443" in row["ports"]
+    assert row["others"].startswith("all Google APIs")
+    # Nobody knows of a folder that is not readable: that is not the same as none.
+    _, out, _ = run(capsys, "check", broken(tmp_path), "--json")
+    assert json.loads(out)["shared"] is None
+    _, out, _ = run(capsys, "lint", RULES, "--today", "2026-11-22", "--json")
+    assert "shared" not in json.loads(out)
+
+
 def test_lint_fails_on_what_check_only_shows(capsys):
     assert run(capsys, "check", RULES, "--today", "2036-11-22")[0] == 0
     code, out, _ = run(capsys, "lint", RULES, "--today", "2036-11-22")

@@ -4,7 +4,7 @@ import random
 import struct
 from dataclasses import replace
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -403,7 +403,20 @@ ADDRESSES = st.one_of(
 )
 
 
+# What a hospital may protect, the addresses of its own services among it.
+SHIELDS = st.lists(
+    st.one_of(
+        st.ip_addresses(v=4, network="170.114.0.0/16"),
+        st.ip_addresses(v=4, network="10.0.0.0/8"),
+        st.ip_addresses(v=4),
+    ).flatmap(lambda a: st.integers(15, 32).map(lambda n: ip_network((a, n), strict=False))),
+    max_size=4,
+)
+
+
 @given(
+    shields=SHIELDS,
+    dropped=st.sets(st.sampled_from(["zoom", "meet", "jitsi"])),
     script=st.lists(
         st.tuples(
             st.sampled_from(["zoom.us", "a.zoom.us", "meet.chu.example", "meet.google.com"]),
@@ -412,10 +425,15 @@ ADDRESSES = st.one_of(
             st.integers(0, 5000),
         ),
         max_size=12,
-    )
+    ),
 )
-def test_no_sequence_of_answers_opens_a_protected_address(plan, script):
-    """On `verdict`: whatever upstream says, no packet of a tablet reaches what is protected."""
+def test_no_sequence_of_answers_opens_a_protected_address(plan, shields, dropped, script):
+    """On `verdict`: whatever is protected, granted and said upstream, no packet reaches what is protected."""
+    grants = tuple(g for g in plan.grants if g.service not in dropped)
+    groups = tuple(
+        replace(g, services=tuple(s for s in g.services if s not in dropped)) for g in plan.groups
+    )
+    plan = replace(plan, protected=(*plan.protected, *shields), grants=grants, groups=groups)
     model = Model(read(render(plan)))
     rng = random.Random(len(script))
     seen = set()

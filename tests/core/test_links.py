@@ -1,11 +1,11 @@
 """A plan's links: which interface, which addresses, and which can be made as a VLAN of its parent."""
 
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from netguard.core.links import links
+from netguard.core.links import links, neighbours
 from netguard.core.plan import compile_plan
 
 
@@ -45,3 +45,17 @@ def test_a_gateway_goes_with_the_network_of_its_own_family(small):
     both = replace(site, networks=(*site.networks, six.network), gateways=(*site.gateways, six.ip))
     (link,) = links(replace(plan, sites=(both,)))
     assert set(link.addresses) == {ip_interface("10.99.0.1/22"), six}
+
+
+@pytest.mark.parametrize(
+    ("tablets", "wanted"),
+    [(0, (256, 512, 1024)), (150, (512, 1024, 2048)), (10_000, (16_384, 32_768, 65_536))],
+)
+def test_the_kernel_is_to_know_every_tablet_at_once(small, tablets, wanted):
+    plan = compile_plan(small(), ["pellegrin"])
+    one = next(b for b in plan.bindings if b.address is not None)
+    first = int(ip_address("10.99.0.16"))
+    crowd = tuple(replace(one, address=ip_address(first + n)) for n in range(tablets))
+    # A tablet of which no address is known has no neighbour to keep.
+    crowd += (replace(one, address=None),)
+    assert neighbours(replace(plan, bindings=crowd)) == wanted

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from netguard.core.names import Domain
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench" / "dns"))
 import field as names_field
 
@@ -228,3 +230,82 @@ def test_the_hospitals_resolver_is_asked_over_tls_and_its_name_verified(name, ou
         else:
             assert told.split()[1] == "14090909"
             assert status["problems"] == []
+
+
+MANY = 60
+LONG = """server:
+  interface: {address}
+  max-udp-size: 512
+  access-control: 0.0.0.0/0 allow
+  do-daemonize: no
+  use-syslog: no
+  username: ""
+  chroot: ""
+  pidfile: ""
+  module-config: "iterator"
+  local-zone: "names.example." static
+{records}
+remote-control:
+  control-enable: no
+"""
+LONG_ASK = """
+import json, socket, struct
+from netguard.lab.dnsload import question
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(8); s.connect(("10.99.0.1", 53))
+s.send(question("long.names.example", 7)); stub = s.recv(4096)
+c = socket.create_connection(("10.99.0.1", 53), 8)
+asked = question("long.names.example", 8); c.sendall(struct.pack("!H", len(asked)) + asked)
+f = c.makefile("rb"); whole = f.read(struct.unpack("!H", f.read(2))[0])
+count = lambda d: struct.unpack_from("!H", d, 6)[0]
+print(json.dumps([bool(stub[2] & 2), stub[3] & 15, count(stub), whole[3] & 15, count(whole)]))
+"""
+
+
+def test_an_answer_too_long_for_a_datagram_comes_over_streams_on_both_sides():
+    """A resolver's stub is asked for again over TCP; the tablet gets a stub, and all of it over TCP."""
+    with names_field.Field(names_field.plan_of(upstream="10.255.0.9"), 1) as made:
+        made.run(made.outside, "ip", "address", "add", "10.255.0.9/32", "dev", "lo")
+        records = "\n".join(
+            f'  local-data: "long.names.example. 60 IN A 20.7.7.{n}"' for n in range(MANY)
+        )
+        path = made.folder / "long.conf"
+        path.write_text(LONG.format(address="10.255.0.9", records=records))
+        made.start(made.outside, "unbound", "-d", "-c", str(path))
+        made.proxy(wait=False)
+        tablet = next(iter(made.tablets))
+        told = ""
+        for _ in range(50):
+            told = made.run(tablet, sys.executable, "-c", LONG_ASK, check=False)
+            if told and json.loads(told)[3] == 0:
+                break
+            time.sleep(0.2)
+        assert json.loads(told) == [True, 0, 0, 0, MANY]
+        assert made.held("s_zoom_dns4") == MANY
+
+
+def test_an_exact_name_of_the_rules_without_an_address_is_shown_with_the_reason():
+    plan = names_field.plan_of(upstream="10.255.0.9")
+    gone = Domain("gone.names.example")
+    services = tuple(
+        replace(s, domains=(*s.domains, gone)) if s.name == names_field.SERVICE else s
+        for s in plan.services
+    )
+    with names_field.Field(replace(plan, services=services), 1) as made:
+        made.run(made.outside, "ip", "address", "add", "10.255.0.9/32", "dev", "lo")
+        path = made.folder / "long.conf"
+        path.write_text(LONG.format(address="10.255.0.9", records=""))
+        made.start(made.outside, "unbound", "-d", "-c", str(path))
+        time.sleep(0.5)
+        made.proxy(wait=False)
+        settings = str(made.folder / "settings.yaml")
+        command = [sys.executable, "-m", "netguard", "--settings", settings, "dns", "top"]
+        told: dict[str, str] = {}
+        for _ in range(100):
+            out = made.run(made.gw, *command, "--json", check=False)
+            rows = json.loads(out)["unresolved"] if out else []
+            told = {row["name"]: row["why"] for row in rows}
+            if "gone.names.example" in told:
+                break
+            time.sleep(0.2)
+        assert told["gone.names.example"] == "no such name"
+        assert "gone.names.example  no such name" in made.run(made.gw, *command)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
@@ -13,6 +14,7 @@ import field as names_field
 
 from netguard.core import sni
 from netguard.core.denials import read_named
+from netguard.core.names import Ports
 from netguard.core.verdict import Flow, verdict
 
 NAME = "n1.names.example"
@@ -134,3 +136,82 @@ def test_the_mark_of_a_strict_grant_is_another_one(field):
     loose = replace(field.plan, services=names_field.plan_of().services)
     assert sni.ports(loose) == {}
     assert set(sni.ports(field.plan)) == {"demo", "family-room", "patients"}
+
+
+# A server that talks without being asked, once the hello has come, and counts who is connected.
+TALKS = """
+import socket, threading, time
+one = socket.create_server(("", 8443)); live = []
+def talk(c):
+    live.append(c)
+    try:
+        c.recv(4096)
+        while True: c.sendall(b"x"); time.sleep(0.02)
+    except OSError: pass
+    live.remove(c); c.close()
+def count():
+    two = socket.create_server(("127.0.0.1", 8444))
+    while True:
+        c, _ = two.accept(); c.sendall(str(len(live)).encode()); c.close()
+threading.Thread(target=count, daemon=True).start()
+while True: threading.Thread(target=talk, args=(one.accept()[0],), daemon=True).start()
+"""
+CONNECTED = "import socket; print(socket.create_connection(('127.0.0.1', 8444)).recv(9).decode())"
+# Says when the first byte came, listens on, and says how much came after a line on its input.
+HEARS = """
+import socket, sys, threading
+from netguard.lab.dnsload import hello
+c = socket.create_connection((sys.argv[1], 8443), 5); c.send(hello(sys.argv[2])); c.settimeout(3)
+heard, withdrawn = 0, None
+def told():
+    global withdrawn
+    sys.stdin.readline(); withdrawn = heard
+    print("noted", flush=True)
+threading.Thread(target=told, daemon=True).start()
+try:
+    while data := c.recv(1):
+        heard += 1
+        if heard == 5: print("talking", flush=True)
+    end = "end"
+except OSError as error: end = type(error).__name__
+print(heard - withdrawn, end)
+"""
+
+
+def test_a_call_that_is_running_through_haproxy_stops_at_once_on_both_sides():
+    """Its tablet hears nothing more, and the server is told: no leg of it stays behind."""
+    loose = names_field.plan_of()
+    services = tuple(
+        replace(s, sni="strict", ports=(Ports("tcp", 443, 443), Ports("tcp", 8443, 8443)))
+        if s.name == names_field.SERVICE
+        else s
+        for s in loose.services
+    )
+    with names_field.Field(replace(loose, services=services), 1) as field:
+        field.proxy()
+        field.haproxy()
+        field.start(field.outside, sys.executable, "-c", TALKS)
+        address = call(field, NAME)["address"]
+        tablet = next(iter(field.tablets))
+        listening = field.open(tablet, sys.executable, "-c", HEARS, address, NAME)
+        assert listening.stdout.readline() == "talking\n"
+        connected = [sys.executable, "-c", CONNECTED]
+        assert field.run(field.outside, *connected).strip() == "1"
+        grant = next(g for g in field.plan.grants if (g.group, g.service) == ("patients", "zoom"))
+        field.run(
+            field.gw,
+            "nft",
+            "delete",
+            "element",
+            "inet",
+            "netguard",
+            "grants",
+            f"{{ {grant.mark:#x} }}",
+        )
+        out, _ = listening.communicate("now\n", timeout=60)
+        after, how = out.splitlines()[-1].split()
+        assert (after, how) == ("0", "TimeoutError")
+        end = monotonic() + 30
+        while field.run(field.outside, *connected).strip() != "0":
+            assert monotonic() < end, "the server's side is still open"
+            sleep(0.1)

@@ -132,3 +132,25 @@ def test_an_engineer_sees_what_is_refused_and_why(hospital, tablets):
     hospital.probe("t1", "dns", "zoom.us")
     assert "1 answers forgotten" in run("flush", "zoom.us").stdout
     assert run("why", "not a name").returncode == 5
+
+
+def test_names_that_nobody_asks_for_are_shown_until_one_does(hospital, tablets):
+    """Dead rules: unseen, a list grows until nobody dares to shorten it."""
+
+    def top():
+        return json.loads(hospital.exec("gw", ["netguard", "dns", "top", "--json"]).stdout)
+
+    def listed(rows):
+        return {(row["service"], row["domain"]) for row in rows}
+
+    used = ("zoom", "zoom.us")
+    hospital.probe("t1", "dns", "zoom.us")
+    wait_until(lambda: used in listed(top()["seen"]))
+    told = top()
+    assert used not in listed(told["unused"])
+    assert told["unused"]
+    assert not listed(told["unused"]) & listed(told["seen"])
+    row = told["unused"][0]
+    text = hospital.exec("gw", ["netguard", "dns", "top"]).stdout
+    assert f"never asked for since {told['since']} ({len(told['unused'])})" in text
+    assert f"{row['domain']}  of {row['service']}" in text
