@@ -114,9 +114,9 @@ def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) 
     for name, detail in _evidence(model, seen, place, now, elapsed):
         row = weights.evidence.get(name)
         if row is not None:
-            pieces.append((name, tuple(max(-CAP, min(CAP, w)) for w in row), detail))  # type: ignore[arg-type]
+            pieces.append((name, row, detail))
     pieces += [*_stay(state, seen), *_probes(model, state, seen), *_record(state)]
-    scores = [sum(piece[1][i] for piece in pieces) for i in range(len(CAUSES))]
+    scores = [sum(column) for column in zip(*(row for _, row, _ in pieces), strict=True)]
     top = max(scores)
     odds = [exp(score - top) for score in scores]
     total = sum(odds)

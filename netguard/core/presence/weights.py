@@ -70,3 +70,12 @@ class Weights:
     smallest: float = 0.25
     largest: float = 0.5
     unlearned: float = 0.7
+
+    def __post_init__(self) -> None:
+        cut = {name: _cut(row) for name, row in self.evidence.items()}
+        object.__setattr__(self, "evidence", MappingProxyType(cut))
+
+
+def _cut(row: Row) -> Row:
+    taken, battery, asleep, outage, moved = (max(-CAP, min(CAP, each)) for each in row)
+    return taken, battery, asleep, outage, moved
