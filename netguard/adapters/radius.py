@@ -188,6 +188,10 @@ def _record(line: bytes) -> dict[str, str] | None:
         return None
     try:
         body: Any = json.loads(line)
-        return {str(key): unquote(value, errors="replace") for key, value in body.items()}
+        # Most values have nothing to decode; on the way of every record that is worth asking.
+        return {
+            str(key): unquote(value, errors="replace") if "%" in value else str(value)
+            for key, value in body.items()
+        }
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None

@@ -7,6 +7,7 @@ never a guess. radius_hooks/policy.d/netguard says the same to FreeRADIUS, byte 
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from netguard.core.names import Mac
 from netguard.core.policy import Area, Policy, Site
@@ -39,6 +40,7 @@ def first(attributes: Attributes, name: str) -> str:
     return next(iter(values(attributes, name)), "")
 
 
+@lru_cache(4096)
 def canonical_ap(text: str) -> str:
     """Return one spelling of an AP's name: a MAC with colons, all else with small ASCII letters."""
     try:

@@ -32,6 +32,7 @@ VlanId = NewType("VlanId", int)
 _HEX = "[0-9A-Fa-f]"
 # The spellings that NASes and inventories use, and nothing else: a BSSID with its SSID
 # ("02-00-5E-10-00-01:Tour") must not pass for a MAC.
+_CANONICAL = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 _MAC = re.compile(
     rf"{_HEX}{{12}}"
     rf"|{_HEX}{{2}}(?::{_HEX}{{2}}){{5}}"
@@ -98,6 +99,8 @@ class Mac:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a MAC in any spelling a NAS or an inventory uses (reference: RFC 3580 3.20)."""
+        if _CANONICAL.fullmatch(text):
+            return cls(text)
         if not _MAC.fullmatch(text):
             raise BadValue("bad-mac", f"{shown(text)} is not a MAC, write 12 hexadecimal digits")
         digits = re.sub("[^0-9a-f]", "", text.lower())

@@ -8,7 +8,7 @@ daemon, one that is away) makes nobody silent.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from netguard.adapters import clock, control
 from netguard.core import evidence
@@ -23,8 +23,18 @@ ANSWERED_IN = 4.0
 LOOK_EVERY = 30.0
 MOST = 64
 FEED = "neighbours"
+# A feed that is looked at is stale when so many looks in a row brought no answer. That it names nobody
+# is no fault: tablets may be silent, and then each is judged by itself.
+MOST_UNANSWERED = 3
 # Heard up to so long before a look: looks are late now and then. What is older was told before.
 _OVERLAP = 5.0
+# Which daemon is asked for a feed.
+_OWNERS = {"dhcp": "guard", "flows": "guard", FEED: "guard", "dns": "dns"}
+
+
+def owner_of(feed: str) -> str:
+    """Return the daemon that is looked at for a feed; empty for one that speaks by itself."""
+    return _OWNERS.get(feed, "")
 
 
 class Asking:
@@ -36,10 +46,21 @@ class Asking:
         self._wanted: dict[str, None] = {}
         # Tablets heard by each feed that costs nothing, since our start.
         self.counts: Counter[str] = Counter()
+        # By feed: when somebody was last heard by it (0: nobody yet), and when it last answered.
+        self._heard_at: dict[str, float] = {}
+        self._answered: dict[str, float] = {}
 
     def want(self, mac: str) -> None:
         """Ask a tablet as soon as it can be."""
         self._wanted[mac] = None
+
+    def look(self) -> dict[str, tuple[float, bool, None]]:
+        """Return each feed that has answered: when it last heard a tablet, and whether it is stale."""
+        now = clock.monotonic()
+        return {
+            feed: (self._heard_at.get(feed, 0.0), now - at > MOST_UNANSWERED * LOOK_EVERY, None)
+            for feed, at in sorted(self._answered.items())
+        }
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ask and look until told to end."""
@@ -77,14 +98,16 @@ class Asking:
             feeds = dict(told["heartbeats"])
         except NetguardError:
             feeds = {}
+        known = self._intake.book.model.by_id if self._intake.book is not None else {}
         try:
             asked = (await control.call_async(self._dns, "heard"))["heard"]
         except NetguardError:
-            asked = {}
-        known = self._intake.book.model.by_id if self._intake.book is not None else {}
-        feeds["dns"] = {known[tablet]: age for tablet, age in asked.items() if tablet in known}
+            pass
+        else:
+            feeds["dns"] = {known[tablet]: age for tablet, age in asked.items() if tablet in known}
         now = self._intake.now()
         for feed, heard in feeds.items():
+            self._answers(feed, heard.values())
             for mac, age in heard.items():
                 if 0 <= age < within:
                     self.counts[feed] += 1
@@ -94,9 +117,18 @@ class Asking:
                         )
                     )
 
+    def _answers(self, feed: str, ages: Iterable[float]) -> None:
+        """Note that a feed can be read, and when it heard a tablet last."""
+        self._answered[feed] = clock.monotonic()
+        youngest = min((age for age in ages if age >= 0), default=None)
+        if youngest is not None:
+            at = clock.now().timestamp() - youngest
+            self._heard_at[feed] = max(self._heard_at.get(feed, 0.0), at)
+
     async def _heard(self) -> Mapping[str, list[float]]:
         answer = await control.call_async(self._guard, "neighbours")
         found: Mapping[str, list[float]] = answer["neighbours"]
+        self._answers(FEED, (age for failed, age in found.values() if not failed))
         return found
 
     def _tell(

@@ -21,7 +21,7 @@ from netguard.core.policy import Receiver
 from netguard.core.records import Asked, Stranger, is_own
 from netguard.daemon import presence, whereabouts
 from netguard.daemon.alert_verbs import AlertVerbs
-from netguard.daemon.asking import Asking
+from netguard.daemon.asking import Asking, owner_of
 from netguard.daemon.delivery import Delivery
 from netguard.daemon.feeds import Feeds
 from netguard.daemon.intake import Intake, Taken
@@ -180,7 +180,7 @@ class Watch:
                     *alerting.refusals(book.alerts, view.counters, now),
                     *alerting.network(view.counters, view.dns, now),
                     *alerting.appliance(view.guard, *self._false_alarms(), now),
-                    *alerting.feeds(self.feeds.look()),
+                    *alerting.feeds(self._told_feeds()),
                     *self._unreached(),
                 ]
                 alerting.look(held, book, found, now)
@@ -248,7 +248,7 @@ class Watch:
         view = self.collector.view
         view.admissions, view.accounting = self.admissions, self.records
         await asyncio.to_thread(whereabouts.measure, self.intake, view)
-        view.feeds = self.feeds.look()
+        view.feeds = self._feeds()
         view.sent, view.unsent = self.delivery.counts.sent, self.delivery.counts.failed
         await self._ask_daemons()
         if self.intake.store is not None:
@@ -284,6 +284,20 @@ class Watch:
             missing.append("watch.json")
         return missing
 
+    def _feeds(self) -> dict[str, tuple[float, bool, float | None]]:
+        """Return every feed beside the event log: those that speak, and those that are looked at."""
+        return {**self.feeds.look(), **self.asking.look()}
+
+    def _told_feeds(self) -> dict[str, tuple[float, bool, float | None]]:
+        """Return the feeds of which something may be told; of a daemon that is away it is told already."""
+        view = self.collector.view
+        away = {"guard": view.guard is None, "dns": view.dns is None}
+        return {
+            feed: seen
+            for feed, seen in self._feeds().items()
+            if not away.get(owner_of(feed), False)
+        }
+
     # verbs
 
     def _offers(self) -> dict[str, control.Offer]:
@@ -307,8 +321,8 @@ class Watch:
             "records": dict(self.records),
             "bad": view.bad_records,
             "feeds": {
-                feed: {"heard": clock.stamp(at), "stale": stale, "skew": skew}
-                for feed, (at, stale, skew) in self.feeds.look().items()
+                feed: {"heard": clock.stamp(at) if at else "", "stale": stale, "skew": skew}
+                for feed, (at, stale, skew) in self._feeds().items()
             },
             "heartbeats": dict(self.asking.counts),
             "unparsed": list(self.feeds.unparsed),

@@ -179,7 +179,7 @@ def test_a_flood_is_one_message_that_names_each():
 
 
 def test_every_piece_of_evidence_has_words():
-    named = {*Weights().evidence, "length", "stay", "probes-unanswered", "record"}
+    named = {*Weights().evidence, "length", "stay", "probes-unanswered", "record", "calibration"}
     assert named <= set(words._REASONS), named - set(words._REASONS)
     changes = {text for cause in (*CAUSES, "blind") for text in changes_of(cause)}
     assert changes == set(words._CHANGES)

@@ -55,6 +55,7 @@ _REASONS = {
     "over-two-hours": _("it has been silent for more than two hours"),
     "probes-unanswered": _("it does not answer when asked"),
     "record": _("what became of earlier alarms like this one"),
+    "calibration": _("how often alarms like this one were right"),
 }
 _CHANGES = {
     "a sign of life at any AP ends it": _("a sign of life at any access point ends it"),

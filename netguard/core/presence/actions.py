@@ -90,6 +90,7 @@ class Judgement:
     probabilities: tuple[float, ...]
     threshold: float
     edge: bool
+    context: int = 0
 
 
 Action = Transition | Alert | Probe | Judgement

@@ -234,7 +234,10 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
         area = model.area_of(ap)
         if area is not seen.area:
             _stayed(state, seen, heard, event.at)
-            seen.area, seen.entered = area, event.at
+            # Who comes back from a silence elsewhere inside was not seen on its way: it may have been
+            # there since.
+            back = event.at - heard > _INSIDE_LEARN and not area.edge
+            seen.area, seen.entered = area, heard if back else event.at
         seen.site = seen.area.site or event.site or model.nas.get(event.nas, "") or seen.site
         place = places.ap_of(model, state, ap)
         place.tablets.add(seen.mac)
@@ -482,7 +485,15 @@ def _weigh(
     limit = threshold_of(model, state)
     if model.trace:
         out.append(
-            Judgement(now, seen.tablet.id, seen.last, judged.probabilities, limit, seen.area.edge)
+            Judgement(
+                now,
+                seen.tablet.id,
+                seen.last,
+                judged.probabilities,
+                limit,
+                seen.area.edge,
+                judged.context,
+            )
         )
     if elapsed < site.grace:
         return

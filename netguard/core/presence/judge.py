@@ -8,11 +8,12 @@ are what remains after dividing by their sum.
 from dataclasses import dataclass
 from math import exp, log
 
-from netguard.core.presence import curves, record, stays
+from netguard.core.presence import calibration, curves, record, stays
 from netguard.core.presence.actions import CAUSES, Reason
 from netguard.core.presence.curves import DAY, EDGE, NIGHT, WAY
 from netguard.core.presence.model import Model
 from netguard.core.presence.state import Place, Seen, State
+from netguard.core.presence.threshold import learned
 from netguard.core.presence.weights import CAP, Row
 
 IDLE = frozenset({"inactivity", "idle-timeout", "idle", "lost-carrier", "inactive", "ageout"})
@@ -113,13 +114,29 @@ def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) 
     for name, detail in _evidence(model, seen, place, now, elapsed):
         row = weights.evidence.get(name)
         if row is not None:
-            pieces.append((name, tuple(max(-CAP, min(CAP, w)) for w in row), detail))  # type: ignore[arg-type]
+            pieces.append((name, row, detail))
     pieces += [*_stay(state, seen), *_probes(model, state, seen), *_record(state)]
-    scores = [sum(piece[1][i] for piece in pieces) for i in range(len(CAUSES))]
+    scores = [sum(column) for column in zip(*(row for _, row, _ in pieces), strict=True)]
     top = max(scores)
     odds = [exp(score - top) for score in scores]
     total = sum(odds)
-    return Verdict(tuple(each / total for each in odds), tuple(pieces), normal, context)
+    probabilities = tuple(each / total for each in odds)
+    if weights.calibration and learned(state):
+        by = calibration.shift(weights.calibration, context, probabilities[0])
+        if by:
+            pieces.append(
+                ("calibration", (by, 0.0, 0.0, 0.0, 0.0), "how often such alarms were right")
+            )
+            probabilities = _moved(probabilities, by)
+    return Verdict(probabilities, tuple(pieces), normal, context)
+
+
+def _moved(probabilities: tuple[float, ...], by: float) -> tuple[float, ...]:
+    """Move the log odds of theft; the other causes keep their order and share the rest."""
+    taken = calibration.moved(probabilities[0], by)
+    rest = 1 - probabilities[0]
+    factor = (1 - taken) / rest if rest > 0 else 1.0
+    return (taken, *(each * factor for each in probabilities[1:]))
 
 
 def _quiet_around(state: State, seen: Seen, ap: Place | None, now: float) -> float:

@@ -5,7 +5,7 @@ threshold would have raised as many false alarms as silences peaked above it; th
 stays within the budget is the one in force.
 """
 
-from math import exp, log
+from math import exp, log, sqrt
 
 from netguard.core.presence.model import Model
 from netguard.core.presence.state import PEAKS, State
@@ -20,13 +20,23 @@ def band_of(probability: float) -> int:
     return min(PEAKS - 1, max(0, int((log(inside / (1 - inside)) + 5.0) / _STEP)))
 
 
+def learned(state: State) -> bool:
+    """Say whether enough was seen for the budget and the calibration to count."""
+    return _days(state) >= _LEAST_DAYS
+
+
+def _days(state: State) -> float:
+    return (state.now - state.since) / 86400.0
+
+
 def threshold_of(model: Model, state: State) -> float:
     """Return the probability of theft from which a tablet is missing as taken."""
     weights = model.weights
-    days = (state.now - state.since) / 86400.0
-    allowed = model.budget * max(days, 7.0)
-    if days < _LEAST_DAYS:
+    if not learned(state):
         return weights.unlearned
+    expected = model.budget * max(_days(state), 7.0)
+    # One standard deviation more is chance and no reason to become deaf.
+    allowed = expected + sqrt(expected)
     over, band = 0.0, PEAKS
     while band > 0 and over + state.peaks[band - 1] <= allowed:
         band -= 1

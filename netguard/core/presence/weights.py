@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from netguard.core.presence.calibration import CURVES, Curve
+
 CAP = 3.0
 
 # taken, battery, asleep, outage, moved
@@ -63,7 +65,17 @@ class Weights:
     outage: float = 0.02
     moved: float = 0.0001
     probe_miss: float = 0.5
+    calibration: Mapping[int, Curve] = field(default_factory=lambda: CURVES)
     # The threshold that keeps the budget lies between these; `unlearned` holds until it is known.
-    smallest: float = 0.5
-    largest: float = 0.75
+    smallest: float = 0.25
+    largest: float = 0.5
     unlearned: float = 0.7
+
+    def __post_init__(self) -> None:
+        cut = {name: _cut(row) for name, row in self.evidence.items()}
+        object.__setattr__(self, "evidence", MappingProxyType(cut))
+
+
+def _cut(row: Row) -> Row:
+    taken, battery, asleep, outage, moved = (max(-CAP, min(CAP, each)) for each in row)
+    return taken, battery, asleep, outage, moved
