@@ -122,6 +122,13 @@ HOLES = {
     f"chain inet {TABLE} forward {{ policy accept; }}",
     "a family is missing": ours("early meta nfproto ipv6 accept", "forward meta nfproto ipv6 accept"),
     "a port more": f"insert rule inet {TABLE} by_group tcp dport 8088 accept",
+    "ports above one": ours("by_group tcp dport > 9000 accept"),
+    "a MAC and its address": ours(
+        "early ether saddr . ip saddr { 02:00:00:00:00:77 . 10.99.2.9 } accept",
+        "forward ether saddr . ip saddr { 02:00:00:00:00:77 . 10.99.2.9 } accept",
+    ),
+    "protocols of a set": f"add set inet {TABLE} odd {{ type inet_proto; elements = {{ tcp }}; }}\n"
+    + ours("by_group meta l4proto @odd accept"),
     "a mark that lets pass": ours("outwards meta mark & 0x1 == 0x1 tcp dport 2222 accept"),
     "an address of nobody's": f"add element inet {TABLE} known4 {{ 8.8.8.8 }}\n"
     + ours("by_group ip daddr 8.8.8.8 udp dport 4444 accept"),
@@ -160,6 +167,23 @@ def test_a_planted_hole_is_refuted_by_a_packet_that_passes(bench, ends, example,
         assert claim.packet.rules
         kernel_.learn(claim.packet)
         assert kernel_.send(claim.packet), str(claim)
+
+
+@pytest.mark.parametrize("interface", ["up0", "mgmt0"])
+def test_a_flow_that_may_be_opened_from_outside_is_refuted(bench, ends, example, interface):
+    kernel_ = kernel(bench, ends, example, 0)
+    bench.nft(ours(f'forward iifname "{interface}" tcp dport 22 accept'))
+    refuted = {claim.subject: claim for claim in kernel_.prove() if not claim.holds}
+    packet = refuted["anybody outside"].packet
+    assert (packet.tablet, packet.protocol, packet.port) == ("from outside", "tcp", 22)
+    assert ip_address(packet.destination) in ip_network("10.99.0.0/22")
+    assert packet.site == ("pellegrin" if interface == "up0" else "mgmt0")
+    if interface == "up0":
+        gateway = bench.run(bench.gw, "cat", "/sys/class/net/up0/address").stdout.strip()
+        source, destination = ip_address("8.8.8.8"), ip_address("10.99.0.16")
+        body = wire.tcp(source, destination, 40000, 22, wire.SYN, MARKER + bytes(4))
+        frame = wire.frame(packet.mac, gateway, wire.ip4(source, destination, wire.TCP, body))
+        assert wire.carry(ends[1], ends[0], [frame], MARKER) == {0}
 
 
 HARMLESS = {
@@ -203,6 +227,12 @@ UNKNOWN = {
     ),
     "raw bytes": ours("early @nh,128,8 10 accept", "forward @nh,128,8 10 accept"),
     "a table that may be dormant": f"table inet {TABLE} {{ flags dormant; }}",
+    "a set that packets fill": f"add set inet {TABLE} seen {{ type ipv4_addr; flags dynamic; size 9; }}\n"
+    + ours(
+        "early ip daddr @seen accept",
+        "early add @seen { ip daddr }",
+        "forward ip daddr @seen accept",
+    ),
     "a bridge": theirs("bridge", "chain c { type filter hook forward priority 0; }"),
 }
 

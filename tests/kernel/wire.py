@@ -176,13 +176,18 @@ def one_cpu():
 
 def carry(sender, receiver, frames, marker):
     """Send frames; return the numbers of those that arrive, by what follows the marker."""
-    arrived = set()
+    return set(carried(sender, receiver, frames, marker))
+
+
+def carried(sender, receiver, frames, marker):
+    """Send frames; return those that arrive, as they are then, by their numbers."""
+    arrived = {}
 
     def note(seen):
         for each in seen:
             at = each.find(marker)
             if at >= 0:
-                arrived.add(int.from_bytes(each[at + len(marker) :][:4]))
+                arrived[int.from_bytes(each[at + len(marker) :][:4])] = each
 
     with one_cpu():
         receiver.received()

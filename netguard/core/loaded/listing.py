@@ -55,10 +55,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """A set or a map: the types of its key's parts, and its elements, each with what it maps to."""
+    """A set or a map: its elements, each with what it maps to; `strange` says what is not understood of them."""
 
-    types: tuple[str, ...]
     elements: tuple[tuple[tuple[Part, ...], Json], ...]
+    strange: str = ""
 
 
 Key = tuple[str, str, str]
@@ -128,10 +128,10 @@ def _rule(found: Listing, body: Mapping[str, Json]) -> None:
 
 def _set(found: Listing, body: Mapping[str, Json]) -> None:
     key = body["family"], body["table"], body["name"]
-    types = body["type"] if isinstance(body["type"], list) else [body["type"]]
-    found.sets[key] = Elements(
-        tuple(map(str, types)), elements(body.get("elem", ()), "map" in body)
-    )
+    try:
+        found.sets[key] = Elements(elements(body.get("elem", ()), "map" in body))
+    except ValueError as error:
+        found.sets[key] = Elements((), f"@{body['name']}: {error}")
 
 
 _READ = {"chain": _chain, "rule": _rule, "set": _set, "map": _set}

@@ -1,13 +1,24 @@
 """Packets on their way through a listed ruleset, and what a rule can ask of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netguard.core import regions
 from netguard.core.loaded.listing import Json, Part, part
 from netguard.core.names import Address
-from netguard.core.regions import ANYTHING, EVERYWHERE, Box, Region, Spans
+from netguard.core.regions import ANYTHING, EVERYWHERE, Box, Region, Span, Spans
 from netguard.core.verdict import NEW
+
+_PORTS, _PROTOCOLS = (0, 0xFFFF), (0, 0xFF)
+_WORDS = {**regions.PROTOCOLS, "ipv6-icmp": regions.PROTOCOLS["icmpv6"]}
+
+
+class Strange(Exception):
+    """A value, a question or a statement that is not understood."""
+
+
+class Broken(Exception):
+    """The rule ends here, as if it had not matched: what it looks up or changes is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +37,14 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Packets on their way: which, what they were sent as when they were changed since, and what was assumed."""
+    """Packets on their way: which, what they were sent as when they were changed since, and what was assumed.
+
+    `moved`: which sides of the region were changed, "address" and "port". `mark`, `ct_mark`: None where they may be any. `rules`: what decided or changed something so far.
+    """
 
     region: Region
     origin: Region | None = None
+    moved: frozenset[str] = frozenset()
     mark: int | None = 0
     ct_mark: int | None = 0
     state: str = NEW
@@ -39,24 +54,81 @@ class At:
 
     @property
     def sent(self) -> Region:
-        """Return the packets as they were sent."""
-        return self.region if self.origin is None else self.origin
+        """Return the packets as they were sent: what they are now, but for the sides that were changed."""
+        if self.origin is None:
+            return self.region
+        if self.moved >= {"address", "port"}:
+            return self.origin
+        kept = tuple(
+            Box(EVERYWHERE, box.services)
+            if "address" in self.moved
+            else Box(box.addresses, ANYTHING)
+            for box in self.region
+        )
+        return regions.both(self.origin, merged_boxes(kept))
 
+    def with_region(self, region: Region) -> "At":
+        """Return some of these packets."""
+        return self if region == self.region else replace(self, region=region)
 
-class Strange(Exception):
-    """A value or a statement that is not understood."""
+    def guessing(self, key: str, answer: bool) -> "At":
+        """Return those whose free field is so."""
+        return replace(self, guesses=tuple(sorted({*self.guesses, (key, answer)})))
+
+    def doubting(self, doubt: str) -> "At":
+        """Return the same, of which it is not sure that they come this way."""
+        return replace(self, doubts=tuple(dict.fromkeys((*self.doubts, doubt))))
+
+    def by(self, *rules: str) -> "At":
+        """Return the same, after these rules."""
+        return replace(self, rules=tuple(dict.fromkeys((*self.rules, *rules))))
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """What a test looks at: one known value, a side of the region (`axis`), or neither: anything.
 
-    `within`: the protocols that have such a field at all.
+    `axis`: "address", "protocol" or "port". `within`: the protocols that have such a field at all.
     """
 
     value: Json = None
     axis: str = ""
     within: Spans = ANYTHING
+
+    def box(self, spans: Spans) -> Region:
+        """Return the packets whose field lies in spans."""
+        if self.axis == "address":
+            return regions.box(spans, ANYTHING)
+        if self.axis == "protocol":
+            services = regions.union((first << 16, last << 16 | 0xFFFF) for first, last in spans)
+        else:
+            services = regions.union(
+                (number << 16 | first, number << 16 | last)
+                for number in protocols_in(self.within)
+                for first, last in spans
+            )
+        return regions.box(EVERYWHERE, services)
+
+
+def protocols_in(services: Spans) -> list[int]:
+    """Return the numbers of the protocols of which there is something."""
+    return [n for n in range(256) if regions.meet(services, ((n << 16, n << 16 | 0xFFFF),))]
+
+
+def spans_of(each: Part, field: Field) -> Span:
+    """Return a value as an interval of a side of the region. Raises Strange."""
+    if each == "*":
+        return {"address": (0, regions.EVERY6[0][1]), "port": _PORTS}.get(field.axis, _PROTOCOLS)
+    if isinstance(each, str):
+        if field.axis != "protocol" or each not in _WORDS:
+            raise Strange(f"'{each}' as a {field.axis}")
+        return _WORDS[each], _WORDS[each]
+    if field.axis == "address":
+        return each
+    most = _PORTS[1] if field.axis == "port" else _PROTOCOLS[1]
+    if each[0] > most:
+        raise Strange(f"{each[0]} as a {field.axis}")
+    return each[0], min(each[1], most)
 
 
 def kind_of(expression: Mapping[str, Json]) -> str:
@@ -64,41 +136,21 @@ def kind_of(expression: Mapping[str, Json]) -> str:
     return next(iter(expression))
 
 
-def interval(value: Json) -> tuple[int, int]:
+def interval(value: Json) -> Span:
     """Return what a packet is changed to, as an interval. Raises Strange for what is no number."""
     found = part(value)
     if isinstance(found, str):
-        raise Strange(f"not understood as a target: {value}")
+        raise Strange(f"changes to {value}")
     return found
 
 
-def axis_box(field: Field, spans: Spans) -> Region:
-    """Return the packets whose field lies in spans."""
-    if field.axis == "address":
-        return regions.box(spans, ANYTHING)
-    if field.axis == "protocol":
-        services = regions.union((first << 16, last << 16 | 0xFFFF) for first, last in spans)
-    else:
-        protocols = [number for number in range(256) if _has(field, number)]
-        services = regions.union(
-            (number << 16 | first, number << 16 | last)
-            for number in protocols
-            for first, last in spans
-        )
-    return regions.box(EVERYWHERE, services)
-
-
-def _has(field: Field, number: int) -> bool:
-    return bool(regions.meet(field.within, ((number << 16, number << 16 | 0xFFFF),)))
-
-
-def box_of(parts: tuple[Part, ...], fields: list[Field]) -> tuple[Region | None, bool]:
+def box_of(parts: Sequence[Part], fields: Sequence[Field]) -> tuple[Region | None, bool]:
     """Return the packets that an element holds, None where none of this sender; and whether that is sure."""
     region: Region = regions.box(EVERYWHERE, ANYTHING)
     sure = True
     for each, field in zip(parts, fields, strict=True):
         if field.axis:
-            region = regions.both(region, axis_box(field, (_number_of(each, field),)))
+            region = regions.both(region, field.box((spans_of(each, field),)))
         elif field.value is None:
             sure = False
         elif not _is(each, field.value):
@@ -106,20 +158,10 @@ def box_of(parts: tuple[Part, ...], fields: list[Field]) -> tuple[Region | None,
     return region, sure
 
 
-def _number_of(each: Part, field: Field) -> tuple[int, int]:
-    if not isinstance(each, str):
-        return each
-    number = regions.PROTOCOLS.get({"ipv6-icmp": "icmpv6"}.get(each, each))
-    if field.axis != "protocol" or number is None:
-        raise Strange(f"'{each}' as a {field.axis}")
-    return number, number
-
-
 def _is(each: Part, value: Json) -> bool:
     if isinstance(each, str):
-        if each.endswith("*"):
-            return str(value).startswith(each[:-1])
-        return bool(each == value)
+        # The end of an interface's name, or any value at all.
+        return str(value).startswith(each[:-1]) if each.endswith("*") else bool(each == value)
     return isinstance(value, int) and each[0] <= value <= each[1]
 
 
@@ -128,13 +170,15 @@ def merged(found: Iterable[At], *, by_rule: bool = False) -> list[At]:
     groups: dict[tuple[object, ...], At] = {}
     for at in found:
         last = at.rules[-1:] if by_rule else ()
-        key = at.origin, at.mark, at.ct_mark, at.state, at.guesses, at.doubts, last
+        key = at.origin, at.moved, at.mark, at.ct_mark, at.state, at.guesses, at.doubts, last
         known = groups.get(key)
-        if known is None:
-            groups[key] = at
-        else:
-            groups[key] = replace(known, region=_joined(known.region, at.region))
+        groups[key] = at if known is None else known.with_region(_joined(known.region, at.region))
     return list(groups.values())
+
+
+def merged_boxes(boxes: Region) -> Region:
+    """Return the same packets without boxes that lie in another one."""
+    return _joined((), boxes)
 
 
 def _joined(one: Region, other: Region) -> Region:

@@ -4,13 +4,16 @@ The claims are those of core/proof.py, and three that only a kernel can break: n
 its own address gets out, what has lost its right is cut, and nobody outside opens a flow to a tablet.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from netguard.core import proof, reach, regions
-from netguard.core.loaded.listing import Json, Listing, Part, elements
+from netguard.core.loaded.listing import Json, Listing
 from netguard.core.loaded.packets import At, Sender
+from netguard.core.loaded.questions import Elements as Rows
+from netguard.core.loaded.questions import all_asked
 from netguard.core.loaded.walk import Walker
 from netguard.core.names import Address, Network
 from netguard.core.plan import Plan
@@ -40,8 +43,13 @@ _MARTIAN = regions.of_networks(
         ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/128", "::1/128", "fe80::/10", "ff00::/8"),
     )
 )
-# No rule names it: what a packet carries whose right has ended.
-_NOBODYS_MAC = "02:6e:67:00:00:01"
+# No rule names them.
+_NOBODYS_MAC, _NOBODYS_INTERFACE = "02:6e:67:00:00:01", "ng-nobodys"
+# States of connections that are looked at, each with its mark; None: any mark, _ENDED: that of a right
+# that has ended.
+_ENDED = -1
+_FROM_OUTSIDE = ((NEW, 0), (INVALID, 0), (ESTABLISHED, _ENDED), (ESTABLISHED, None))
+_FROM_TABLETS = (*_FROM_OUTSIDE, (RELATED, None))
 _ORIGIN = "from outside"
 
 
@@ -95,6 +103,7 @@ class _Proof:
         self.walker.strange.update(dict.fromkeys(strange))
         self.rows = rows
         self.bindings = {(b.site, str(b.mac)): b for b in plan.bindings}
+        self.tablets = {mac for _, mac in self.bindings}
         self.mark = _unused_mark(rows)
         self.passing: list[tuple[_Class, list[At]]] = []
         self.offloads: list[tuple[_Class, At]] = []
@@ -111,83 +120,86 @@ class _Proof:
             regions.of_networks([n]) for e in self.policy.protected.values() for n in e.networks
         ]
         tested += [regions.of_networks(site.networks) for site in self.plan.sites]
-        outside = _representatives(tested)
+        sources = _representatives(tested)
         known = self._known(tested)
         for site in self.plan.sites:
             for interface in site.interfaces:
-                yield from self._inside(site.name, interface, known, outside)
-            for source in outside:
-                for state, mark in (
-                    (NEW, 0),
-                    (INVALID, 0),
-                    (ESTABLISHED, self.mark),
-                    (ESTABLISHED, None),
-                ):
-                    sender = Sender(site.uplink, _NOBODYS_MAC, source, state, mark)
-                    yield _Class(sender, site.name, None, _ORIGIN)
+                yield from self._inside(site.name, interface, known, sources)
+        yield from self._outside(sources, [mac for mac, _ in known if mac not in self.tablets])
+
+    def _outside(self, sources: Sequence[Address], macs: Sequence[str]) -> Iterator[_Class]:
+        """Yield who sends to tablets by any interface that is not theirs."""
+        inside = {name for site in self.plan.sites for name in site.interfaces}
+        interfaces = {site.uplink for site in self.plan.sites} | _interfaces_asked(self.rows)
+        for interface in sorted({*interfaces, _NOBODYS_INTERFACE} - inside):
+            site = next((s.name for s in self.plan.sites if s.uplink == interface), interface)
+            for mac in macs:
+                for source in sources:
+                    for state, mark in _FROM_OUTSIDE:
+                        given = self.mark if mark == _ENDED else mark
+                        sender = Sender(interface, mac, source, state, given)
+                        yield _Class(sender, site, None, _ORIGIN)
 
     def _inside(
         self,
         site: str,
         interface: str,
         known: Iterable[tuple[str, tuple[Address, ...]]],
-        outside: Sequence[Address],
+        sources: Sequence[Address],
     ) -> Iterator[_Class]:
         for mac, own in known:
             binding = self.bindings.get((site, mac))
-            for source in (*own, *(each for each in outside if each not in own)):
+            for source in (*own, *(each for each in sources if each not in own)):
                 group = None
                 if binding is not None and (
                     source == binding.address or (binding.address is None and source in own)
                 ):
                     group = binding.group
-                for state, mark in (
-                    (NEW, 0), (INVALID, 0), (RELATED, None), (ESTABLISHED, None), (ESTABLISHED, self.mark),
-                ):  # fmt: skip
-                    sender = Sender(interface, mac, source, state, mark)
+                for state, mark in _FROM_TABLETS:
+                    given = self.mark if mark == _ENDED else mark
+                    sender = Sender(interface, mac, source, state, given)
                     yield _Class(sender, site, group, binding.tablet if binding is not None else "")
 
     def _known(self, tested: Sequence[Spans]) -> list[tuple[str, tuple[Address, ...]]]:
         """Return one MAC of each kind that the ruleset or the plan tells apart, with its addresses."""
-        traits: dict[str, set[object]] = {}
+        traits: dict[str, set[object]] = {_NOBODYS_MAC: set()}
         own: dict[str, set[int]] = {}
-        for name, table in self.rows.sets.items():
-            if "ether_addr" not in table.types:
+        for number, (fields, held) in enumerate(_questions(self.rows)):
+            at = next((i for i, f in enumerate(fields) if _is_field(f, ("ether",), "saddr")), None)
+            if at is None:
                 continue
-            at = table.types.index("ether_addr")
-            for parts, value in table.elements:
+            sources = [i for i, f in enumerate(fields) if _is_field(f, ("ip", "ip6"), "saddr")]
+            others = [i for i in range(len(fields)) if i != at and i not in sources]
+            for parts, value in held:
                 mac = str(parts[at])
-                rest = tuple(
-                    p for i, p in enumerate(parts) if i != at and table.types[i] != "ipv4_addr"
+                rest = tuple(parts[i] for i in others)
+                traits.setdefault(mac, set()).add((number, rest, str(value)))
+                own.setdefault(mac, set()).update(
+                    bound
+                    for i in sources
+                    if not isinstance(span := parts[i], str)
+                    for bound in span
                 )
-                traits.setdefault(mac, set()).add((name, rest, str(value)))
-                for i, part in enumerate(parts):
-                    if table.types[i] == "ipv4_addr" and not isinstance(part, str):
-                        own.setdefault(mac, set()).add(part[0])
-        for binding in self.plan.bindings:
-            mac = str(binding.mac)
-            traits.setdefault(mac, set()).add(
-                (binding.site, binding.group, binding.address is None)
-            )
+        for (site, mac), binding in self.bindings.items():
+            traits.setdefault(mac, set()).add((site, binding.group, binding.address is None))
             if binding.address is not None:
                 own.setdefault(mac, set()).add(regions.number_of(binding.address))
-        for word in _macs_written(self.rows):
-            traits.setdefault(word, set()).add(word)
         kinds: dict[object, str] = {}
-        bound = {
-            (str(b.mac), regions.number_of(b.address)) for b in self.plan.bindings if b.address
+        bound_to = {
+            (mac, regions.number_of(b.address))
+            for (_, mac), b in self.bindings.items()
+            if b.address
         }
         for mac, marks in traits.items():
             signs = frozenset(
-                ((mac, number) in bound, *(_holds(spans, number) for spans in tested))
+                ((mac, number) in bound_to, *(_holds(spans, number) for spans in tested))
                 for number in own.get(mac, ())
             )
             kinds.setdefault((frozenset(marks), signs), mac)
-        found = [
+        return [
             (mac, tuple(regions.address_of(n) for n in sorted(own.get(mac, ()))))
             for mac in kinds.values()
         ]
-        return [*found, (_NOBODYS_MAC, ())]
 
     # what is claimed
 
@@ -305,7 +317,7 @@ class _Proof:
         return f"{self._witness(hit)} passes by {decided}"
 
     def _witness(self, hit: _Hit) -> reach.Witness:
-        region = hit.region if hit.at.origin is None else hit.at.origin
+        region = hit.at.with_region(hit.region).sent
         # One that anybody could send, where there is one: no broadcast, no odd protocol.
         found = regions.example(regions.both(region, _ORDINARY) or region)
         assert found is not None  # noqa: S101  # for the type checker: a hit has a packet
@@ -340,54 +352,49 @@ def _holds(spans: Spans, number: int) -> bool:
     return any(first <= number <= last for first, last in spans)
 
 
-def _expressions(rows: Listing) -> Iterator[tuple[tuple[str, str], Json, Json]]:
-    """Yield each question of the ruleset: its table, what is asked, and what it is compared with."""
-    for rule in rows.rules():
-        for expression in rule.expressions:
-            for kind, body in expression.items():
-                where = rule.family, rule.table
-                if kind == "match":
-                    yield where, body["left"], body["right"]
-                elif kind == "vmap":
-                    yield where, body["key"], body["data"]
+def _questions(rows: Listing) -> Iterator[tuple[list[Json], Rows]]:
+    """Yield each question of the ruleset once, however many rules ask it."""
+    seen = set()
+    for fields, held in all_asked(rows):
+        key = json.dumps(fields), id(held)
+        if key not in seen:
+            seen.add(key)
+            yield fields, held
 
 
 def _sources_asked(rows: Listing) -> list[Spans]:
-    """Return the sets of addresses that some rule compares a packet's source with."""
+    """Return the sets of addresses that some rule compares a packet's source with.
+
+    Those beside a MAC are that MAC's own (_known).
+    """
     found: list[Spans] = []
-    for where, left, right in _expressions(rows):
-        asked = left["concat"] if isinstance(left, dict) and "concat" in left else [left]
-        places = [i for i, each in enumerate(asked) if _is_field(each, ("ip", "ip6"), "saddr")]
-        if not places or any(_is_field(each, ("ether",), "saddr") for each in asked):
+    for fields, held in _questions(rows):
+        if any(_is_field(each, ("ether",), "saddr") for each in fields):
             continue
-        for i in places:
-            parts = [p[i] for p in _compared(rows, where, right)]
-            found.append(regions.union(p for p in parts if not isinstance(p, str)))
+        for i, field in enumerate(fields):
+            if _is_field(field, ("ip", "ip6"), "saddr"):
+                spans = (parts[i] for parts, _ in held)
+                found.append(regions.union(span for span in spans if not isinstance(span, str)))
     return found
 
 
-def _macs_written(rows: Listing) -> set[str]:
+def _interfaces_asked(rows: Listing) -> set[str]:
     return {
-        str(parts[0]) for where, left, right in _expressions(rows)
-        if _is_field(left, ("ether",), "saddr") and not (isinstance(right, str) and right[0] == "@")
-        for parts in _compared(rows, where, right)
-    }  # fmt: skip
+        str(parts[i]).replace("*", "0")
+        for fields, held in _questions(rows)
+        for i, field in enumerate(fields)
+        if isinstance(field, dict) and field.get("meta", {}).get("key") == "iifname"
+        for parts, _ in held
+    }
 
 
 def _is_field(left: Json, protocols: Sequence[str], name: str) -> bool:
     payload = left.get("payload") if isinstance(left, dict) else None
-    return payload is not None and payload.get("protocol") in protocols and payload["field"] == name
-
-
-def _compared(rows: Listing, where: tuple[str, str], right: Json) -> Iterator[tuple[Part, ...]]:
-    if isinstance(right, str) and right.startswith("@"):
-        held = rows.sets[*where, right[1:]].elements
-    elif isinstance(right, dict) and "set" in right:
-        held = elements(right["set"], any(isinstance(each, list) for each in right["set"]))
-    else:
-        held = elements(right if isinstance(right, list) else [right])
-    for parts, _ in held:
-        yield parts
+    return (
+        payload is not None
+        and payload.get("protocol") in protocols
+        and payload.get("field") == name
+    )
 
 
 def _representatives(tested: Sequence[Spans]) -> list[Address]:
@@ -412,9 +419,12 @@ def _representatives(tested: Sequence[Spans]) -> list[Address]:
 def _unused_mark(rows: Listing) -> int:
     """Return a connection mark that no rule and no set names: what was granted and is no more."""
     used = {
-        part[0] for table in rows.sets.values() if "mark" in table.types
-        for parts, _ in table.elements for part in parts if not isinstance(part, str)
-    }  # fmt: skip
+        part[0]
+        for table in rows.sets.values()
+        for parts, _ in table.elements
+        for part in parts
+        if not isinstance(part, str)
+    }
     text = str([rule.expressions for rule in rows.rules()])
     mark = 0x6E670001
     while mark in used or str(mark) in text:
