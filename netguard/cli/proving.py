@@ -91,12 +91,7 @@ def _loaded(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], list[s
 def _of_loaded(
     policy: Policy, plan: Plan, rows: list[dict[str, Any]], strange: list[str]
 ) -> tuple[Claim, ...]:
-    service = {
-        nftables.learned_set(service.name, version): service.name
-        for service in plan.services
-        for version in (4, 6)
-    }
-    learned = {name: service.get(name, "") for name in nftables.learned_sets(plan)}
+    learned = nftables.learned_sets(plan)
     try:
         return loaded.prove(policy, plan, listing.read(rows), TABLE, learned, strange)
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:

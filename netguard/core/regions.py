@@ -49,6 +49,10 @@ def union(spans: Iterable[Span]) -> Spans:
 
 def meet(one: Spans, other: Spans) -> Spans:
     """Return what both hold."""
+    if one is other or other is EVERYWHERE or other is ANYTHING:
+        return one
+    if one is EVERYWHERE or one is ANYTHING:
+        return other
     found: list[Span] = []
     i = j = 0
     while i < len(one) and j < len(other):
@@ -79,6 +83,17 @@ def less(one: Spans, other: Spans) -> Spans:
         if at <= last:
             found.append((at, last))
     return tuple(found)
+
+
+def inside(one: Spans, other: Spans) -> bool:
+    """Say whether the second holds all of the first."""
+    j = 0
+    for first, last in one:
+        while j < len(other) and other[j][1] < first:
+            j += 1
+        if j == len(other) or first < other[j][0] or other[j][1] < last:
+            return False
+    return True
 
 
 def size(spans: Spans) -> int:

@@ -89,10 +89,10 @@ def moving_sets(plan: Plan) -> tuple[str, ...]:
     return (*learned_sets(plan), "new_flows")
 
 
-def learned_sets(plan: Plan) -> tuple[str, ...]:
-    """Return the names of all learned sets."""
-    own = tuple(learned_set(s.name, version) for s in _remote(plan) for version in (4, 6))
-    return (*own, "learned4", "learned6")
+def learned_sets(plan: Plan) -> dict[str, str]:
+    """Return all learned sets, each with the service it is filled for, empty for all of them."""
+    own = {learned_set(s.name, version): s.name for s in _remote(plan) for version in (4, 6)}
+    return {**own, "learned4": "", "learned6": ""}
 
 
 def blocked() -> str:

@@ -44,12 +44,7 @@ class Kernel:
     def prove(self, strange=(), more=()):
         """Prove what this kernel holds, with rows of a listing that it cannot hold itself."""
         text = self.bench.run(self.bench.gw, "nft", "-j", "list", "ruleset").stdout
-        service = {
-            nftables.learned_set(s.name, version): s.name
-            for s in self.plan.services
-            for version in (4, 6)
-        }
-        learned = {name: service.get(name, "") for name in nftables.learned_sets(self.plan)}
+        learned = nftables.learned_sets(self.plan)
         rows = listing.read([*json.loads(text)["nftables"], *more])
         return proof.prove(self.policy, self.plan, rows, TABLE, learned, strange)
 

@@ -3,8 +3,10 @@
 Format: libnftables-json(5). What is not known here is kept by name, so that nobody takes it for harmless.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias
 
@@ -14,6 +16,7 @@ from netguard.core import regions
 Json: TypeAlias = Any
 # A part of an element: an interval of numbers, or a word (an interface, a MAC).
 Part = tuple[int, int] | str
+_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 # The families whose chains see a packet of each IP version, beside those of a device.
 FAMILIES = {4: ("ip", "inet"), 6: ("ip6", "inet")}
 HOOKS = ("ingress", "prerouting", "forward", "postrouting", "egress")
@@ -166,11 +169,7 @@ def part(value: Json) -> Part:
     if isinstance(value, int):
         return value, value
     if isinstance(value, str):
-        try:
-            number = regions.number_of(ip_address(value))
-        except ValueError:
-            return _number(value)
-        return number, number
+        return _word(value)
     if isinstance(value, dict) and "prefix" in value:
         network = ip_network(f"{value['prefix']['addr']}/{value['prefix']['len']}", strict=False)
         ((first, last),) = regions.of_networks([network])
@@ -180,6 +179,18 @@ def part(value: Json) -> Part:
         if not isinstance(low, str) and not isinstance(high, str):
             return low[0], high[1]
     raise ValueError(f"not understood as a value: {value}")
+
+
+@lru_cache(4096)
+def _word(word: str) -> Part:
+    # What begins with a letter and has no colon, and a MAC, is no address: asking takes long.
+    if (word[:1].isdigit() or ":" in word) and not _MAC.fullmatch(word):
+        try:
+            number = regions.number_of(ip_address(word))
+        except ValueError:
+            return _number(word)
+        return number, number
+    return word.lower()
 
 
 def _number(word: str) -> Part:

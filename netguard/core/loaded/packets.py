@@ -67,6 +67,13 @@ class At:
         )
         return regions.both(self.origin, merged_boxes(kept))
 
+    @property
+    def ways(self) -> tuple[object, ...]:
+        """Return all that tells these packets from others but which they are and what decided so far."""
+        return (
+            self.origin, self.moved, self.mark, self.ct_mark, self.state, self.guesses, self.doubts,
+        )  # fmt: skip
+
     def with_region(self, region: Region) -> "At":
         """Return some of these packets."""
         return self if region == self.region else replace(self, region=region)
@@ -153,12 +160,13 @@ def box_of(parts: Sequence[Part], fields: Sequence[Field]) -> tuple[Region | Non
             region = regions.both(region, field.box((spans_of(each, field),)))
         elif field.value is None:
             sure = False
-        elif not _is(each, field.value):
+        elif not part_is(each, field.value):
             return None, True
     return region, sure
 
 
-def _is(each: Part, value: Json) -> bool:
+def part_is(each: Part, value: Json) -> bool:
+    """Say whether a value is, or lies in, a part of an element."""
     if isinstance(each, str):
         # The end of an interface's name, or any value at all.
         return str(value).startswith(each[:-1]) if each.endswith("*") else bool(each == value)
@@ -169,8 +177,7 @@ def merged(found: Iterable[At], *, by_rule: bool = False) -> list[At]:
     """Join packets that differ in nothing that is still asked: a hundred services would double them each."""
     groups: dict[tuple[object, ...], At] = {}
     for at in found:
-        last = at.rules[-1:] if by_rule else ()
-        key = at.origin, at.moved, at.mark, at.ct_mark, at.state, at.guesses, at.doubts, last
+        key = at.ways, at.rules[-1:] if by_rule else ()
         known = groups.get(key)
         groups[key] = at if known is None else known.with_region(_joined(known.region, at.region))
     return list(groups.values())
@@ -192,7 +199,6 @@ def _joined(one: Region, other: Region) -> Region:
 
 
 def _inside(one: Box, other: Box) -> bool:
-    return (
-        regions.meet(one.addresses, other.addresses) == one.addresses
-        and regions.meet(one.services, other.services) == one.services
+    return regions.inside(one.services, other.services) and regions.inside(
+        one.addresses, other.addresses
     )

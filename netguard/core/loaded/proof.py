@@ -4,16 +4,15 @@ The claims are those of core/proof.py, and three that only a kernel can break: n
 its own address gets out, what has lost its right is cut, and nobody outside opens a flow to a tablet.
 """
 
-import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from netguard.core import proof, reach, regions
-from netguard.core.loaded.listing import Json, Listing
+from netguard.core.loaded.listing import Listing
 from netguard.core.loaded.packets import At, Sender
-from netguard.core.loaded.questions import Elements as Rows
-from netguard.core.loaded.questions import all_asked
+from netguard.core.loaded.questions import all_asked, sender_field
 from netguard.core.loaded.walk import Walker
 from netguard.core.names import Address, Network
 from netguard.core.plan import Plan
@@ -43,6 +42,7 @@ _MARTIAN = regions.of_networks(
         ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/128", "::1/128", "fe80::/10", "ff00::/8"),
     )
 )
+_FAMILIES = ((4, EVERY4), (6, EVERY6))
 # No rule names them.
 _NOBODYS_MAC, _NOBODYS_INTERFACE = "02:6e:67:00:00:01", "ng-nobodys"
 # States of connections that are looked at, each with its mark; None: any mark, _ENDED: that of a right
@@ -70,6 +70,36 @@ class _Hit:
     who: _Class
     at: At
     region: Region
+
+
+class _Kinds:
+    """Addresses by what some tests tell apart: between two edges of them all are alike."""
+
+    def __init__(self, tested: Sequence[Spans]) -> None:
+        edges = {first for spans in tested for first, _ in spans}
+        edges |= {last + 1 for spans in tested for _, last in spans}
+        self._starts = sorted({0, EVERY6[0][0], *edges})
+        signs: dict[tuple[bool, ...], int] = {}
+        self._signs = [
+            signs.setdefault(tuple(_within(start, spans) for spans in tested), len(signs))
+            for start in self._starts
+        ]
+
+    def sign(self, number: int) -> int:
+        """Return the same number for addresses that no test tells apart."""
+        return self._signs[bisect_right(self._starts, number) - 1]
+
+    def representatives(self) -> list[Address]:
+        """Return one address of each kind and family that the kernel forwards."""
+        ordinary = _ORDINARY[0].addresses
+        starts = {*self._starts, EVERY4[0][0] + 1, *(first + 1 for first, _ in ordinary)}
+        found: dict[tuple[int, int], Address] = {}
+        # Those first that a network carries: no loopback, no multicast.
+        for start in sorted(starts, key=lambda number: (not _within(number, ordinary), number)):
+            version = next((v for v, every in _FAMILIES if _within(start, every)), None)
+            if version is not None and not _within(start, _MARTIAN):
+                found.setdefault((version, self.sign(start)), regions.address_of(start))
+        return list(found.values())
 
 
 def prove(
@@ -105,12 +135,15 @@ class _Proof:
         self.bindings = {(b.site, str(b.mac)): b for b in plan.bindings}
         self.tablets = {mac for _, mac in self.bindings}
         self.mark = _unused_mark(rows)
+        self.count = 0
         self.passing: list[tuple[_Class, list[At]]] = []
         self.offloads: list[tuple[_Class, At]] = []
         for who in self._classes():
-            self.passing.append((who, self.walker.passing(who.sender)))
+            self.count += 1
+            found = self.walker.passing(who.sender)
+            if found:
+                self.passing.append((who, found))
             self.offloads += ((who, at) for at in self.walker.offloads)
-        self.count = len(self.passing)
 
     # who sends
 
@@ -120,8 +153,9 @@ class _Proof:
             regions.of_networks([n]) for e in self.policy.protected.values() for n in e.networks
         ]
         tested += [regions.of_networks(site.networks) for site in self.plan.sites]
-        sources = _representatives(tested)
-        known = self._known(tested)
+        kinds = _Kinds(tested)
+        sources = kinds.representatives()
+        known = self._known(kinds)
         for site in self.plan.sites:
             for interface in site.interfaces:
                 yield from self._inside(site.name, interface, known, sources)
@@ -160,15 +194,16 @@ class _Proof:
                     sender = Sender(interface, mac, source, state, given)
                     yield _Class(sender, site, group, binding.tablet if binding is not None else "")
 
-    def _known(self, tested: Sequence[Spans]) -> list[tuple[str, tuple[Address, ...]]]:
+    def _known(self, kinds_of: _Kinds) -> list[tuple[str, tuple[Address, ...]]]:
         """Return one MAC of each kind that the ruleset or the plan tells apart, with its addresses."""
         traits: dict[str, set[object]] = {_NOBODYS_MAC: set()}
         own: dict[str, set[int]] = {}
-        for number, (fields, held) in enumerate(_questions(self.rows)):
-            at = next((i for i, f in enumerate(fields) if _is_field(f, ("ether",), "saddr")), None)
-            if at is None:
+        for number, (_, fields, held) in enumerate(all_asked(self.rows)):
+            who = [sender_field(each) for each in fields]
+            if "mac" not in who:
                 continue
-            sources = [i for i, f in enumerate(fields) if _is_field(f, ("ip", "ip6"), "saddr")]
+            at = who.index("mac")
+            sources = [i for i, kind in enumerate(who) if kind == "source"]
             others = [i for i in range(len(fields)) if i != at and i not in sources]
             for parts, value in held:
                 mac = str(parts[at])
@@ -192,8 +227,7 @@ class _Proof:
         }
         for mac, marks in traits.items():
             signs = frozenset(
-                ((mac, number) in bound_to, *(_holds(spans, number) for spans in tested))
-                for number in own.get(mac, ())
+                ((mac, number) in bound_to, kinds_of.sign(number)) for number in own.get(mac, ())
             )
             kinds.setdefault((frozenset(marks), signs), mac)
         return [
@@ -223,12 +257,16 @@ class _Proof:
     def _never(self, subject: str, network: Network, why: str, *, back: bool = True) -> Claim:
         region = regions.box(regions.of_networks([network]), ANYTHING)
         tablets = self._tablet_networks()
+        # Senders of one kind share what passes.
+        reached: dict[int, Region] = {}
 
         def wrong(who: _Class, at: At) -> Region:
             if who.tablet == _ORIGIN:
                 inside = back and _in(who.sender.source, network)
                 return regions.both(at.region, tablets) if inside else ()
-            return regions.both(at.region, region)
+            if id(at) not in reached:
+                reached[id(at)] = regions.both(at.region, region)
+            return reached[id(at)]
 
         return self._claim("never", subject, str(network), why, wrong, offloaded=True)
 
@@ -344,22 +382,12 @@ def _admitted(plan: Plan, learned: Mapping[str, str]) -> dict[str, Spans]:
     return found
 
 
-def _in(address: Address, network: Network) -> bool:
-    return address.version == network.version and address in network
-
-
-def _holds(spans: Spans, number: int) -> bool:
+def _within(number: int, spans: Spans) -> bool:
     return any(first <= number <= last for first, last in spans)
 
 
-def _questions(rows: Listing) -> Iterator[tuple[list[Json], Rows]]:
-    """Yield each question of the ruleset once, however many rules ask it."""
-    seen = set()
-    for fields, held in all_asked(rows):
-        key = json.dumps(fields), id(held)
-        if key not in seen:
-            seen.add(key)
-            yield fields, held
+def _in(address: Address, network: Network) -> bool:
+    return address.version == network.version and address in network
 
 
 def _sources_asked(rows: Listing) -> list[Spans]:
@@ -368,11 +396,10 @@ def _sources_asked(rows: Listing) -> list[Spans]:
     Those beside a MAC are that MAC's own (_known).
     """
     found: list[Spans] = []
-    for fields, held in _questions(rows):
-        if any(_is_field(each, ("ether",), "saddr") for each in fields):
-            continue
-        for i, field in enumerate(fields):
-            if _is_field(field, ("ip", "ip6"), "saddr"):
+    for _, fields, held in all_asked(rows):
+        who = [sender_field(each) for each in fields]
+        for i, kind in enumerate(who):
+            if kind == "source" and "mac" not in who:
                 spans = (parts[i] for parts, _ in held)
                 found.append(regions.union(span for span in spans if not isinstance(span, str)))
     return found
@@ -381,39 +408,11 @@ def _sources_asked(rows: Listing) -> list[Spans]:
 def _interfaces_asked(rows: Listing) -> set[str]:
     return {
         str(parts[i]).replace("*", "0")
-        for fields, held in _questions(rows)
+        for _, fields, held in all_asked(rows)
         for i, field in enumerate(fields)
-        if isinstance(field, dict) and field.get("meta", {}).get("key") == "iifname"
+        if sender_field(field) == "interface"
         for parts, _ in held
     }
-
-
-def _is_field(left: Json, protocols: Sequence[str], name: str) -> bool:
-    payload = left.get("payload") if isinstance(left, dict) else None
-    return (
-        payload is not None
-        and payload.get("protocol") in protocols
-        and payload.get("field") == name
-    )
-
-
-def _representatives(tested: Sequence[Spans]) -> list[Address]:
-    """Return one source of each kind that the tests tell apart, of both families."""
-    edges = {first for spans in tested for first, _ in spans}
-    edges |= {last + 1 for spans in tested for _, last in spans}
-    ordinary = _ORDINARY[0].addresses
-    edges |= {EVERY4[0][0] + 1, EVERY6[0][0] + 1, *(first + 1 for first, _ in ordinary)}
-    # Those first that a network carries: no loopback, no multicast.
-    starts = sorted(edges, key=lambda number: (not _holds(ordinary, number), number))
-    found: dict[tuple[object, ...], Address] = {}
-    for start in starts:
-        for version, every in ((4, EVERY4), (6, EVERY6)):
-            if _holds(_MARTIAN, start):
-                continue
-            if every[0][0] <= start <= every[0][1]:
-                signs = (version, *(_holds(spans, start) for spans in tested))
-                found.setdefault(signs, regions.address_of(start))
-    return list(found.values())
 
 
 def _unused_mark(rows: Listing) -> int:

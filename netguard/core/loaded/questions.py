@@ -18,6 +18,7 @@ from netguard.core.loaded.packets import (
     Strange,
     box_of,
     kind_of,
+    part_is,
     spans_of,
 )
 from netguard.core.regions import ANYTHING, EVERYWHERE, Box, Region, Spans
@@ -51,13 +52,47 @@ class Questions:
         self._rewrites = any("dnat" in each for r in listing.rules() for each in r.expressions)
         self._spans: dict[tuple[Key, str], Spans] = {}
         self._indexes: dict[
-            tuple[Key, tuple[bool, ...]], dict[tuple[Part, ...], list[tuple[Part, ...]]]
+            tuple[Key, tuple[bool, ...]],
+            dict[tuple[Part, ...], list[tuple[tuple[Part, ...], Json]]],
         ] = {}
+        self._last: tuple[object, tuple[object, ...]] = (None, ())
+        self._of_senders = list(_of_senders(listing))
 
     def of(self, sender: Sender) -> None:
         """Turn to the packets of a sender."""
         self.sender = sender
         self.version = sender.source.version
+
+    def kind(self, sender: Sender) -> tuple[object, ...]:
+        """Return all that the ruleset can tell of who sends: of one kind, all packets fare alike."""
+        self.of(sender)
+        who = sender.interface, sender.mac, sender.source
+        if self._last[0] != who:
+            self._last = who, self._answers()
+        return sender.state, sender.ct_mark, self._last[1]
+
+    def _answers(self) -> tuple[object, ...]:
+        answers: list[object] = [self.version]
+        for name, left, held in self._of_senders:
+            values = [self._of_sender(each) for each in left]
+            # What else is asked there may be anything: elements that differ in that alone are kept apart.
+            fields = [Field(value=v) if v is not None else Field(axis="any") for v in values]
+            found = [
+                (tuple(p for p, v in zip(parts, values, strict=True) if v is None), str(value))
+                for parts, value in self._near(held, fields, name)
+                if all(v is None or part_is(p, v) for p, v in zip(parts, values, strict=True))
+            ]
+            answers.append(tuple(found))
+        return tuple(answers)
+
+    def _of_sender(self, left: Json) -> Json:
+        """Return the sender's value of a field, None where it is no sender's, "" where it has none."""
+        who = sender_field(left)
+        if who == "source" and _VERSION[left["payload"]["protocol"]] != self.version:
+            return ""
+        if who == "source":
+            return regions.number_of(self.sender.source)
+        return {"interface": self.sender.interface, "mac": self.sender.mac}.get(who)
 
     def enter(self, chain: Chain) -> None:
         """Turn to the rules of a base chain."""
@@ -128,8 +163,8 @@ class Questions:
             return {"|": one | other, "&": one & other, "^": one ^ other}[kind]
         if kind == "map":
             return self._looked_up(rule, body, at)
-        field = self._field(value, at)
-        return field.value if field is not None and isinstance(field.value, int) else None
+        field = self._field(value, at) if _is_mark(value) else None
+        return field.value if field is not None else None
 
     def _looked_up(self, rule: Rule, body: Mapping[str, Json], at: At) -> int | None:
         fields = self._fields(body["key"], at)
@@ -138,8 +173,8 @@ class Questions:
         if any(field.axis or field.value is None for field in fields):
             return None
         rows = self._elements(rule, body["data"], mapped=True)
-        near = set(self._near(rows, fields, _name(rule, body["data"])))
-        found = [value for parts, value in rows if parts in near and box_of(parts, fields)[0]]
+        near = self._near(rows, fields, _name(rule, body["data"]))
+        found = [value for parts, value in near if box_of(parts, fields)[0]]
         if not found:
             raise Broken
         return found[0] if len(found) == 1 and isinstance(found[0], int) else None
@@ -187,7 +222,7 @@ class Questions:
         known = all(field.axis or field.value is not None for field in fields)
         found: list[Box] = []
         possible = False
-        for parts in self._near(held, fields, name) if known else (parts for parts, _ in held):
+        for parts, _ in self._near(held, fields, name) if known else held:
             box_, _ = box_of(parts, fields)
             possible |= bool(box_)
             found.extend(box_ or ())
@@ -195,18 +230,17 @@ class Questions:
             return tuple(found), tuple(found)
         return (None, ()) if possible else ((), ())
 
-    def _near(
-        self, held: Elements, fields: Sequence[Field], name: Key | None
-    ) -> Iterable[tuple[Part, ...]]:
+    def _near(self, held: Elements, fields: Sequence[Field], name: Key | None) -> Elements:
         """Return the elements of a set that can match; those of a large one are looked up, not searched."""
         axes = tuple(bool(field.axis) for field in fields)
         if name is None or all(axes):
-            return [parts for parts, _ in held]
+            return held
         if (name, axes) not in self._indexes:
-            index: dict[tuple[Part, ...], list[tuple[Part, ...]]] = {}
-            for parts, _ in held:
+            index: dict[tuple[Part, ...], list[tuple[tuple[Part, ...], Json]]] = {}
+            for parts, value in held:
                 known = tuple(p for p, axis in zip(parts, axes, strict=True) if not axis)
-                index.setdefault(known if all(map(_single, known)) else (), []).append(parts)
+                single = all(map(_single, known))
+                index.setdefault(known if single else (), []).append((parts, value))
             self._indexes[name, axes] = index
         index = self._indexes[name, axes]
         wanted = tuple(
@@ -314,14 +348,44 @@ def written(right: Json, *, mapped: bool = False) -> Elements:
     return elements(right if isinstance(right, list) else [right])
 
 
-def all_asked(listing: Listing) -> Iterator[tuple[list[Json], Elements]]:
-    """Yield every question of a ruleset: the fields, and the elements they are compared with."""
+def sender_field(left: Json) -> str:
+    """Say which part of who sends a field is: "interface", "mac", "source", empty for none."""
+    if not isinstance(left, dict):
+        return ""
+    payload = left.get("payload", {})
+    if left.get("meta", {}).get("key") == "iifname":
+        return "interface"
+    if payload.get("field") != "saddr":
+        return ""
+    return {"ether": "mac", "ip": "source", "ip6": "source"}.get(payload.get("protocol", ""), "")
+
+
+def all_asked(listing: Listing) -> Iterator[tuple[Key | None, list[Json], Elements]]:
+    """Yield each question of a ruleset once: the set it is about, the fields, and the elements."""
+    seen = set()
     for rule in listing.rules():
         for expression in rule.expressions:
             for left, right, mapped in _compared(expression):
                 name = _name(rule, right)
-                held = listing.sets[name].elements if name else written(right, mapped=mapped)
-                yield asked(left), held
+                key = json.dumps([left, name or right])
+                if key not in seen:
+                    seen.add(key)
+                    held = listing.sets[name].elements if name else _read(right, mapped=mapped)
+                    yield name, asked(left), held
+
+
+def _read(right: Json, *, mapped: bool) -> Elements:
+    """Return the elements of a rule; none of what is not understood, the walk says so where it is asked."""
+    try:
+        return written(right, mapped=mapped)
+    except ValueError:
+        return ()
+
+
+def _of_senders(listing: Listing) -> Iterator[tuple[Key | None, list[Json], Elements]]:
+    for name, fields, held in all_asked(listing):
+        if any(map(sender_field, fields)):
+            yield name, fields, held
 
 
 def _compared(expression: Mapping[str, Json]) -> Iterator[tuple[Json, Json, bool]]:

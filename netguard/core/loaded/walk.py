@@ -74,6 +74,7 @@ class Walker:
         self.strange: dict[str, None] = dict.fromkeys(listing.strange)
         self.offloads: list[At] = []
         self._leaks: list[At] = []
+        self._known: dict[tuple[object, ...], tuple[list[At], list[At]]] = {}
         self._rewrites = any("dnat" in each for r in listing.rules() for each in r.expressions)
 
     def passing(self, sender: Sender) -> list[At]:
@@ -81,9 +82,14 @@ class Walker:
 
         `offloads` are afterwards those that a rule has put into a flowtable.
         """
-        self.sender = sender
+        kind = self.ask.kind(sender)
+        if kind not in self._known:
+            self._known[kind] = self._passing(sender), self.offloads
+        found, self.offloads = self._known[kind]
+        return found
+
+    def _passing(self, sender: Sender) -> list[At]:
         self.version = sender.source.version
-        self.ask.of(sender)
         self._leaks, self.offloads = [], []
         every = regions.box(_EVERY[self.version], ANYTHING)
         alive = [At(every, ct_mark=sender.ct_mark, state=sender.state)]
@@ -120,11 +126,15 @@ class Walker:
                 continue
             left: list[At] = []
             for at in alive:
+                here: list[At] = []
                 for verdict, after in self._rule(_Place(rule, rule.expressions, depth), at):
                     if verdict == END:
-                        left.append(after)
+                        here.append(after)
                     else:
                         yield verdict, after
+                # Where all of them go on anyway, those that did so by a detour are among them.
+                whole = any(after is at for after in here)
+                left += (each for each in here if each is at or not whole or each.ways != at.ways)
             alive = merged(left)
         for at in alive:
             yield END, at
