@@ -233,7 +233,10 @@ class Delivery:
         node, now = self._settings.node, clock.now().timestamp()
         outgoing = self._outgoing
         if channel == "alertmanager":
-            await notify.alertmanager.send(replace(outgoing, anywhere=True), receiver, told, now)
+            everything = [*self._superseded(receiver, told), *told]
+            await notify.alertmanager.send(
+                replace(outgoing, anywhere=True), receiver, everything, now
+            )
             self._hold(receiver.name, told)
             return
         if channel == "webhook":
@@ -266,6 +269,28 @@ class Delivery:
                 if letter.receiver in names and letter.state == SENT and notice is not None:
                     self._hold(letter.receiver, [(notice, Message("", (), "", ""))])
         self._began = bool(receivers)
+
+    def _superseded(self, receiver: Receiver, told: Told) -> Told:
+        """Return the ends of alerts that an incident goes on under another name than.
+
+        First an outage, then a theft: the Alertmanager takes these for two, and would keep both firing.
+        """
+        held = {
+            key: each
+            for key, (each, over) in self._held.get(receiver.name, {}).items()
+            if over is None
+        }
+        translate = notify.catalogues.translator(receiver.language)
+        ends: Told = []
+        for notice, _ in told:
+            before = held.get(notice.matter.incident)
+            known = before is not None and notify.alertmanager.labels_of(before)
+            if before is not None and known != notify.alertmanager.labels_of(notice):
+                matter = replace(before.matter, kind=CLEARED, at=notice.matter.at)
+                ended = replace(before, id=f"{before.id[:16]}-ended", matter=matter)
+                ends.append((ended, self._composed(ended, translate)))
+            held[notice.matter.incident] = notice
+        return ends
 
     def _hold(self, receiver: str, told: Told) -> None:
         held = self._held.setdefault(receiver, {})

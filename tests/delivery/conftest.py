@@ -313,10 +313,10 @@ class Hand:
         """As after a start: nothing is remembered but what is stored."""
         return Delivery(self.settings, lambda: self.now, self.outgoing)
 
-    def post(self, tablet="T-001", kind=RAISED, at=100.0, **more):
+    def post(self, tablet="T-001", kind=RAISED, at=100.0, cause="taken", area="lobby", **more):
         alert = Alert(
-            at, kind, f"{tablet}-90", "taken", 0.83, tablet, "3c:28:6d:00:00:17", site="pellegrin",
-            area="lobby", ap="AP-LOB-01", silent_since=90.0, reasons=(Reason("walked-to-edge", 0.9),), **more,
+            at, kind, f"{tablet}-90", cause, 0.83, tablet, "3c:28:6d:00:00:17", site="pellegrin",
+            area=area, ap="AP-LOB-01", silent_since=90.0, reasons=(Reason("walked-to-edge", 0.9),), **more,
         )  # fmt: skip
         ahead = clock.now().timestamp() - at
         (notice,) = notices_of(matter_of(alert, PLACE, ahead), RULES, at)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from netguard.core.presence.actions import CLEARED
+from netguard.core.presence.actions import CLEARED, UPDATED
 from netguard.errors import Undelivered
 from tests.delivery.conftest import (
     Failing,
@@ -51,6 +51,25 @@ def test_an_alertmanager_holds_a_theft_with_its_cause_and_lets_go_of_it_when_it_
     asyncio.run(hand.turn())
     assert alertmanager.alerts() == []
     assert hand.states() == ["sent", "sent"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_incident_that_goes_on_under_another_name_is_one_alert(hand, alertmanager, restarted):
+    """First an outage, then a theft: for an Alertmanager these are two, and the first has to end."""
+    hand = hand(desk(alertmanager=(alertmanager.url,)))
+    hand.post(cause="outage")
+    asyncio.run(hand.turn())
+    assert [a["labels"]["code"] for a in alertmanager.alerts()] == ["NG-1104"]
+    if restarted:
+        hand.delivery = hand.fresh()
+        asyncio.run(begin_and_resend(hand))
+    hand.post(kind=UPDATED, at=110.0)
+    asyncio.run(hand.turn())
+    assert [a["labels"]["code"] for a in alertmanager.alerts()] == ["NG-1101"]
+    # It is heard again elsewhere: what ends is what was said, whatever the end says of the place.
+    hand.post(kind=CLEARED, at=120.0, area="cardio-3")
+    asyncio.run(hand.turn())
+    assert alertmanager.alerts() == []
 
 
 async def begin_and_resend(hand):

@@ -40,7 +40,7 @@ def tablet(hospital):
         hospital.start("guard")
 
 
-def wait_until(happened, patience=30.0):
+def wait_until(happened, patience=120.0):
     limit = monotonic() + patience
     while not happened():
         assert monotonic() < limit, "it did not happen"

@@ -41,7 +41,8 @@ async def _one(outgoing: Outgoing, url: str, body: bytes) -> None:
     await post(outgoing, f"{url.rstrip('/')}/api/v2/alerts", body)
 
 
-def _alert(notice: Notice, message: Message, now: float) -> dict[str, Any]:
+def labels_of(notice: Notice) -> dict[str, str]:
+    """Return what an Alertmanager knows an alert by: another label, another alert."""
     matter = notice.matter
     labels = {
         "alertname": CODES[matter.code].name,
@@ -53,6 +54,12 @@ def _alert(notice: Notice, message: Message, now: float) -> dict[str, Any]:
         "tablet": matter.tablet,
         "subject": matter.subject,
     }
+    # An empty label is none.
+    return {key: value for key, value in labels.items() if value}
+
+
+def _alert(notice: Notice, message: Message, now: float) -> dict[str, Any]:
+    matter = notice.matter
     started = matter.since or matter.at
     ends = matter.at if matter.kind == CLEARED else now + ENDS_AFTER
     annotations = {
@@ -65,8 +72,7 @@ def _alert(notice: Notice, message: Message, now: float) -> dict[str, Any]:
         "notice": notice.id,
     }
     return {
-        # An empty label is none.
-        "labels": {key: value for key, value in labels.items() if value},
+        "labels": labels_of(notice),
         "annotations": {key: value for key, value in annotations.items() if value},
         "startsAt": _stamp(min(started, matter.at)),
         "endsAt": _stamp(max(ends, min(started, matter.at))),
