@@ -30,9 +30,9 @@ Network = IPv4Network | IPv6Network
 VlanId = NewType("VlanId", int)
 
 _HEX = "[0-9A-Fa-f]"
+_CANONICAL = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 # The spellings that NASes and inventories use, and nothing else: a BSSID with its SSID
 # ("02-00-5E-10-00-01:Tour") must not pass for a MAC.
-_CANONICAL = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 _MAC = re.compile(
     rf"{_HEX}{{12}}"
     rf"|{_HEX}{{2}}(?::{_HEX}{{2}}){{5}}"

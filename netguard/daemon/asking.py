@@ -48,14 +48,15 @@ class Asking:
         self.counts: Counter[str] = Counter()
         # By feed: when somebody was last heard by it (0: nobody yet), and when it last answered.
         self._heard_at: dict[str, float] = {}
-        self._answered: dict[str, float] = {}
+        # One that never answers is stale, too; where the hospital gives the addresses, nobody has leases.
+        self._answered = dict.fromkeys(("dns", "flows", FEED), clock.monotonic())
 
     def want(self, mac: str) -> None:
         """Ask a tablet as soon as it can be."""
         self._wanted[mac] = None
 
     def look(self) -> dict[str, tuple[float, bool, None]]:
-        """Return each feed that has answered: when it last heard a tablet, and whether it is stale."""
+        """Return each feed: when it last heard a tablet (0: never), and whether it is stale."""
         now = clock.monotonic()
         return {
             feed: (self._heard_at.get(feed, 0.0), now - at > MOST_UNANSWERED * LOOK_EVERY, None)

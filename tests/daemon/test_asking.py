@@ -60,10 +60,10 @@ def listened(asking, guard, dns):
 
 
 def test_each_feed_that_is_looked_at_has_a_state_of_its_own(asking, monkeypatch):
-    assert asking.look() == {}
+    assert asking.look() == dict.fromkeys(("dns", "flows", "neighbours"), (0.0, False, None))
     listened(asking, {"dhcp": {MAC: 10.0}, "flows": {}}, {"T-001": 2.0, "T-999": 1.0})
     seen = asking.look()
-    assert list(seen) == ["dhcp", "dns", "flows"]
+    assert list(seen) == ["dhcp", "dns", "flows", "neighbours"]
     now = clock.now().timestamp()
     assert seen["dhcp"][0] == pytest.approx(now - 10, abs=5)
     assert seen["dns"][0] == pytest.approx(now - 2, abs=5)
@@ -79,9 +79,18 @@ def test_each_feed_that_is_looked_at_has_a_state_of_its_own(asking, monkeypatch)
         "dhcp": False,
         "dns": True,
         "flows": True,
+        "neighbours": True,
     }
     # What was heard before stays known.
     assert asking.look()["dhcp"][0] == seen["dhcp"][0]
+
+
+def test_a_feed_that_never_answers_is_stale(asking, monkeypatch):
+    began = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: began + MOST_UNANSWERED * LOOK_EVERY + 5)
+    assert {feed for feed, (_, stale, _) in asking.look().items() if stale} == {
+        "dns", "flows", "neighbours",
+    }  # fmt: skip
 
 
 def test_a_feed_is_fresh_again_when_it_answers(asking, monkeypatch):
