@@ -186,7 +186,7 @@ class Walkouts:
             row["presence"] for row in self.ward.lab.watch("tablets")["tablets"]
             if row["tablet"] in {t.id for t in self.crowd}
         )  # fmt: skip
-        if names["NetguardBlind"] != 1 or names["NetguardTabletTaken"]:
+        if names != {"NetguardBlind": 1}:
             raise Wrong(f"{dict(names)}, tablets: {dict(states)}")
         shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         return f"NetguardBlind after {took:.0f} s of silence; tablets: {shown}"

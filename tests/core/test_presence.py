@@ -271,6 +271,18 @@ def test_a_silent_controller_makes_us_blind_and_nobody_missing(run):
     assert run.state_of() == "present"
 
 
+def test_a_controller_of_two_sites_makes_us_blind_for_both(run):
+    """A tablet at another site's access point, heard by this site's controller, is not missing either."""
+    fleet(run, 900, edge={ONE})
+    run.on(901, A, TWO, "o1", site="other")
+    for at in range(930, 1800, 30):
+        for number, mac in enumerate(sorted(run.model.tablets)):
+            run.on(at + number, H, mac)
+    run.until(9000)
+    assert [a.cause for a in run.alerts(None, "raised") if a.cause != "moved"] == ["blind"]
+    assert {seen.state for seen in run.state.tablets.values()} == {"unreachable"}
+
+
 def test_a_lost_feed_freezes_silences_and_they_start_anew(run):
     run.on(0, A, ap="h1").on(20, evidence.FEED_LOST, "", "", source="radius").until(2000)
     assert run.state_of() == "unreachable"

@@ -226,6 +226,7 @@ def _change(state: State, seen: Seen, after: str, at: float, out: Actions) -> No
 def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
     """Take over the place an association names."""
     ap = event.ap
+    seen.nas = event.nas or seen.nas
     if ap and ap != seen.ap:
         heard = seen.last
         _sighting(model, state, seen, event.at, out)

@@ -141,8 +141,7 @@ def _moved(probabilities: tuple[float, ...], by: float) -> tuple[float, ...]:
 
 def _quiet_around(state: State, seen: Seen, ap: Place | None, now: float) -> float:
     """Return how surprising the silence of the whole AP or controller is, in nats, from its rhythm."""
-    controllers = (nas for nas in state.nases.values() if nas.site == seen.site)
-    around = [place for place in (ap, *controllers) if place is not None]
+    around = [place for place in (ap, *state.nases_of(seen)) if place is not None]
     return max((_surprise(place, seen, now) for place in around), default=0.0)
 
 

@@ -214,8 +214,8 @@ def why_unreachable(state: State, seen: Seen) -> str:
     place = state.aps.get(seen.ap)
     if place is not None and place.down:
         return place.down
-    for place in state.nases.values():
-        if place.down and place.site == seen.site:
+    for place in state.nases_of(seen):
+        if place.down:
             return place.down
     if state.blind and any(site in {"", seen.site} for _, site in state.blind):
         return BLIND
@@ -225,7 +225,7 @@ def why_unreachable(state: State, seen: Seen) -> str:
 def thaw_of(state: State, seen: Seen) -> float:
     """Return from when on a tablet's silence counts, after what was down is back."""
     place = state.aps.get(seen.ap)
-    thaws = [each.thaw for each in state.nases.values() if each.site == seen.site]
+    thaws = [each.thaw for each in state.nases_of(seen)]
     return max(state.thaw, place.thaw if place is not None else 0.0, *thaws, 0.0)
 
 

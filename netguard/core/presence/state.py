@@ -158,6 +158,17 @@ class State:
         self.sequence += 1
         heappush(self.heap, (due, self.sequence, thing))
 
+    def nases_of(self, seen: Seen) -> list[Place]:
+        """Return the controllers by which a tablet can be heard: its site's, and the one it was heard by.
+
+        One controller may serve the access points of several sites.
+        """
+        return [
+            place
+            for place in self.nases.values()
+            if place.site == seen.site or place.name == seen.nas
+        ]
+
     def group(self, name: str) -> Pool:
         """Return a group, made when it is first asked for."""
         found = self.groups.get(name)
