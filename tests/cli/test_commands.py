@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from netguard.cli import main
-from netguard.cli.parser import INIT_FLAGS, build_parser
+from netguard.cli.parser import build_parser
+from netguard.cli.words.rules import INIT_FLAGS
 from netguard.rules.init import QUESTIONS
 
 ROOT = Path(__file__).parents[2]
