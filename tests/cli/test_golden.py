@@ -4,12 +4,14 @@ Input, over a copy of the small hospital of tests/bad/base (or of rules/, with `
 
     change groups.yaml: OLD => NEW     the first OLD in a file becomes NEW
     add tests/more.yaml                the indented lines that follow are added to a file
+    table intune.csv utf-16-le         the indented lines that follow are a file beside the rules, in this encoding
     copy rules new                     a second folder as it is now
     $ netguard test rules              a command (hashes and our version are left out); all output of all commands is compared, then its exit code
 
 `NETGUARD_WRITE_EXPECT=1 pytest tests/cli/test_golden.py` writes what is printed; read the difference.
 """
 
+import codecs
 import os
 import re
 import shlex
@@ -29,14 +31,14 @@ LINE = "-" * 12 + "\n"
 
 def play(text, capsys):
     """Carry out the lines of an input in the folder we are in; return all that is printed."""
-    said, file = [], None
+    said, file, encoding = [], None, "utf-8"
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
         if (line.startswith("  ") or not line) and file is not None:
-            with file.open("a") as out:
+            with file.open("a", encoding=encoding, newline="") as out:
                 out.write(line[2:] + "\n")
             continue
-        file = None
+        file, encoding = None, "utf-8"
         if word == "base:":
             shutil.rmtree("rules")
             shutil.copytree(BASES[rest], "rules")
@@ -49,6 +51,10 @@ def play(text, capsys):
         elif word == "add":
             file = Path("rules") / rest
             file.parent.mkdir(parents=True, exist_ok=True)
+        elif word == "table":
+            name, _, given = rest.partition(" ")
+            file, encoding = Path(name), given or "utf-8"
+            file.write_bytes(codecs.BOM_UTF16_LE if given == "utf-16-le" else b"")
         elif word == "copy":
             shutil.copytree(*rest.split())
         elif word == "$":
