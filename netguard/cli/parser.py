@@ -19,6 +19,7 @@ from netguard.cli.words import (
     running,
     tablets,
     trust,
+    vendor_feeds,
 )
 from netguard.cli.words.base import Commands, Parser, command
 
@@ -42,7 +43,18 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"netguard {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for topic in (rules, importing, trust, running, tablets, fence, alerts, replay, daemons):
+    for topic in (
+        rules,
+        importing,
+        vendor_feeds,
+        trust,
+        running,
+        tablets,
+        fence,
+        alerts,
+        replay,
+        daemons,
+    ):
         topic.add(commands)
     _lab_commands(commands)
     _other_commands(commands)

@@ -19,6 +19,11 @@ Fed = tuple[Document[schema.FeedFile], tuple[str | int, ...], Network]
 def judge_services(review: Review) -> Mapping[str, Service]:
     """Return the services by name."""
     services: dict[str, Service] = {}
+    for feed in review.documents.feeds.values():
+        # Whether or not a service takes from it: what stands here is the next one's choice.
+        for number, chosen in feed.model.sets.items():
+            for index, network in enumerate(chosen.networks):
+                _network(review, feed, network, "sets", number, "networks", index)
     for doc, unverified in review.documents.services:
         for name, entry in doc.model.services.items():
             if name in services:
@@ -72,7 +77,6 @@ def _service(
     _feed_named(review, doc, name, entry)
     taken = set()
     for feed, loc, network in fed(review.documents.feeds, entry):
-        _network(review, feed, network, *loc)
         taken.add(network)
         review.origins.setdefault(("services", name, "networks", str(network)), feed.origin(*loc))
     return Service(
