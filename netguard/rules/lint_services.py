@@ -143,15 +143,18 @@ def _shadowed(entry: Entry, service: schema.ServiceModel) -> Iterator[Finding]:
         around = next((n for n in service.networks if _lies_in(network, n)), None)
         if around is not None:
             yield from entry.warn(
-                "shadowed", f"{network} already lies in {around}", "networks", index
+                "shadowed", f"{network} already lies in {around}", "networks", index, instead=""
             )
     for index, ports in enumerate(service.ports):
         wider = next((p for p in service.ports if _covered(ports, p)), None)
         if wider is not None:
-            yield from entry.warn("shadowed", f"{ports} already lies in {wider}", "ports", index)
+            yield from entry.warn(
+                "shadowed", f"{ports} already lies in {wider}", "ports", index, instead=""
+            )
     for index, domain in enumerate(service.domains):
         wild = next((d for d in service.domains if _matched(domain, d)), None)
         if wild is not None:
+            # Not for lint --fix: names without a star are resolved before anybody asks.
             text = f"'{domain}' is already covered by '{wild}'"
             yield from entry.warn("shadowed", text, "domains", index)
 

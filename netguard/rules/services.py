@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from netguard.core.denials import REASONS
-from netguard.core.names import Domain, Network, suggest_of
+from netguard.core.names import Domain, Network, certain, suggest_of
 from netguard.core.policy import Service
 from netguard.rules import schema
 from netguard.rules.review import Review
@@ -177,7 +177,8 @@ def _feed_named(
     for index, number in enumerate(entry.feed_sets):
         if number not in feed.model.sets:
             text = f"feed '{entry.feed}' has no set '{number}'{suggest_of(number, feed.model.sets)}"
-            review.error(doc, "unknown-ref", text, *at, "feed-sets", index)
+            meant = certain(number, feed.model.sets)
+            review.error(doc, "unknown-ref", text, *at, "feed-sets", index, instead=meant)
 
 
 def _within(domain: Domain, ban: Domain) -> bool:
