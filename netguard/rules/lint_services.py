@@ -73,20 +73,25 @@ def _evidence(
         yield from entry.warn("stale-review", text, "reviewed")
 
 
+# Each costs a tenth of a second to read: only where a name is held against it.
 @cache
-def _suffixes() -> tuple[PublicSuffixList, PublicSuffixList]:
-    return PublicSuffixList(only_icann=True), PublicSuffixList()
+def _registries() -> PublicSuffixList:
+    return PublicSuffixList(only_icann=True)
+
+
+@cache
+def _everyone() -> PublicSuffixList:
+    return PublicSuffixList()
 
 
 def _domain_findings(entry: Entry, service: schema.ServiceModel) -> Iterator[Finding]:
-    registries, everyone = _suffixes()
     for index, domain in enumerate(service.domains):
         at = ("domains", index)
-        if registries.publicsuffix(domain.name) == domain.name:
+        if _registries().publicsuffix(domain.name) == domain.name:
             text = f"'{domain}' is a public suffix, it opens every site below .{domain.name}"
             yield from entry.error("public-suffix", text, *at)
         elif domain.wildcard and (
-            everyone.publicsuffix(domain.name) == domain.name
+            _everyone().publicsuffix(domain.name) == domain.name
             or any(domain.name == host or domain.name.endswith("." + host) for host in SHARED_HOSTS)
         ):
             text = f"'{domain}' opens every customer of that host, write the app's own names"
