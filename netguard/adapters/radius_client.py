@@ -71,3 +71,30 @@ def ask(
             except (BadValue, OSError) as error:
                 reason = str(error)
     raise NotReachable(f"FreeRADIUS at {server[0]} port {server[1]}: {reason}")
+
+
+def alive(server: tuple[str, int], source: str, secret: bytes, patience: float = 0.8) -> None:
+    """Ask whether it is there (Status-Server, RFC 5997): no request, no line in the event log.
+
+    Raises NotReachable in silence, or when what answers does not know the secret.
+    """
+    reason = "silence"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.bind((source, 0))
+            sock.connect(server)
+            sock.settimeout(patience)
+            for _ in range(_TRIES):
+                identifier, authenticator = secrets.randbelow(256), os.urandom(16)
+                code = radius.Code.STATUS_SERVER
+                sock.send(radius.signed(code, identifier, authenticator, secret, ()))
+                try:
+                    reply = radius.decode(sock.recv(radius.MAX_PACKET))
+                except TimeoutError:
+                    continue
+                if radius.is_reply(reply, authenticator, secret):
+                    return
+                reason = "what answers was made with another secret"
+        except (BadValue, OSError) as error:
+            reason = str(error)
+    raise NotReachable(f"{server[0]} port {server[1]}: {reason}")

@@ -9,7 +9,17 @@ import sys
 from pathlib import Path
 
 from netguard import __version__
-from netguard.cli.words import alerts, daemons, fence, replay, rules, running, tablets, trust
+from netguard.cli.words import (
+    alerts,
+    daemons,
+    doctor,
+    fence,
+    replay,
+    rules,
+    running,
+    tablets,
+    trust,
+)
 from netguard.cli.words.base import Commands, Parser, command
 
 
@@ -32,7 +42,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"netguard {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for topic in (rules, trust, running, tablets, fence, alerts, replay, daemons):
+    for topic in (rules, trust, running, doctor, tablets, fence, alerts, replay, daemons):
         topic.add(commands)
     _lab_commands(commands)
     _other_commands(commands)

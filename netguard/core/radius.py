@@ -181,8 +181,7 @@ def verify_reply(reply: Packet, identifier: int, authenticator: bytes, secret: b
     if reply.identifier != identifier:
         raise BadValue("bad-radius", "the reply answers another request")
     raw = reply.raw
-    expected = _md5(raw[:4] + authenticator + raw[20:] + secret)
-    if not hmac.compare_digest(expected, reply.authenticator):
+    if not is_reply(reply, authenticator, secret):
         raise BadValue("bad-radius", "the reply was made with another secret")
     if reply.code == Code.ACCOUNTING_RESPONSE:
         return
@@ -191,6 +190,13 @@ def verify_reply(reply: Packet, identifier: int, authenticator: bytes, secret: b
         raise BadValue("bad-radius", "the reply has no Message-Authenticator")
     if not hmac.compare_digest(_reply_signature(raw, authenticator, secret), signature[0]):
         raise BadValue("bad-radius", "the Message-Authenticator of the reply is wrong")
+
+
+def is_reply(reply: Packet, authenticator: bytes, secret: bytes) -> bool:
+    """Say whether a reply was made with the secret, for the request with this authenticator (RFC 2865 3)."""
+    raw = reply.raw
+    expected = _md5(raw[:4] + authenticator + raw[20:] + secret)
+    return hmac.compare_digest(expected, reply.authenticator)
 
 
 def vlan_of(reply: Packet) -> str | None:
