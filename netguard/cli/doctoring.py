@@ -13,6 +13,7 @@ from netguard.cli.parser import settings_file
 from netguard.core.doctor.findings import Finding, Outcome, exit_code
 from netguard.daemon.doctor import cabling, checks, node
 from netguard.daemon.doctor.known import Known
+from netguard.errors import UsageError
 
 _ORDER = (Outcome.FAILED, Outcome.WARNING, Outcome.UNCHECKED, Outcome.OK)
 _COLOURS = {Outcome.FAILED: 31, Outcome.WARNING: 33, Outcome.UNCHECKED: 36, Outcome.OK: 32}
@@ -20,6 +21,13 @@ _COLOURS = {Outcome.FAILED: 31, Outcome.WARNING: 33, Outcome.UNCHECKED: 36, Outc
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Look; 0 when all was checked and is well, 1 when not."""
+    if arguments.about == "radius":
+        from netguard.cli import doctoring_radius
+
+        return doctoring_radius.radius(arguments)
+    for flag, given in (("--for", arguments.within), ("--pcap", arguments.pcap)):
+        if given is not None:
+            raise UsageError(f"{flag} belongs to 'netguard doctor radius'")
     begin = clock.monotonic()
     known = Known(folders.settings(arguments), settings_file(arguments))
     found = checks.run([*node.checks(known), *cabling.checks(known)])

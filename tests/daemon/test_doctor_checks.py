@@ -55,7 +55,5 @@ def test_a_fact_is_looked_up_once_and_its_error_is_everybodys():
         raise OSError("no such thing")
 
     broken = Once(fail)
-    found = run(
-        [Check(("NG-D201",), lambda: broken.get()), Check(("NG-D204",), lambda: broken.get())]
-    )
+    found = run([Check(("NG-D201",), broken.get), Check(("NG-D204",), broken.get)])
     assert [f.text for f in found] == ["no such thing"] * 2
