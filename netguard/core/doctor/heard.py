@@ -32,6 +32,10 @@ _SSID = frozenset({(14823, 5), (25053, 3), (12356, 7)})
 _AP_NAME = frozenset({(14823, 6), (29671, 3), (12356, 8)})
 
 
+# Sender, its port, server, its port, identifier.
+_Key = tuple[str, int, str, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """One NAS as the rules name it; `secret` None where it cannot be read here."""
@@ -64,8 +68,10 @@ class Heard:
     private: set[str] = field(default_factory=set)
     accepted: dict[str, float] = field(default_factory=dict)
     accounted: set[str] = field(default_factory=set)
-    # Session and MAC: its Start, its last Interim-Update.
-    sessions: OrderedDict[tuple[bytes, str], list[float]] = field(default_factory=OrderedDict)
+    # Session and MAC: when it began, when its last word came.
+    sessions: OrderedDict[tuple[bytes, str], tuple[float, float]] = field(
+        default_factory=OrderedDict
+    )
     intervals: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     skews: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     slowest: float = 0.0
@@ -73,11 +79,16 @@ class Heard:
 
 @dataclass(slots=True)
 class _Open:
+    heard: Heard
     authenticator: bytes
     at: float
     code: int
     mac: str
     answered: bool = False
+
+    def close(self) -> None:
+        """Count it, where nobody has answered."""
+        self.heard.counts["unanswered"] += not self.answered
 
 
 class Ear:
@@ -92,7 +103,7 @@ class Ear:
         self.unread = 0
         self.begin = self.end = 0.0
         self._known: dict[str, Client | None] = {}
-        self._open: OrderedDict[tuple[str, int, str, int, int], _Open] = OrderedDict()
+        self._open: OrderedDict[_Key, _Open] = OrderedDict()
 
     def take(self, datagram: Datagram) -> None:
         """Take one datagram of a RADIUS port; all else is passed over."""
@@ -150,31 +161,23 @@ class Ear:
         if before is not None and before.authenticator == packet.authenticator:
             heard.counts["retransmits"] += datagram.at - before.at > _COPY
             return
-        self._forget(key, before, heard)
+        self._forget(key, before)
         mac = _mac_of(packet)
-        self._open[key] = _Open(packet.authenticator, datagram.at, packet.code, mac)
+        self._open[key] = _Open(heard, packet.authenticator, datagram.at, packet.code, mac)
         _look_at_vendors(packet, heard)
         if packet.code == Code.ACCESS_REQUEST:
             _look_at_access(packet, client, heard, mac)
         else:
             _look_at_accounting(packet, client, heard, mac, datagram.at)
 
-    def _forget(
-        self, key: tuple[str, int, str, int, int], before: _Open | None, heard: Heard
-    ) -> None:
+    def _forget(self, key: _Key, before: _Open | None) -> None:
         """Make room for a request: what it replaces, or the oldest, has been waited for long enough."""
         if before is not None:
             del self._open[key]
-            self._close(before, heard)
+            before.close()
         while len(self._open) >= MAX_OPEN:
-            (source, *_), oldest = self._open.popitem(last=False)
-            client = self._client(source)
-            if client is not None:
-                self._close(oldest, self.heard[client.name])
-
-    def _close(self, one: _Open, heard: Heard) -> None:
-        if not one.answered:
-            heard.counts["unanswered"] += 1
+            _, oldest = self._open.popitem(last=False)
+            oldest.close()
 
     # answers
 
@@ -186,10 +189,10 @@ class Ear:
             datagram.source_port,
             packet.identifier,
         )
-        asked, client = self._open.get(key), self._client(datagram.destination)
-        if asked is None or client is None or asked.answered:
+        asked = self._open.get(key)
+        if asked is None or asked.answered:
             return
-        heard = self.heard[client.name]
+        heard = asked.heard
         asked.answered = True
         took = datagram.at - asked.at
         heard.counts["answered"] += 1
@@ -208,10 +211,9 @@ class Ear:
     def finish(self, end: float) -> None:
         """End listening at a moment: what waits for longer than it should is unanswered."""
         self.end = max(self.end, end)
-        for (source, *_), one in self._open.items():
-            client = self._client(source)
-            if client is not None and not one.answered and one.at < self.end - PATIENCE:
-                self.heard[client.name].counts["unanswered"] += 1
+        for one in self._open.values():
+            if one.at < self.end - PATIENCE:
+                one.close()
         self._open.clear()
 
 
@@ -305,12 +307,12 @@ def _look_at_session(packet: Packet, heard: Heard, mac: str, at: float, status: 
     if status == Status.STOP:
         heard.sessions.pop(key, None)
     elif status == Status.START and known is None:
-        heard.sessions[key] = [at, at, 0.0]
+        heard.sessions[key] = at, at
     elif status == Status.INTERIM_UPDATE:
         if known is not None:
             heard.intervals.append(at - known[1])
         # Of one that began before we listened, the first only says when the second is due.
-        heard.sessions[key] = [known[0] if known else at, at, 1.0]
+        heard.sessions[key] = (known[0] if known else at, at)
     while len(heard.sessions) > MAX_KEPT:
         heard.sessions.popitem(last=False)
 

@@ -1,6 +1,7 @@
 """What is tried of each service: bounded, and only what can answer."""
 
-from ipaddress import ip_address
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 
 from netguard.core.doctor import exits
 from netguard.core.plan import compile_plan
@@ -50,3 +51,13 @@ def test_turns_give_every_service_its_first_try():
     assert len(tries) == exits.TRIES
     assert {each.service for each in tries} == {f"s{n}" for n in range(40)}
     assert exits.tries([], {}) == []
+
+
+def test_what_has_only_networks_names_them_as_not_provable(example):
+    (service,) = [s for s in compile_plan(example, ["pellegrin"]).services if s.name == "zoom"]
+    bare = replace(service, domains=(), networks=(ip_network("198.51.100.0/24"),))
+    plan = replace(compile_plan(example, ["pellegrin"]), services=(bare,))
+    (wish,) = exits.wishes(plan)
+    assert (wish.names, wish.guesses, wish.hosts) == ((), (), ())
+    assert any("198.51.100.0/24 (which hosts it has is not known)" in w for w in wish.unprovable)
+    assert exits.tries([wish], {}) == []
