@@ -5,7 +5,8 @@ Input, over a copy of the small hospital of tests/bad/base (or of rules/, with `
     change groups.yaml: OLD => NEW     the first OLD in a file becomes NEW
     add tests/more.yaml                the indented lines that follow are added to a file
     copy rules new                     a second folder as it is now
-    $ netguard test rules              a command (hashes and our version are left out); all output of all commands is compared, then its exit code
+    capture NAME.pcap                  the indented lines that follow are sent, and captured (tests/core/doctor/captures.py)
+    $ netguard test rules              a command (hashes, times and our version are left out); all output of all commands is compared, then its exit code
 
 `NETGUARD_WRITE_EXPECT=1 pytest tests/cli/test_golden.py` writes what is printed; read the difference.
 """
@@ -20,6 +21,7 @@ import pytest
 
 from netguard import __version__
 from netguard.cli import main
+from tests.core.doctor import captures
 
 HERE = Path(__file__).parent
 BASES = {"small": HERE.parent / "bad" / "base", "example": HERE.parents[1] / "rules"}
@@ -27,14 +29,29 @@ CASES = sorted((HERE / "golden").glob("*.txt"))
 LINE = "-" * 12 + "\n"
 
 
+class Capture(str):
+    """The name of a capture that is being written."""
+
+    __slots__ = ()
+
+
+def more(file, line, sent):
+    """Add one indented line to a file, or to what is sent in a capture."""
+    if isinstance(file, Capture):
+        sent.append(line)
+        captures.write(Path(file), sent)
+    else:
+        with file.open("a") as out:
+            out.write(line[2:] + "\n")
+
+
 def play(text, capsys):
     """Carry out the lines of an input in the folder we are in; return all that is printed."""
-    said, file = [], None
+    said, file, sent = [], None, []
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
         if (line.startswith("  ") or not line) and file is not None:
-            with file.open("a") as out:
-                out.write(line[2:] + "\n")
+            more(file, line, sent)
             continue
         file = None
         if word == "base:":
@@ -49,6 +66,8 @@ def play(text, capsys):
         elif word == "add":
             file = Path("rules") / rest
             file.parent.mkdir(parents=True, exist_ok=True)
+        elif word == "capture":
+            file, sent = Capture(rest), []
         elif word == "copy":
             shutil.copytree(*rest.split())
         elif word == "$":
@@ -61,6 +80,8 @@ def play(text, capsys):
         else:
             assert not line or line.startswith("#"), f"no such word: {line}"
     text = re.sub(r"\b[0-9a-f]{64}\b", "SHA256", "".join(said))
+    text = re.sub(r"; [0-9]+\.[0-9] s$", "; TIME", text, flags=re.MULTILINE)
+    text = text.replace(str(Path.cwd()), "HERE")
     return re.sub(r"(proof-[0-9-]{10}-)[0-9a-f]{12}", r"\1PLAN", text).replace(
         __version__, "VERSION"
     )

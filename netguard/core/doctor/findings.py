@@ -121,3 +121,8 @@ def listed(words: Iterable[object], most: int = 6) -> str:
     shown = [str(word) for word in words]
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more
+
+
+def many(number: int, word: str) -> str:
+    """Return a number with its word: `1 tablet`, `2 tablets`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

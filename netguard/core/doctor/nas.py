@@ -10,6 +10,7 @@ from netguard.core.doctor.findings import (
     Outcome,
     failed,
     listed,
+    many,
     ok,
     ordered,
     unchecked,
@@ -60,7 +61,7 @@ def _client(client: Client, ear: Ear, probe: Probe | None) -> Iterator[Finding]:
     if probe is not None or counts["coa-answers"]:
         yield _coa(client, probe or Probe(""), counts["coa-answers"])
     if not counts["requests"] and not counts["accounting"]:
-        eap = f", {counts['eap']} requests of 802.1X" if counts["eap"] else ""
+        eap = f", {many(counts['eap'], 'request')} of 802.1X" if counts["eap"] else ""
         text = f"{client}: no MAC authentication was seen in {_span(ear)}{eap}"
         mend = f"let a tablet join while this listens; {products.mend(client.vendor, Fault.SILENT)}"
         yield unchecked(REQUESTS, text, mend)
@@ -92,7 +93,9 @@ def _span(ear: Ear) -> str:
 
 def _requests(client: Client, heard: Heard) -> Finding:
     counts = heard.counts
-    asked = f"{counts['requests']} requests, {counts['accounting']} accounting records"
+    asked = (
+        f"{many(counts['requests'], 'request')}, {many(counts['accounting'], 'accounting record')}"
+    )
     said = f", attributes of {listed(sorted(heard.vendors))}" if heard.vendors else ""
     return ok(REQUESTS, f"{client}: {asked}{said}")
 
@@ -100,15 +103,15 @@ def _requests(client: Client, heard: Heard) -> Finding:
 def _secret(client: Client, heard: Heard) -> Finding:
     right, wrong = heard.counts["secret-right"], heard.counts["secret-wrong"]
     if client.secret is None:
-        return unchecked(SECRET, f"{client}: its secret is not known here")
-    if wrong:
-        text = (
-            f"{client}: {wrong} of {right + wrong} packets were made with another secret than ours"
+        return unchecked(
+            SECRET, f"{client}: its secret is not known here", "run it on the appliance, as root"
         )
+    if wrong:
+        text = f"{client}: {wrong} of {many(right + wrong, 'packet')} made with another secret than ours"
         return failed(SECRET, text, products.mend(client.vendor, Fault.SECRET))
     if not right:
         return unchecked(SECRET, f"{client}: nothing that it sent shows its secret")
-    return ok(SECRET, f"{client}: {right} packets were made with our secret")
+    return ok(SECRET, f"{client}: {many(right, 'packet')} made with our secret")
 
 
 def _signature(client: Client, heard: Heard) -> Finding:
@@ -118,13 +121,13 @@ def _signature(client: Client, heard: Heard) -> Finding:
         return unchecked(SIGNATURE, f"{client}: no request was seen")
     if unsigned and said == "required":
         text = (
-            f"{client}: {unsigned} of {requests} requests have no Message-Authenticator, which the "
-            "rules demand: FreeRADIUS drops them in silence"
+            f"{client}: {unsigned} of {many(requests, 'request')} without Message-Authenticator, which "
+            "the rules demand: FreeRADIUS drops them in silence"
         )
         mend = products.mend(client.vendor, Fault.SIGNATURE)
         return failed(SIGNATURE, text, f"{mend}; else message-authenticator: never in sites.yaml")
     if unsigned and said == "optional":
-        text = f"{client}: {unsigned} of {requests} requests have no Message-Authenticator (CVE-2024-3596)"
+        text = f"{client}: {unsigned} of {many(requests, 'request')} without Message-Authenticator (CVE-2024-3596)"
         return warning(SIGNATURE, text, products.mend(client.vendor, Fault.SIGNATURE))
     if not unsigned and said != "required":
         text = f"{client}: every request has a Message-Authenticator, the rules say '{said}'"
@@ -138,15 +141,15 @@ def _called(client: Client, heard: Heard) -> Finding:
     nameless = forms["ap"] + forms["nothing"]
     if nameless and client.ssid_needed:
         text = (
-            f"{client}: {nameless} requests name no SSID{example}: other-networks: reject cannot tell "
+            f"{client}: {many(nameless, 'request')} without an SSID{example}: other-networks: reject cannot tell "
             "another network of the hospital from the tablets' own"
         )
         return failed(CALLED, text, mend)
     if nameless:
-        text = f"{client}: {nameless} requests name no SSID{example}"
+        text = f"{client}: {many(nameless, 'request')} without an SSID{example}"
         return warning(CALLED, text, mend)
     if forms["ssid"]:
-        text = f"{client}: {forms['ssid']} requests name no access point{example}: no area is known"
+        text = f"{client}: {many(forms['ssid'], 'request')} without an access point{example}: no area is known"
         return warning(CALLED, text, mend)
     return ok(CALLED, f"{client}: access point and SSID{example}")
 
@@ -154,12 +157,10 @@ def _called(client: Client, heard: Heard) -> Finding:
 def _calling(client: Client, heard: Heard) -> Finding:
     lost, private = heard.counts["no-mac"], len(heard.private)
     if lost:
-        text = (
-            f"{client}: {lost} requests name no MAC, neither as Calling-Station-Id nor as User-Name"
-        )
+        text = f"{client}: {many(lost, 'request')} without a MAC, neither as Calling-Station-Id nor as User-Name"
         return failed(CALLING, text, products.mend(client.vendor, Fault.CALLING))
     if private:
-        text = f"{client}: {private} devices ask with a private (made up) MAC and are rejected"
+        text = f"{client}: {many(private, 'device')} with a private (made up) MAC, rejected"
         return warning(
             CALLING,
             text,
@@ -173,12 +174,14 @@ def _accounting(client: Client, heard: Heard, ear: Ear) -> Finding:
     due = {mac for mac, at in heard.accepted.items() if at <= ear.end - _START}
     told = due & heard.accounted
     if counts["accounting"] and not counts["acknowledged"]:
-        text = f"{client}: none of {counts['accounting']} accounting records was acknowledged"
+        text = (
+            f"{client}: none of {many(counts['accounting'], 'accounting record')} was acknowledged"
+        )
         return failed(
             ACCOUNTING, text, "df -h (FreeRADIUS refuses what it cannot store); NG-D104, NG-D123"
         )
     if due and not heard.accounted:
-        text = f"{client}: {len(due)} tablets were admitted and no accounting came: silence cannot be judged"
+        text = f"{client}: {many(len(due), 'tablet')} admitted and no accounting came: silence cannot be judged"
         return failed(ACCOUNTING, text, products.mend(client.vendor, Fault.ACCOUNTING))
     if due - told and len(told) * 2 < len(due):
         text = f"{client}: accounting of {len(told)} of {len(due)} admitted tablets: one SSID may have none"
@@ -187,7 +190,7 @@ def _accounting(client: Client, heard: Heard, ear: Ear) -> Finding:
         return unchecked(
             ACCOUNTING, f"{client}: no tablet was admitted {_START:.0f} s before the end"
         )
-    return ok(ACCOUNTING, f"{client}: {counts['accounting']} records, acknowledged")
+    return ok(ACCOUNTING, f"{client}: {many(counts['accounting'], 'record')}, acknowledged")
 
 
 def _interim(client: Client, heard: Heard, ear: Ear) -> Finding:
@@ -202,10 +205,12 @@ def _interim(client: Client, heard: Heard, ear: Ear) -> Finding:
         return ok(INTERIM, f"{client}: Interim-Updates come")
     overdue = [s for s in heard.sessions.values() if ear.end - s[0] > wanted * 1.5]
     if overdue:
-        text = f"{client}: {len(overdue)} sessions went on for more than {wanted * 1.5:.0f} s without an Interim-Update"
+        text = f"{client}: {many(len(overdue), 'session')} for more than {wanted * 1.5:.0f} s without an Interim-Update"
         return failed(INTERIM, text, mend)
     why = f"no session was seen for {wanted * 1.5:.0f} s"
-    return unchecked(INTERIM, f"{client}: {why}", f"--for {wanted * 2 // 60 + 1}m")
+    return unchecked(
+        INTERIM, f"{client}: {why}", f"netguard doctor radius --for {wanted * 2 // 60 + 1}m"
+    )
 
 
 def _clock(client: Client, heard: Heard) -> Finding:
@@ -226,25 +231,26 @@ def _answers(client: Client, heard: Heard) -> Finding:
     counts, mend = heard.counts, products.mend(client.vendor, Fault.ANSWERS)
     again, lost = counts["retransmits"], counts["unanswered"]
     if lost and not counts["answered"]:
-        text = f"{client}: none of its {lost} requests was answered, {again} were sent again"
+        text = (
+            f"{client}: none of its {many(lost, 'request')} was answered, {again} were sent again"
+        )
         return failed(
             ANSWERS,
             text,
             "netguard doctor (NG-D104); is it in clients.conf? restart netguard-radius",
         )
     if lost or again > max(2, counts["answered"] // 50):
-        text = f"{client}: {lost} requests without an answer, {again} sent again, {counts['answered']} answered"
+        text = f"{client}: {many(lost, 'request')} without an answer, {again} sent again, {counts['answered']} answered"
         return warning(ANSWERS, text, mend)
     if counts["late"]:
-        text = (
-            f"{client}: {counts['late']} answers took over 0.5 s, the slowest {heard.slowest:.1f} s"
-        )
+        text = f"{client}: {many(counts['late'], 'answer')} after more than 0.5 s, the slowest {heard.slowest:.1f} s"
         return warning(ANSWERS, text, mend)
     if counts["accepts-unsigned"]:
-        text = f"{client}: {counts['accepts-unsigned']} Accepts without a Message-Authenticator: another server answers"
+        text = f"{client}: {many(counts['accepts-unsigned'], 'Accept')} without a Message-Authenticator: another server answers"
         return warning(ANSWERS, text, "who answers there? ours signs every answer")
     return ok(
-        ANSWERS, f"{client}: {counts['answered']} answers, the slowest in {heard.slowest:.2f} s"
+        ANSWERS,
+        f"{client}: {many(counts['answered'], 'answer')}, the slowest in {heard.slowest:.2f} s",
     )
 
 
@@ -254,7 +260,7 @@ def _coa(client: Client, probe: Probe, seen: int) -> Finding:
         cause = f", Error-Cause {probe.cause}" if probe.cause is not None else ""
         return ok(COA, f"{client}: {port} answers{cause}")
     if seen and not probe.outcome:
-        return ok(COA, f"{client}: {seen} answers to CoA or Disconnect were seen")
+        return ok(COA, f"{client}: {many(seen, 'answer')} to CoA or Disconnect seen")
     if probe.outcome == "refused":
         return failed(COA, f"{client}: {port} is closed: no tablet can be thrown off the air", mend)
     if probe.outcome == "forged":
@@ -271,7 +277,7 @@ def _coa(client: Client, probe: Probe, seen: int) -> Finding:
 
 def _unknown(ear: Ear) -> Iterator[Finding]:
     for source, count in sorted(ear.unknown.items())[:20]:
-        text = f"{source} asked {count} times and no NAS of the rules has this address: it gets no answer"
+        text = f"{source} sent {many(count, 'request')} and no NAS of the rules has this address: it gets no answer"
         mend = "name it under nas: of its site in sites.yaml, apply, restart netguard-radius; or stop it"
         yield failed(UNKNOWN, text, mend)
     more = len(ear.unknown) - 20 + ear.overflow
@@ -290,9 +296,9 @@ def _isolation(
     if seen.pairs:
         (one, other), _ = seen.pairs.most_common(1)[0]
         pair = f"{names.get(one, one)} to {names.get(other, other)}"
-        text = f"{seen.pairs.total()} frames from tablet to tablet were seen, such as {pair}: nothing keeps them apart"
+        text = f"{many(seen.pairs.total(), 'frame')} from tablet to tablet seen, such as {pair}: nothing keeps them apart"
         vendor = clients[0].vendor if clients else "other"
         yield failed(ISOLATION, text, products.mend(vendor, Fault.ISOLATION))
     else:
-        text = f"not provable from here: {seen.heard} frames of tablets, none of them to another tablet"
+        text = f"not provable from here: {many(seen.heard, 'frame')} of tablets, none of them to another tablet"
         yield ok(ISOLATION, f"{text}; {try_it}")

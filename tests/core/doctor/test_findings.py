@@ -1,6 +1,7 @@
 """What a finding is, and what a whole report ends with."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -71,8 +72,6 @@ def test_every_code_is_written_alike_and_used_once():
 
 
 @pytest.mark.parametrize("code", sorted(CHECKS))
-def test_the_runbook_has_every_code(code):
-    from pathlib import Path
-
+def test_the_page_of_the_doctor_has_every_code(code):
     text = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text(encoding="utf-8")
     assert f"| {code} |" in text

@@ -70,16 +70,24 @@ def test_a_nas_that_is_set_up_right_gives_no_finding():
 LOOKS = {
     # what was sent, what differs of the client, when it ends, the code, the outcome, words of the finding
     "nothing": ([], {}, 60, "NG-D301", UNCHECKED, "no MAC authentication was seen"),
-    "only 802.1X": ([f"0 10.1.2.10 ask {MAC} eap"], {}, 200, "NG-D301", UNCHECKED, "in 3 min, 1 requests of 802.1X"),
+    "only 802.1X": ([f"0 10.1.2.10 ask {MAC} eap"], {}, 200, "NG-D301", UNCHECKED, "in 3 min, 1 request of 802.1X"),
     "vendor attributes": ([f"0 10.1.2.10 ask {MAC} vendor=aruba-controller"], {}, 1, "NG-D301", OK, "Aruba"),
-    "another secret": ([f"0 10.1.2.10 ask {MAC} wrong no-answer"], {}, 1, "NG-D303", FAILED, "1 of 1 packets"),
+    "another secret": ([f"0 10.1.2.10 ask {MAC} wrong no-answer"], {}, 1, "NG-D303", FAILED, "1 of 1 packet made"),
     "another secret, unsigned": (
         [f"0 10.1.2.10 ask {MAC} wrong unsigned"], {"message_authenticator": "never"}, 1, "NG-D303", FAILED, "1 of 1",
     ),
     "our secret, unsigned": (
-        [f"0 10.1.2.10 ask {MAC} unsigned"], {"message_authenticator": "never"}, 1, "NG-D303", OK, "1 packets",
+        [f"0 10.1.2.10 ask {MAC} unsigned"], {"message_authenticator": "never"}, 1, "NG-D303", OK, "1 packet made",
     ),
     "another secret in accounting": ([f"0 10.1.2.10 start {MAC} wrong no-answer"], {}, 1, "NG-D303", FAILED, "1 of 1"),
+    "secret unknown here in accounting": (
+        [f"0 10.1.2.10 start {MAC} wrong"],
+        {"secret": None},
+        1,
+        "NG-D303",
+        UNCHECKED,
+        "not known here",
+    ),
     "secret unknown here": ([f"0 10.1.2.10 ask {MAC}"], {"secret": None}, 1, "NG-D303", UNCHECKED, "not known here"),
     "unsigned and required": ([f"0 10.1.2.10 ask {MAC} unsigned no-answer"], {}, 9, "NG-D304", FAILED, "in silence"),
     "unsigned and optional": (
@@ -93,15 +101,15 @@ LOOKS = {
     ),
     "no request to judge": ([f"0 10.1.2.10 stop {MAC}"], {}, 1, "NG-D304", UNCHECKED, "no request was seen"),
     "no SSID, needed": ([f"0 10.1.2.10 ask {MAC} no-ssid"], {}, 1, "NG-D305", FAILED, "such as '70-3a-0e-00-00-01'"),
-    "no SSID": ([f"0 10.1.2.10 ask {MAC} no-ssid"], {"ssid_needed": False}, 1, "NG-D305", WARNING, "name no SSID"),
+    "no SSID": ([f"0 10.1.2.10 ask {MAC} no-ssid"], {"ssid_needed": False}, 1, "NG-D305", WARNING, "without an SSID"),
     "SSID elsewhere": ([f"0 10.1.2.10 ask {MAC} vendor=aruba-controller"], {}, 1, "NG-D305", OK, "access point and SSID"),
-    "nothing of its place": ([f"0 10.1.2.10 ask {MAC} no-ap"], {}, 1, "NG-D305", FAILED, "name no SSID:"),
+    "nothing of its place": ([f"0 10.1.2.10 ask {MAC} no-ap"], {}, 1, "NG-D305", FAILED, "without an SSID:"),
     "SSID without an access point": (
         [f"0 10.1.2.10 ask {MAC} no-ap vendor=ruckus"], {}, 1, "NG-D305", WARNING, "no area is known",
     ),
-    "no MAC": ([f"0 10.1.2.10 ask {MAC} no-calling"], {}, 1, "NG-D306", FAILED, "name no MAC"),
-    "private": ([f"0 10.1.2.10 ask {PRIVATE} reject"], {}, 1, "NG-D306", WARNING, "1 devices"),
-    "no accounting": ([f"0 10.1.2.10 ask {MAC}"], {}, 30, "NG-D307", FAILED, "1 tablets were admitted and no accounting"),
+    "no MAC": ([f"0 10.1.2.10 ask {MAC} no-calling"], {}, 1, "NG-D306", FAILED, "without a MAC"),
+    "private": ([f"0 10.1.2.10 ask {PRIVATE} reject"], {}, 1, "NG-D306", WARNING, "1 device with"),
+    "no accounting": ([f"0 10.1.2.10 ask {MAC}"], {}, 30, "NG-D307", FAILED, "1 tablet admitted and no accounting"),
     "too early for accounting": ([f"0 10.1.2.10 ask {MAC}"], {}, 10, "NG-D307", UNCHECKED, "15 s before the end"),
     "accounting of few": (
         [*(f"{n} 10.1.2.10 ask 64:1b:2f:00:01:0{n}" for n in range(4)), "4 10.1.2.10 start 64:1b:2f:00:01:00"],
@@ -125,7 +133,7 @@ LOOKS = {
     "no clock": ([f"0 10.1.2.10 start {MAC} no-stamp"], {}, 1, "NG-D309", UNCHECKED, "no Event-Timestamp"),
     "no answers": ([f"0 10.1.2.10 ask {MAC} no-answer again=2"], {}, 9, "NG-D310", FAILED, "2 were sent again"),
     "some answers": (
-        [f"0 10.1.2.10 ask {MAC} no-answer", f"1 10.1.2.10 ask {OTHER}"], {}, 9, "NG-D310", WARNING, "1 requests without",
+        [f"0 10.1.2.10 ask {MAC} no-answer", f"1 10.1.2.10 ask {OTHER}"], {}, 9, "NG-D310", WARNING, "1 request without",
     ),
     "not waited long enough": ([f"0 10.1.2.10 ask {MAC} no-answer"], {}, 3, "NG-D310", OK, "0 answers"),
     "sent again": ([f"0 10.1.2.10 ask {MAC} again=3"], {}, 9, "NG-D310", WARNING, "3 sent again"),
@@ -185,7 +193,7 @@ def test_the_coa_port_is_told_as_it_answered(probe, outcome, words):
 def test_answers_to_coa_in_a_capture_are_proof_enough():
     ((outcome, text),) = told(judge(["0 10.1.2.10 nak", "1 10.9.9.9 nak"]), "NG-D311")
     assert outcome is OK
-    assert "1 answers to CoA" in text
+    assert "1 answer to CoA" in text
     assert not told(judge(HEALTHY), "NG-D311"), "a capture cannot be knocked at"
 
 
@@ -203,7 +211,7 @@ def test_senders_that_no_rule_names_are_listed_and_bounded(monkeypatch):
     found = judge([*lines, f"40 10.7.7.1 ask {OTHER} no-answer"])
     rows = told(found, "NG-D302")
     assert len(rows) == 21
-    assert "10.7.7.1 asked 2 times" in rows[0][1]
+    assert "10.7.7.1 sent 2 requests" in rows[0][1]
     assert "10 more senders" in rows[-1][1]
     ear = listen(
         [f"{n / 100} 10.8.{n // 250}.{n % 250 + 1} ask {MAC} no-answer" for n in range(200)]
@@ -320,12 +328,12 @@ def test_frames_from_tablet_to_tablet_refute_isolation_and_nothing_proves_it():
     seen.take(Macs(MAC, "02:00:00:00:00:99"))
     ((outcome, text),) = told(judge(HEALTHY, neighbours=seen), "NG-D312")
     assert outcome is OK
-    assert "not provable from here: 1 frames" in text
+    assert "not provable from here: 1 frame of" in text
     seen.take(Macs(MAC, OTHER))
     seen.take(Macs("02:00:00:00:00:98", OTHER))
     ((outcome, text),) = told(judge(HEALTHY, neighbours=seen), "NG-D312")
     assert outcome is FAILED
-    assert "1 frames from tablet to tablet were seen, such as T-001 to 64:1b:2f:00:00:02" in text
+    assert "1 frame from tablet to tablet seen, such as T-001 to 64:1b:2f:00:00:02" in text
     found = nas.judge(Ear([]), {}, seen, {})
     assert told(found, "NG-D312")[0][0] is FAILED
 
