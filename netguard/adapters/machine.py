@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from cryptography import x509
-
 _LISTEN, _UNCONNECTED = 0x0A, 0x07  # tcp_states.h; a bound UDP socket is in the second
 _STA_UNSYNC = 0x40  # linux/timex.h
 _TIME_ERROR = 5
@@ -145,6 +143,8 @@ def version(*words: str) -> tuple[int, ...] | None:
 
 def ends_in(path: Path, now: datetime) -> float | str:
     """Return the days until the first certificate of a file ends, or why nobody knows."""
+    from cryptography import x509  # noqa: PLC0415  # most nodes have none
+
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:

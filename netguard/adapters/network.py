@@ -92,11 +92,11 @@ def _ip(*words: str) -> list[dict[str, Any]]:
     return [row for row in rows if row]
 
 
-def arp(interface: str, wanted: str, source: str = "0.0.0.0", patience: float = 0.6) -> list[str]:  # noqa: S104  # the sender of an ARP probe
+def arp(interface: str, wanted: str, source: str = "", patience: float = 0.6) -> list[str]:
     """Ask who has an IPv4 address; returns the MACs that answer, without our own.
 
-    Sent from 0.0.0.0 it is the probe of RFC 5227 2.1.1, which nobody learns from. Raises
-    EnforcementError where it cannot be asked.
+    Without a source it is the probe of RFC 5227 2.1.1, which nobody learns from, and all answers are
+    waited for; else the first one ends it. Raises EnforcementError where it cannot be asked.
     """
     try:
         with socket.socket(
@@ -104,11 +104,11 @@ def arp(interface: str, wanted: str, source: str = "0.0.0.0", patience: float = 
         ) as wire:
             wire.bind((interface, _ETH_ARP))
             own = bytes(wire.getsockname()[4])
-            sender, asked = IPv4Address(source).packed, IPv4Address(wanted).packed
+            sender, asked = IPv4Address(source or 0).packed, IPv4Address(wanted).packed
             question = _ARP.pack(1, 0x0800, 6, 4, _REQUEST, own, sender, bytes(6), asked)
             frame = _BROADCAST + own + struct.pack("!H", _ETH_ARP) + question
             wire.send(frame)
-            return _answers(wire, asked, own, frame, patience)
+            return _answers(wire, asked, own, frame, patience, first=bool(source))
     except PermissionError as error:
         raise EnforcementError("an ARP question needs CAP_NET_RAW, try as root") from error
     except (OSError, ValueError) as error:
@@ -116,13 +116,13 @@ def arp(interface: str, wanted: str, source: str = "0.0.0.0", patience: float = 
 
 
 def _answers(
-    wire: socket.socket, asked: bytes, own: bytes, frame: bytes, patience: float
+    wire: socket.socket, asked: bytes, own: bytes, frame: bytes, patience: float, *, first: bool
 ) -> list[str]:
     """Collect answers; the question is sent once more in between, for the one that was lost."""
     found: dict[str, None] = {}
     begin = time.monotonic()
     again = begin + patience / 2
-    while (now := time.monotonic()) < begin + patience:
+    while (now := time.monotonic()) < begin + patience and not (first and found):
         if now >= again:
             wire.send(frame)
             again = begin + patience

@@ -5,14 +5,13 @@ import os
 from pathlib import Path
 
 from netguard.adapters import clock, machine, network, nft, radius_client
-from netguard.adapters.store import GUARD, WATCH, looking
 from netguard.core import sni
 from netguard.core.doctor import node
 from netguard.core.doctor.findings import Finding, failed, ok, unchecked
 from netguard.core.doctor.node import Disk, InForce, Port, Secret, Server, Table, Wanted
 from netguard.core.foreign import concern
 from netguard.core.hours import open_for
-from netguard.core.links import neighbours
+from netguard.core.links import thresholds
 from netguard.daemon.doctor.checks import Check
 from netguard.daemon.doctor.known import Known
 from netguard.errors import EnforcementError, NetguardError, NotReachable
@@ -20,6 +19,8 @@ from netguard.render import held, nftables
 from netguard.render.freeradius import self_address
 from netguard.rules.folder import read_folder
 
+# So many tablets are compared with the kernel within the time that there is.
+COMPARED = 2000
 # Problems that guard names and that another check is about.
 _ELSEWHERE = frozenset({"radius", "radius-clients", "sni", "network", "store", "dns"})
 _OF_INTERFACE = (
@@ -171,31 +172,34 @@ def _in_force(known: Known) -> list[Finding]:
 
 def _table(known: Known) -> list[Finding]:
     try:
-        read = asyncio.run(nft.read(nftables.FAMILY, nftables.TABLE, frozenset()))
+        policies = asyncio.run(nft.policies(nftables.FAMILY, nftables.TABLE))
     except EnforcementError as error:
         return [unchecked(node.RULESET, str(error), "sudo netguard doctor")]
-    if read is None:
+    if policies is None:
         return node.table(Table(there=False))
-    chains = [row["chain"] for row in read.rows if "chain" in row]
-    drops = any(c["name"] == "forward" and c.get("policy") == "drop" for c in chains)
+    drops = policies.get("forward") == "drop"
     guard = known.says(known.guard)
     if guard is None:
-        return node.table(Table(True, drops, tuple(_faults(known, read))))
+        return _compared(known, drops=drops)
     drift = guard["drift"][-1] if guard["drift"] else None
     last = f"{drift['what']} by {drift['by']} at {drift['at']}" if drift else ""
     unrepaired = last if drift and not drift["repaired"] else ""
     return node.table(Table(True, drops, (), unrepaired, guard["drifts"], last))
 
 
-def _faults(known: Known, read: nft.Held) -> list[str]:
-    """Compare the elements by ourselves where guard is away and everything it went by is known."""
-    plan = known.plan.get()
-    known_loans = known.loans.get() is not None
-    if plan is None or not known_loans or not all(site.dhcp for site in plan.sites):
-        return []
-    if (known.settings.paths.state / "fence-blocked").exists():
-        return []
-    return held.faults(plan, open_for(plan, clock.now()), read.rows)
+def _compared(known: Known, *, drops: bool) -> list[Finding]:
+    """Compare the elements by ourselves while guard is away, where everything it went by is known."""
+    count = known.tablets.get()
+    if count > COMPARED:
+        text = f"guard is away, and {count} tablets take too long to compare here"
+        return [unchecked(node.RULESET, text, "netguard prove --live")]
+    plan = known.whole.get()
+    blocked = (known.settings.paths.state / "fence-blocked").exists()
+    if not drops or plan is None or blocked or not all(site.dhcp for site in plan.sites):
+        return node.table(Table(True, drops))
+    read = asyncio.run(nft.read(nftables.FAMILY, nftables.TABLE, frozenset()))
+    wrong = held.faults(plan, open_for(plan, clock.now()), read.rows) if read is not None else []
+    return node.table(Table(True, drops, tuple(wrong)))
 
 
 def _belt(known: Known) -> list[Finding]:
@@ -225,7 +229,7 @@ def _sysctls(known: Known) -> list[Finding]:
             True,
             "too few neighbours for all tablets",
         )
-        for number, value in enumerate(neighbours(plan), 1)
+        for number, value in enumerate(thresholds(known.tablets.get()), 1)
     ]
     return node.sysctls({each.path: machine.sysctl(each.path) for each in wanted}, wanted)
 
@@ -237,8 +241,7 @@ def _foreign() -> list[Finding]:
 
 
 def _connections(known: Known) -> list[Finding]:
-    plan = known.plan.get()
-    tablets = len({binding.tablet for binding in plan.bindings}) if plan else 0
+    tablets = known.tablets.get()
     used = machine.sysctl("net/netfilter/nf_conntrack_count")
     most = machine.sysctl("net/netfilter/nf_conntrack_max")
     return node.connections(used, most, tablets)
@@ -311,6 +314,7 @@ def _disks(known: Known) -> list[Finding]:
 
 def _stores(known: Known) -> list[Finding]:
     # Late: it takes a third of a second, beside those who wait for answers.
+    from netguard.adapters.store import GUARD, WATCH, looking  # noqa: PLC0415
 
     files_ = {
         known.settings.paths.state / "guard.db": GUARD,
