@@ -60,6 +60,22 @@ async def read(family: str, table: str, learned: frozenset[str]) -> Held | None:
     return Held(chains, sets, counters, digest, rows)
 
 
+async def policies(family: str, table: str) -> dict[str, str] | None:
+    """Return the policy of each chain of our table, empty for one without; None without the table.
+
+    Asks for no element: a large table, which always has chains, costs as little as a small one.
+    """
+    # Not the list of tables: for that nft reads every element first.
+    chains = [row["chain"] for row in await _list("chains", family) if "chain" in row]
+    return {c["name"]: c.get("policy", "") for c in chains if c["table"] == table} or None
+
+
+async def rules(family: str, table: str, chain: str) -> list[dict[str, Any]]:
+    """Return the rules of one chain, as `nft -j` lists them."""
+    rows = await _list("chain", family, table, chain)
+    return [row["rule"] for row in rows if "rule" in row]
+
+
 async def everything() -> list[dict[str, Any]]:
     """Return the whole ruleset of this network namespace, everybody's tables, as `nft -j` lists it."""
     return await _list("ruleset")

@@ -71,3 +71,63 @@ def ask(
             except (BadValue, OSError) as error:
                 reason = str(error)
     raise NotReachable(f"FreeRADIUS at {server[0]} port {server[1]}: {reason}")
+
+
+def alive(server: tuple[str, int], source: str, secret: bytes, patience: float = 0.8) -> None:
+    """Ask whether it is there (Status-Server, RFC 5997): no request, no line in the event log.
+
+    Raises NotReachable in silence, or when what answers does not know the secret.
+    """
+    reason = "silence"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.bind((source, 0))
+            sock.connect(server)
+            sock.settimeout(patience)
+            for _ in range(_TRIES):
+                identifier, authenticator = secrets.randbelow(256), os.urandom(16)
+                code = radius.Code.STATUS_SERVER
+                sock.send(radius.signed(code, identifier, authenticator, secret, ()))
+                try:
+                    reply = radius.decode(sock.recv(radius.MAX_PACKET))
+                except TimeoutError:
+                    continue
+                if radius.is_reply(reply, authenticator, secret):
+                    return
+                reason = "what answers was made with another secret"
+        except (BadValue, OSError) as error:
+            reason = str(error)
+    raise NotReachable(f"{server[0]} port {server[1]}: {reason}")
+
+
+def disconnect_nobody(
+    server: tuple[str, int], secret: bytes, attributes: Attributes, patience: float = 1.0
+) -> tuple[str, int | None]:
+    """Send a Disconnect-Request (RFC 5176), for a session that cannot exist; twice where it is silent.
+
+    Returns `ack`, `nak` with its Error-Cause, `refused` (ICMP), `forged` (another secret) or `silent`.
+    """
+    family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.connect(server)
+            sock.settimeout(patience)
+            for _ in range(2):
+                request = radius.disconnect_request(secrets.randbelow(256), secret, attributes)
+                sock.send(request)
+                try:
+                    reply = radius.decode(sock.recv(radius.MAX_PACKET))
+                except TimeoutError:
+                    continue
+                if not radius.is_reply(reply, request[4:20], secret):
+                    return "forged", None
+                cause = reply.first(radius.Type.ERROR_CAUSE)
+                word = "ack" if reply.code == radius.Code.DISCONNECT_ACK else "nak"
+                return word, int.from_bytes(cause) if cause is not None else None
+        except BadValue:
+            return "forged", None
+        except ConnectionRefusedError:
+            return "refused", None
+        except OSError:
+            return "silent", None
+    return "silent", None

@@ -12,6 +12,7 @@ from netguard import __version__
 from netguard.cli.words import (
     alerts,
     daemons,
+    doctor,
     fence,
     importing,
     replay,
@@ -49,6 +50,7 @@ def build_parser() -> Parser:
         vendor_feeds,
         trust,
         running,
+        doctor,
         tablets,
         fence,
         alerts,

@@ -58,6 +58,10 @@ def neighbours(plan: Plan) -> tuple[int, int, int]:
     second, for those that change their address. Beyond the third, 1,024 as the kernel comes, a tablet is
     not answered at all ("neighbour table overflow").
     """
-    known = _OTHERS + sum(binding.address is not None for binding in plan.bindings)
-    first = 1 << (known - 1).bit_length()
+    return thresholds(sum(binding.address is not None for binding in plan.bindings))
+
+
+def thresholds(tablets: int) -> tuple[int, int, int]:
+    """Return the same for so many tablets with an address."""
+    first = 1 << (_OTHERS + tablets - 1).bit_length()
     return first, 2 * first, 4 * first

@@ -20,7 +20,7 @@ _ZERO = bytes(16)
 
 
 class Code(IntEnum):
-    """Packet codes (RFC 2865 4, RFC 2866 4, RFC 5997 3)."""
+    """Packet codes (RFC 2865 4, RFC 2866 4, RFC 5997 3, RFC 5176 3)."""
 
     ACCESS_REQUEST = 1
     ACCESS_ACCEPT = 2
@@ -29,6 +29,17 @@ class Code(IntEnum):
     ACCOUNTING_RESPONSE = 5
     ACCESS_CHALLENGE = 11
     STATUS_SERVER = 12
+    DISCONNECT_REQUEST = 40
+    DISCONNECT_ACK = 41
+    DISCONNECT_NAK = 42
+    COA_REQUEST = 43
+    COA_ACK = 44
+    COA_NAK = 45
+
+
+# What a server answers to a NAS, and a NAS to a server that changes a session (RFC 5176).
+ANSWERS = frozenset({2, 3, 5, 11})
+CHANGED = frozenset({41, 42, 44, 45})
 
 
 class Type(IntEnum):
@@ -54,6 +65,7 @@ class Type(IntEnum):
     ACCT_INPUT_PACKETS = 47
     ACCT_OUTPUT_PACKETS = 48
     ACCT_TERMINATE_CAUSE = 49
+    EVENT_TIMESTAMP = 55
     CHAP_CHALLENGE = 60
     NAS_PORT_TYPE = 61
     TUNNEL_TYPE = 64
@@ -62,6 +74,7 @@ class Type(IntEnum):
     MESSAGE_AUTHENTICATOR = 80
     TUNNEL_PRIVATE_GROUP_ID = 81
     ACCT_INTERIM_INTERVAL = 85
+    ERROR_CAUSE = 101
 
 
 class Status(IntEnum):
@@ -137,10 +150,21 @@ def hide_password(password: bytes, secret: bytes, authenticator: bytes) -> bytes
 
 
 def access_request(
-    identifier: int, authenticator: bytes, secret: bytes, attributes: Attributes, password: bytes
+    identifier: int,
+    authenticator: bytes,
+    secret: bytes,
+    attributes: Attributes,
+    password: bytes,
+    *,
+    sign: bool = True,
 ) -> bytes:
-    """Make an Access-Request with PAP; the Message-Authenticator goes first (CVE-2024-3596)."""
+    """Make an Access-Request with PAP; the Message-Authenticator goes first (CVE-2024-3596).
+
+    Without `sign` there is none, as old controllers do it.
+    """
     hidden = (int(Type.USER_PASSWORD), hide_password(password, secret, authenticator))
+    if not sign:
+        return _packed(Code.ACCESS_REQUEST, identifier, authenticator, (*attributes, hidden))
     return signed(Code.ACCESS_REQUEST, identifier, authenticator, secret, (*attributes, hidden))
 
 
@@ -181,8 +205,7 @@ def verify_reply(reply: Packet, identifier: int, authenticator: bytes, secret: b
     if reply.identifier != identifier:
         raise BadValue("bad-radius", "the reply answers another request")
     raw = reply.raw
-    expected = _md5(raw[:4] + authenticator + raw[20:] + secret)
-    if not hmac.compare_digest(expected, reply.authenticator):
+    if not is_reply(reply, authenticator, secret):
         raise BadValue("bad-radius", "the reply was made with another secret")
     if reply.code == Code.ACCOUNTING_RESPONSE:
         return
@@ -191,6 +214,48 @@ def verify_reply(reply: Packet, identifier: int, authenticator: bytes, secret: b
         raise BadValue("bad-radius", "the reply has no Message-Authenticator")
     if not hmac.compare_digest(_reply_signature(raw, authenticator, secret), signature[0]):
         raise BadValue("bad-radius", "the Message-Authenticator of the reply is wrong")
+
+
+def disconnect_request(identifier: int, secret: bytes, attributes: Attributes) -> bytes:
+    """Make a Disconnect-Request, signed twice: its authenticator, and a Message-Authenticator (RFC 5176 2.3)."""
+    code, blank = Code.DISCONNECT_REQUEST, (int(Type.MESSAGE_AUTHENTICATOR), _ZERO)
+    packet = _packed(code, identifier, _ZERO, (blank, *attributes))
+    packet = packet[:22] + hmac.digest(secret, packet, "md5") + packet[38:]
+    return packet[:4] + _md5(packet[:4] + _ZERO + packet[20:] + secret) + packet[20:]
+
+
+def is_signed(packet: Packet, secret: bytes) -> bool:
+    """Say whether an Access-Request bears one Message-Authenticator, made with the secret (RFC 3579 3.2)."""
+    signatures = packet.all(Type.MESSAGE_AUTHENTICATOR)
+    expected = _reply_signature(packet.raw, packet.authenticator, secret)
+    return len(signatures) == 1 and hmac.compare_digest(expected, signatures[0])
+
+
+def is_accounting_signed(packet: Packet, secret: bytes) -> bool:
+    """Say whether a request without an authenticator of its own was made with the secret (RFC 2866 3)."""
+    raw = packet.raw
+    expected = _md5(raw[:4] + _ZERO + raw[20:] + secret)
+    return hmac.compare_digest(expected, packet.authenticator)
+
+
+def revealed_password(packet: Packet, secret: bytes) -> bytes | None:
+    """Return the User-Password of an Access-Request, as the secret reveals it (RFC 2865 5.2)."""
+    hidden = packet.first(Type.USER_PASSWORD)
+    if hidden is None or not 16 <= len(hidden) <= 128 or len(hidden) % 16:
+        return None
+    plain, before = b"", packet.authenticator
+    for start in range(0, len(hidden), 16):
+        block = hidden[start : start + 16]
+        plain += bytes(a ^ b for a, b in zip(block, _md5(secret + before), strict=True))
+        before = block
+    return plain.rstrip(b"\0")
+
+
+def is_reply(reply: Packet, authenticator: bytes, secret: bytes) -> bool:
+    """Say whether a reply was made with the secret, for the request with this authenticator (RFC 2865 3)."""
+    raw = reply.raw
+    expected = _md5(raw[:4] + authenticator + raw[20:] + secret)
+    return hmac.compare_digest(expected, reply.authenticator)
 
 
 def vlan_of(reply: Packet) -> str | None:

@@ -206,6 +206,10 @@ class Hospital:
         """Move a tablet to another access point."""
         return self._nas("roam", host=self.host(tablet), ap=ap)
 
+    def behave(self, **habits: str | int) -> None:
+        """Set the controller up wrong (lab/das.py: Habits); without a word, right again."""
+        self._nas("behave", **habits)
+
     def vanish(self, tablet: str) -> dict[str, Any]:
         """Take a tablet off the air without a word."""
         return self._nas("vanish", host=self.host(tablet))

@@ -17,16 +17,19 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
 from time import monotonic
 from typing import Any
 
+from netguard.adapters import clock
 from netguard.core import radius
 from netguard.core.radius import Attributes, Code, Packet, Status, Type
 from netguard.errors import BadValue, NetguardError
-from netguard.lab import shapes, topology
+from netguard.lab import das, shapes, topology
 
 TRIES, PATIENCE = 3, 1.0
+# hostapd tells of the end of a session that was thrown off the air after this.
+_STOP_AFTER = 0.4
 CALL_PATIENCE = 20.0
 # Whoever names the access point itself: areas of the rules list names.
 TELLER = "meraki"
@@ -71,13 +74,16 @@ class Controller:
     """The state of the controller; one exchange at a time per station."""
 
     settings: Settings
+    habits: das.Habits = field(default_factory=das.Habits)
     stations: dict[str, Station] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
+    door: das.Port = field(init=False)
     identifier: int = 0
     sessions: int = 0
 
     def __post_init__(self) -> None:
         self.stations = {h: Station(h, mac) for h, mac in self.settings.macs.items()}
+        self.door = das.Port(self, self.settings.address)
 
     def join(self, host: str, ap: str = "", ssid: str = "", vendor: str = "") -> dict[str, Any]:
         """Associate: ask, follow the answer, tell accounting."""
@@ -165,7 +171,7 @@ class Controller:
 
     def restart(self) -> dict[str, Any]:
         """Say that the controller has started again: every session of it is over (RFC 2866 5.1)."""
-        identifier, secret = self._next(), self.settings.secret.encode()
+        identifier, secret = self._next(), self.secret
         attributes = (
             (int(Type.NAS_IP_ADDRESS), IPv4Address(self.settings.address).packed),
             radius.text(Type.NAS_IDENTIFIER, self.settings.name),
@@ -182,6 +188,25 @@ class Controller:
         topology.dismiss(topology.port_of(host))
         station.state, station.vlan, station.session = "away", None, ""
         return self._shown(station)
+
+    def behave(self, **habits: str | int) -> dict[str, Any]:
+        """Change habits; without one, be as a controller should again."""
+        self.habits = das.Habits(**habits)  # type: ignore[arg-type]  # its own fields refuse what is none
+        self.door.set(open_=self.habits.disconnects)
+        return asdict(self.habits)
+
+    def disconnect(self, mac: str, session: str) -> bool:
+        """Throw a device off the air that somebody named; False where there is none such."""
+        for station in self.stations.values():
+            named = mac == station.mac or (not mac and session == station.session)
+            if station.state == "joined" and named and session in {"", station.session}:
+                Timer(_STOP_AFTER, self._end, (station.host,)).start()
+                return True
+        return False
+
+    def _end(self, host: str) -> None:
+        with self.lock:
+            self.leave(host, cause="admin")
 
     def status(self) -> dict[str, Any]:
         """Return every station."""
@@ -208,8 +233,18 @@ class Controller:
             return f"accept with the unknown VLAN {vlan}", None
         return "accept", int(vlan)
 
+    @property
+    def ahead(self) -> int:
+        """Return how many seconds its clock is ahead."""
+        return self.habits.ahead
+
+    @property
+    def secret(self) -> bytes:
+        """Return the shared secret as this controller knows it."""
+        return (self.habits.secret or self.settings.secret).encode()
+
     def _place(self, station: Station) -> Attributes:
-        return shapes.attributes(
+        found = shapes.attributes(
             station.vendor,
             station.mac,
             bssid=bssid_of(station.ap),
@@ -218,9 +253,13 @@ class Controller:
             nas=self.settings.name,
             address=IPv4Address(self.settings.address).packed,
         )
+        if self.habits.name_ssid:
+            return found
+        called = int(Type.CALLED_STATION_ID)
+        return tuple((k, v.partition(b":")[0] if k == called else v) for k, v in found)
 
     def _ask(self, station: Station) -> Packet | None:
-        authenticator, secret = os.urandom(16), self.settings.secret.encode()
+        authenticator, secret = os.urandom(16), self.secret
         identifier = self._next()
         request = radius.access_request(
             identifier,
@@ -228,13 +267,18 @@ class Controller:
             secret,
             self._place(station),
             shapes.password(station.vendor, station.mac),
+            sign=self.habits.sign,
         )
         return self._exchange(request, identifier, authenticator, self.settings.auth_port)
 
     def _account(self, station: Station, status: Status, extra: Attributes = ()) -> bool:
-        identifier, secret = self._next(), self.settings.secret.encode()
+        if not self.habits.account:
+            return False
+        identifier, secret = self._next(), self.secret
+        stamp = int(clock.now().timestamp()) + self.habits.ahead
         attributes = (
             *self._place(station),
+            radius.number(Type.EVENT_TIMESTAMP, stamp),
             radius.number(Type.ACCT_STATUS_TYPE, status),
             radius.text(Type.ACCT_SESSION_ID, station.session),
             *extra,
@@ -259,9 +303,7 @@ class Controller:
                     if peer != server:
                         continue
                     reply = radius.decode(data)
-                    radius.verify_reply(
-                        reply, identifier, authenticator, self.settings.secret.encode()
-                    )
+                    radius.verify_reply(reply, identifier, authenticator, self.secret)
                 except (OSError, BadValue) as error:
                     sys.stderr.write(f"no good reply on port {port}: {error}\n")
                 else:
@@ -289,6 +331,7 @@ def answer(controller: Controller, line: bytes) -> dict[str, Any]:
         "tell": controller.tell,
         "restart": controller.restart,
         "syslog": controller.syslog,
+        "behave": controller.behave,
         "vanish": controller.vanish,
         "status": controller.status,
     }
@@ -341,6 +384,7 @@ def main() -> int:
     parser.add_argument("--socket", type=Path, required=True)
     words = parser.parse_args()
     controller = Controller(Settings(**json.loads(words.settings.read_text())))
+    controller.door.set(open_=True)
     serve(words.socket, lambda line: answer(controller, line))
     return 0
 

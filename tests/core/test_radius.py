@@ -211,3 +211,42 @@ def test_an_attribute_longer_than_the_packet_is_refused(tail):
     raw = bytes([1, 1]) + (20 + len(tail)).to_bytes(2) + AUTHENTICATOR + tail
     with pytest.raises(BadValue, match="is cut"):
         radius.decode(raw)
+
+
+def test_pyrad_takes_a_disconnect_request_as_ours(monkeypatch):
+    request = radius.disconnect_request(7, SECRET, MAB)
+    seen = pyrad.CoAPacket(code=40, packet=request, secret=SECRET, dict=dictionary.Dictionary())
+    assert seen.VerifyCoARequest()
+    assert not pyrad.CoAPacket(
+        code=40, packet=request, secret=b"another", dict=dictionary.Dictionary()
+    ).VerifyCoARequest()
+    # Its Message-Authenticator goes over a zero authenticator (RFC 5176 2.3).
+    blank = request[:4] + bytes(16) + request[20:22] + bytes(16) + request[38:]
+    assert request[22:38] == hmac.digest(SECRET, blank, "md5")
+    packet = radius.decode(request)
+    assert radius.is_accounting_signed(packet, SECRET)
+    assert not radius.is_accounting_signed(packet, b"another")
+
+
+def test_what_a_nas_signed_is_told_from_what_another_secret_made():
+    packet = radius.decode(a_request())
+    assert radius.is_signed(packet, SECRET)
+    assert not radius.is_signed(packet, b"another")
+    unsigned = radius.decode(radius.access_request(9, AUTHENTICATOR, SECRET, MAB, b"x", sign=False))
+    assert unsigned.first(Type.MESSAGE_AUTHENTICATOR) is None
+    assert not radius.is_signed(unsigned, SECRET)
+    assert radius.is_reply(radius.decode(reply_to(a_request(), 2, ())), AUTHENTICATOR, SECRET)
+
+
+@pytest.mark.parametrize("password", [b"", b"3c286daa0110", b"b" * 40])
+def test_a_password_is_revealed_by_its_secret(password):
+    packet = radius.decode(a_request(password))
+    assert radius.revealed_password(packet, SECRET) == password
+    assert radius.revealed_password(packet, b"another") != password
+
+
+@pytest.mark.parametrize("hidden", [None, b"", b"x" * 15, b"x" * 17, b"x" * 144])
+def test_what_is_no_hidden_password_is_none(hidden):
+    attributes = () if not hidden else ((int(Type.USER_PASSWORD), hidden),)
+    packet = radius.decode(radius.signed(Code.ACCESS_REQUEST, 1, AUTHENTICATOR, SECRET, attributes))
+    assert radius.revealed_password(packet, SECRET) is None

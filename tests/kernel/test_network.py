@@ -1,0 +1,92 @@
+"""Links, routes, rules and ARP questions, read in a namespace of their own in which `ip` plants what is seen."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+LOOK = """
+import json
+from dataclasses import asdict
+from netguard.adapters import network
+links = {n: asdict(l) for n, l in network.links().items()}
+print(json.dumps([links, network.default_route(), network.belt(10, 1)]))
+"""
+ASK = """
+import json, sys
+from netguard.adapters import network
+print(json.dumps(network.arp(sys.argv[1], sys.argv[2])))
+"""
+
+
+@pytest.fixture
+def inside():
+    """A namespace with tab9, whose other end is in a second one with the address 10.97.0.1."""
+    script = "ip link set lo up; ip link add tab9 type veth peer name far9; exec sleep 120"
+    host = subprocess.Popen(["unshare", "--net", "sh", "-c", script])
+    other = subprocess.Popen(["unshare", "--net", "sleep", "120"])
+
+    def run(*words, pid=host.pid):
+        inner = ["nsenter", f"--net=/proc/{pid}/ns/net", *words]
+        return subprocess.run(inner, capture_output=True, text=True, check=False, timeout=30)
+
+    for _ in range(200):
+        if run("ip", "link", "show", "far9").returncode == 0:
+            break
+    assert run("ip", "link", "set", "far9", "netns", str(other.pid)).returncode == 0
+    for line in ("addr add 10.97.0.1/22 dev far9", "link set far9 up"):
+        assert run("ip", *line.split(), pid=other.pid).returncode == 0
+    yield run
+    for each in (host, other):
+        each.kill()
+        each.wait()
+
+
+def look(inside):
+    done = inside(sys.executable, "-c", LOOK)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_link_shows_whether_it_is_up_and_has_a_carrier(inside):
+    links, route, belt = look(inside)
+    assert (links["tab9"]["up"], links["tab9"]["carrier"]) == (False, False)
+    assert route == ["", ""]
+    assert belt == []
+    inside("ip", "link", "set", "tab9", "up")
+    inside("ip", "addr", "add", "10.97.0.2/22", "dev", "tab9")
+    links, _, _ = look(inside)
+    assert (links["tab9"]["up"], links["tab9"]["carrier"]) == (True, True)
+    assert links["tab9"]["addresses"] == ["10.97.0.2/22"]
+
+
+def test_the_default_route_that_counts_and_the_belt_are_read(inside):
+    inside("ip", "link", "set", "tab9", "up")
+    inside("ip", "addr", "add", "10.97.0.2/22", "dev", "tab9")
+    for metric, hop in ((200, "10.97.0.9"), (100, "10.97.0.1")):
+        inside("ip", "route", "add", "default", "via", hop, "metric", str(metric))
+    rule = "rule add pref 10 iif tab9 fwmark 0/0x1 unreachable"
+    inside("ip", *rule.split())
+    inside("ip", "-6", *rule.split())
+    # Another mask lets more pass: that is no belt.
+    inside("ip", *["rule", "add", "pref", "10", "iif", "tab8", "fwmark", "0/0x3", "unreachable"])
+    _, route, belt = look(inside)
+    assert route == ["tab9", "10.97.0.1"]
+    assert belt == [["IPv4", "tab9"], ["IPv6", "tab9"]]
+
+
+def test_whoever_has_an_address_answers_and_nobody_answers_for_another(inside):
+    inside("ip", "link", "set", "tab9", "up")
+
+    def ask(address):
+        done = inside(sys.executable, "-c", ASK, "tab9", address)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    found = ask("10.97.0.1")
+    assert len(found) == 1
+    assert found[0].count(":") == 5
+    assert ask("10.97.0.7") == []
+    missing = inside(sys.executable, "-c", ASK, "none9", "10.97.0.1")
+    assert "ARP on none9" in missing.stderr
