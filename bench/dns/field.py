@@ -102,6 +102,9 @@ class Field:
             self.refused.close()
         for process in self._running:
             self.stop(process)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
         for name in (*self.tablets, self.gw, self.outside):
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
         subprocess.run(["rm", "-r", str(self.folder)], check=False)
