@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -271,3 +272,114 @@ def _tried(made, tablet, asked, plan):
     assert counted["lie"] == 0
     assert counted["good"] >= len(learned) > 0
     return learned
+
+
+ELSEWHERE = (
+    TABLET
+    + """
+def over(kind, name):
+    with socket.socket(socket.AF_INET, kind) as one:
+        one.settimeout(3); one.connect(("8.8.8.8", 53)); asked = question(name, 7)
+        if kind == socket.SOCK_DGRAM:
+            one.send(asked); d = one.recv(4096)
+        else:
+            one.sendall(struct.pack("!H", len(asked)) + asked); f = one.makefile("rb")
+            d = f.read(struct.unpack("!H", f.read(2))[0])
+        return [d[3] & 15, d[-4:] == address_of(name)]
+names = ("n1.names.example", "www.example.org")
+print(json.dumps([over(kind, name) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM) for name in names]))
+"""
+)
+
+
+def test_a_resolver_that_a_tablet_chose_itself_is_answered_for_by_ours():
+    """Over datagrams and streams; where it leads to hears nothing, and it is counted."""
+    with names_field.Field(names_field.plan_of(), 1) as made:
+        watch = 'table ip seen {\n counter out { }\n chain c {\n type filter hook prerouting priority raw;\n iifname "eth0" ip daddr 8.8.8.8 counter name out\n }\n}\n'
+        made.run(made.outside, "nft", "-f", "-", stdin=watch)
+        made.proxy()
+        told = made.run(next(iter(made.tablets)), sys.executable, "-c", ELSEWHERE)
+        assert json.loads(told) == [[0, True], [5, False]] * 2
+        out = made.run(made.outside, "nft", "list", "counter", "ip", "seen", "out")
+        assert "packets 0" in out
+        counted = made.run(made.gw, "nft", "list", "counter", "inet", "netguard", "c_intercepted")
+        # The first packet of each of the four.
+        assert "packets 4" in counted
+
+
+# Two resolvers that are each silent, slow, broken, wrong and right in turns, never both at once.
+FLAPS = """
+import random, select, socket, struct, sys, time
+from netguard.core import dnswire
+from netguard.lab.dnsload import address_of
+rng = random.Random(3); later = []
+def bound(address):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((address, 53)); return s
+both = [bound("10.255.0.9"), bound("10.255.0.8")]
+print("ready", flush=True)
+start = time.monotonic()
+while True:
+    ready, _, _ = select.select(both, [], [], 0.02)
+    now = time.monotonic()
+    for s, data, peer in [each[1:] for each in later if each[0] <= now]: s.sendto(data, peer)
+    later = [each for each in later if each[0] > now]
+    for s in ready:
+        data, peer = s.recvfrom(4096); end = data.index(b"\\0", 12) + 5; asked = data[12:end]
+        name = dnswire.read_name(data, 12)[0]
+        good = data[:2] + b"\\x81\\x80\\0\\1\\0\\1\\0\\0\\0\\0" + asked + b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\1\\0\\4" + address_of(name)
+        lie = good[:-4] + bytes([20, 66, 66, 66])
+        well = both.index(s) == int((now - start) / 2) % 2
+        if well:
+            s.sendto(good, peer); continue
+        match rng.randrange(8):
+            case 0: pass
+            case 1: later.append((now + 0.3, s, good, peer))
+            case 2: s.sendto(rng.randbytes(rng.randrange(200)), peer)
+            case 3: s.sendto(data[:2] + rng.randbytes(60), peer)
+            case 4: s.sendto(data[:2] + b"\\x81\\x82\\0\\1\\0\\0\\0\\0\\0\\0" + asked, peer)
+            case 5: s.sendto(lie[:12] + b"\\x05wrong" + asked[asked[0] + 1:] + lie[end:], peer)
+            case 6: s.sendto(good[:rng.randrange(12, len(good))], peer)
+            case 7: s.sendto(good[:-6] + b"\\0\\3" + good[-4:], peer)
+"""
+PERSISTS = (
+    TABLET
+    + """
+right = wrong = passed = 0; start = time.monotonic(); n = 0
+while time.monotonic() < start + 15:
+    n += 1; name = f"f{n}.names.example"
+    q.settimeout(4)
+    try: rcode, packed = ask(name, n)
+    except OSError: continue
+    if rcode: continue
+    good = packed == address_of(name)
+    right += good; wrong += not good
+    passed += _one_packet("tcp" if n % 2 else "udp", (socket.inet_ntoa(packed), 443))
+    time.sleep(0.02)
+print(json.dumps([n, right, wrong, passed]))
+"""
+)
+
+
+def test_resolvers_that_flap_lie_and_stammer_and_a_proxy_that_is_killed_open_nothing_wrong():
+    """What is answered is true and open at once; what is not, is not; a lie is in no set."""
+    plan = names_field.plan_of(cache=False, upstream=RESOLVER)
+    second = replace(plan.resolver.upstream[0], address=ip_address("10.255.0.8"))
+    resolvers = replace(plan.resolver, upstream=(*plan.resolver.upstream, second))
+    with names_field.Field(replace(plan, resolver=resolvers), 1) as made:
+        made.run(made.outside, "ip", "address", "add", "10.255.0.8/32", "dev", "lo")
+        resolver(made, FLAPS)
+        process = made.proxy(wait=False)
+        time.sleep(1.5)
+        tablet = made.open(next(iter(made.tablets)), sys.executable, "-c", PERSISTS)
+        time.sleep(6)
+        made.stop(process, signal.SIGKILL)
+        again = made.proxy(wait=False)
+        asked, right, wrong, passed = json.loads(tablet.stdout.read())
+        print(f"{asked} asked, {right} right, {passed} first packets")
+        assert wrong == 0
+        assert passed == right
+        assert right > 0.8 * asked > 40
+        assert again.poll() is None
+        listed = made.run(made.gw, "nft", "list", "table", "inet", "netguard")
+        assert LIE not in listed
+        made.answering(again)
