@@ -326,10 +326,9 @@ class Desk:
 
     def again(self, asked: Asked, answer: Answer, now: float) -> bytes | None:
         """Write the reply when the same addresses were judged before and the kernel has them."""
-        route = asked.route
-        if route.packed != answer.packed or route.epoch != self._epoch or asked.seat is None:
+        route, (_, _, _, _, packed, ttl) = asked.route, answer
+        if route.packed != packed or route.epoch != self._epoch or asked.seat is None:
             return None
-        ttl = answer.ttl
         ttl = min(ttl, self._told)
         if now + ttl + 1 > route.held:
             return None

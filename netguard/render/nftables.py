@@ -709,14 +709,13 @@ def _input(plan: Plan) -> Iterator[str]:
 
 
 def _output(plan: Plan) -> Iterator[str]:
-    if named := sorted(sni.ports(plan).values()):
-        # What HAProxy says to a tablet whose grant is withdrawn, or whose connection was forgotten,
-        # would go on for a window. The reset goes to HAProxy, which then ends the server's side too.
-        listed = ", ".join(map(str, named))
-        yield (
-            f"oifname {_inside(plan)} tcp sport {{ {listed} }} ct mark != @grants "
-            "reject with tcp reset"
-        )
+    # What HAProxy says to a tablet whose grant is withdrawn, or whose connection was forgotten, would go
+    # on for a window. The reset goes to HAProxy, which then ends the server's side too. Of every port
+    # that a group may have: those of a plan before this one carry the calls that have to end.
+    yield (
+        f"oifname {_inside(plan)} tcp sport {sni.FIRST_PORT}-{sni.FIRST_PORT + sni.PORTS - 1} "
+        "ct mark != @grants reject with tcp reset"
+    )
 
 
 def _forward(plan: Plan) -> Iterator[str]:
