@@ -34,7 +34,8 @@ from netguard.core.presence import (
 )
 from netguard.core.simulation import Label, read_parameters
 from netguard.core.simulation import simulate as invent
-from netguard.core.usage import Comparison, Difference, Seen, read_seen
+from netguard.core.usage import Seen, read_seen
+from netguard.core.whatif import Comparison, Difference
 from netguard.errors import BadValue, NetguardError, UsageError
 from netguard.rules.findings import errors
 from netguard.rules.folder import read_folder

@@ -19,14 +19,22 @@ from netguard.core.evidence import parsed
 from netguard.core.names import Mac
 from netguard.core.plan import Plan
 from netguard.core.records import Asked
-from netguard.core.usage import ADMISSION, ALLOWED, FLOW, KINDS, REFUSED, Seen, Tally, read_seen
+from netguard.core.usage import (
+    ADMISSION,
+    ALLOWED,
+    FLOW,
+    KINDS,
+    MOST_AT_ONCE,
+    REFUSED,
+    Seen,
+    Tally,
+    read_seen,
+)
 from netguard.errors import BadValue
 
 HOUR = 3600.0
 # A ward of a hundred tablets has some hundred different things an hour.
 MOST = 5000
-# One answer over the socket.
-MOST_AT_ONCE = 2000
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
 
 

@@ -15,13 +15,12 @@ from netguard.core.usage import (
     FLOW,
     NAME,
     REFUSED,
-    Comparison,
-    Judge,
     Seen,
     Tally,
     add,
     read_seen,
 )
+from netguard.core.whatif import Comparison, Judge
 from netguard.errors import BadValue
 from netguard.rules.folder import Folder, read_folder
 from netguard.rules.load import load
