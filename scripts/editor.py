@@ -40,6 +40,7 @@ class Server:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def send(self, **message: object) -> None:
+        """Send one message."""
         body = json.dumps({"jsonrpc": "2.0", **message}).encode()
         assert self._process.stdin is not None
         self._process.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -56,6 +57,7 @@ class Server:
                 self.said.put(json.loads(self._process.stdout.read(length)))
 
     def end(self) -> None:
+        """End the server."""
         self._process.kill()
         self._process.wait()
 
@@ -94,6 +96,7 @@ def marked(server: Server, files: list[Path], settings: dict[str, Any]) -> dict[
 
 
 def main(rules: Path, words: list[str]) -> int:
+    """Print what is marked; 1 when anything is."""
     files = sorted(rules.resolve().rglob("*.yaml"))
     with tempfile.TemporaryDirectory() as folder:
         uses = {}
