@@ -16,6 +16,7 @@ ACCEPTABLE = frozenset(
         "area-empty",
         "doh",
         "mixed-script",
+        "never-matches",
         "no-case",
         "no-edge",
         "no-evidence",

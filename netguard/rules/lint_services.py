@@ -8,6 +8,7 @@ from functools import cache
 from publicsuffixlist import PublicSuffixList
 
 from netguard.core.intervals import AddressSet
+from netguard.core.learning import may_be_special
 from netguard.core.names import Domain, Network, Ports, parse_network
 from netguard.rules import schema
 from netguard.rules.accepting import Entry
@@ -52,6 +53,7 @@ def judge_catalogue(documents: Documents, today: datetime.date) -> Iterator[Find
             yield from _mixed_script(entry, doc.source, name)
             yield from _network_findings(entry, service, documents.feeds)
             yield from _shadowed(entry, service)
+            yield from _never_matches(entry, service)
             # An entry under unverified/ says by its place that nobody has read its page yet, and
             # no group may allow it.
             if service.local is None and not unverified:
@@ -162,6 +164,18 @@ def _shadowed(entry: Entry, service: schema.ServiceModel) -> Iterator[Finding]:
             # Not for lint --fix: names without a star are resolved before anybody asks.
             text = f"'{domain}' is already covered by '{wild}'"
             yield from entry.warn("shadowed", text, "domains", index)
+
+
+def _never_matches(entry: Entry, service: schema.ServiceModel) -> Iterator[Finding]:
+    """Report exceptions of the address filter that it never needs: exact, or silence."""
+    for index, network in enumerate(service.allow_private):
+        text = ""
+        if not service.domains:
+            text = f"the service has no names, so no answer is ever held against {network}"
+        elif not may_be_special(network):
+            text = f"{network} is public: the address filter never refuses it"
+        if text:
+            yield from entry.warn("never-matches", text, "allow-private", index)
 
 
 def _lies_in(network: Network, other: Network) -> bool:
