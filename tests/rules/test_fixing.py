@@ -181,3 +181,12 @@ def test_a_file_that_cannot_be_read_keeps_its_layout():
     fixed = fixing.fix(Folder("", files), JUDGE)
     assert fixed.folder.files["presence.yaml"] == b"presence: ["
     assert fixed.laid_out == ("groups.yaml",)
+
+
+def test_more_than_so_many_fixes_are_no_slip_of_the_hand(monkeypatch):
+    monkeypatch.setattr(fixing, "ROUNDS", 1)
+    text = WHOLE.files["groups.yaml"].decode()
+    slips_ = text.replace("allow", "alow")
+    assert slips_.count("alow") == 2
+    fixed = fixing.fix(Folder("", {**WHOLE.files, "groups.yaml": slips_.encode()}), JUDGE)
+    assert len(fixed.fixes) == 1
