@@ -14,6 +14,8 @@ from netguard.adapters import clock
 from netguard.adapters.store import HELD, WAITING, Incident, Letter, WatchStore
 from netguard.core import alerting
 from netguard.core.alerting import Matter, Notice, Place, Silence, Trouble, Troubles
+from netguard.core.clones import Clones
+from netguard.core.evidence import Event
 from netguard.core.loans import REFUSED
 from netguard.core.names import parse_duration
 from netguard.core.policy import AlertRule
@@ -23,6 +25,8 @@ from netguard.render.watch import Book
 
 # A tablet that asked where it may not, and does no more for so long, has gone.
 ASKED_FOR = 900.0
+# A copied address is told for so long after it was seen in use; two slow reports of each fit in.
+CLONED_FOR = 3600.0
 # What refusals are counted over, where a rule does not say.
 RECENT = 300.0
 WEEK = 7 * 86400.0
@@ -36,6 +40,7 @@ class Alerting:
         self._troubles: Troubles | None = None
         # What tablets asked for where they may not, and when (on the engine's clock).
         self._asked: dict[str, tuple[Trouble, float]] = {}
+        self._clones = Clones()
         # By rule: when (on the engine's clock) how many packets had been refused.
         self._refused: dict[str, list[tuple[float, int]]] = {}
         self._answers: list[tuple[float, int]] = []
@@ -116,6 +121,26 @@ class Alerting:
                 if trouble is not None:
                     self._asked[trouble.key] = trouble, now
 
+    def hear(self, events: Iterable[Event], book: Book | None, now: float) -> None:
+        """Take note of tablets whose address is in use twice; told at the next look."""
+        if book is None:
+            return
+        for event in events:
+            clone = self._clones.tell(event)
+            tablet = book.model.tablets.get(clone.mac) if clone is not None else None
+            if clone is not None and tablet is not None:
+                here, there = (
+                    place_of(book, site, book.model.area_of(ap).name, ap)
+                    for site, ap in clone.places
+                )
+                key = f"{tablet.id}-clone"
+                about = {"evidence": "clone"}
+                fields = {"other": there.label}
+                trouble = Trouble(
+                    key, "NG-1108", about, tablet=tablet.id, place=here, fields=fields, lasting=0.0
+                )
+                self._asked[key] = trouble, now
+
     # troubles
 
     def look(
@@ -131,7 +156,8 @@ class Alerting:
         self._asked = {
             key: (trouble, at)
             for key, (trouble, at) in self._asked.items()
-            if now - at < ASKED_FOR and not _found_again(trouble, book)
+            if now - at < (CLONED_FOR if trouble.code == "NG-1108" else ASKED_FOR)
+            and not _found_again(trouble, book)
         }
         wrong = [*found, *(trouble for trouble, _ in self._asked.values())]
         wall = clock.now().timestamp()

@@ -174,6 +174,7 @@ class Intake:
             self.pace.caught_up(now)
         self._ticked = clock.monotonic()
         self.alerting.ask(batch.records, self.book, now)
+        self.alerting.hear(events, self.book, now)
         actions = self._tell(events, _late(events, now, more=more)) if told is not None else []
         return Taken(batch.records, actions, more)
 

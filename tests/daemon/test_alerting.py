@@ -142,6 +142,37 @@ def test_a_hundred_and_fifty_tablets_behind_a_dead_feed_are_one_message(settings
     intake.close()
 
 
+def test_an_address_in_use_twice_is_told_with_both_places_and_ends(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+
+    def report(status, session, ap, packets):
+        mac = str(policy.tablets["T-001"].mac)
+        row = accounting(time, status, mac, ap=ap, session=session, in_packets=str(packets))
+        write(settings, row)
+        intake.take()
+        look(intake)
+
+    report("Start", "a", "AP-CAR-301", 0)
+    report("Start", "b", "AP-LOB-01", 0)
+    for turn in (1, 2):
+        assert told(intake) == []
+        time.on(300)
+        report("Interim-Update", "a", "AP-CAR-301", 100 * turn)
+        report("Interim-Update", "b", "AP-LOB-01", 50 * turn)
+    assert told(intake) == [("noc", "NG-1108", RAISED), ("security-desk", "NG-1108", RAISED)]
+    matter = read_notice(letters(intake)[0].body).matter
+    assert (matter.tablet, matter.place.ap) == ("T-001", "ap-car-301")
+    assert "ap-lob-01" in matter.fields["other"]
+    for _ in range(8):
+        time.on(600)
+        intake.take()
+        look(intake)
+    assert [kind for _, code, kind in told(intake) if code == "NG-1108"][-1] == CLEARED
+    intake.close()
+
+
 def test_a_stolen_tablet_that_asks_is_told_with_its_place_until_it_is_found(settings, policy, time):
     write_rules(settings, policy, {"T-001": "stolen"})
     intake = Intake(settings)

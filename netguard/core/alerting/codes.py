@@ -85,6 +85,16 @@ _ALL = (
         _("It is refused. Go to {place} now. When it is found: netguard found {tablet}."),
     ),
     Code(
+        "NG-1108",
+        "NetguardCloneSuspect",
+        _("The address of tablet {tablet} is in use twice: at {place} and at {other}"),
+        _("The address of tablet {tablet} is no longer in use twice"),
+        _(
+            "Two devices have its MAC. Find the tablet itself: whoever is at the other place has copied "
+            "its address. To refuse both at once: netguard lost {tablet}."
+        ),
+    ),
+    Code(
         "NG-1201",
         "NetguardBlind",
         _("netguard cannot see the tablets of {subject}"),

@@ -151,6 +151,7 @@ def _values(notice: Notice, translate: Translate) -> Mapping[str, str]:
         "why": "",
         "loan": "",
         "limit": "",
+        "other": "",
         "tablets": "0",
         **matter.fields,
     }
