@@ -22,6 +22,7 @@ from netguard.core.dnswire import IN, A, Malformed, Question
 from netguard.core.names import Address, Upstream
 
 OPEN, REFUSED, SILENT, FORBIDDEN = "open", "refused", "silent", "forbidden"
+OURSELVES = "this machine itself"
 _IP_RECVERR = 11
 # struct sock_extended_err, linux/errqueue.h: errno, origin, type, code, pad, info, data; then the sender.
 _EXTENDED = struct.Struct("=IBBBBII")
@@ -110,7 +111,7 @@ def _of_error(number: int | None, said: tuple[str, bool]) -> tuple[str, str]:
         return REFUSED, ""
     # Forbidden on this machine itself: a rule of the output hook, an unreachable route.
     if number in {errno.EPERM, errno.EACCES, errno.ENETUNREACH}:
-        return FORBIDDEN, "this machine itself"
+        return FORBIDDEN, OURSELVES
     return SILENT, ""
 
 

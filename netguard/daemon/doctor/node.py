@@ -91,7 +91,10 @@ def _watch(known: Known) -> list[Finding]:
 def _radius(known: Known) -> list[Finding]:
     node_ = known.settings
     user, (host, own) = node_.users.radius, node_.radius_self
-    ports = [_port(known, "udp", number, user) for number in (1812, 1813)]
+    # Its unit may give it others than the usual two (NETGUARD_RADIUS_AUTH_PORT): what it holds counts.
+    taken = {e.port for e in known.listeners.get() if (e.protocol, e.user) == ("udp", user)} - {own}
+    numbers = sorted(taken) if len(taken) > 1 else [1812, 1813]
+    ports = [_port(known, "udp", number, user) for number in numbers]
     ports.append(_port(known, "udp", own, user, host))
     trouble = known.guard_says("radius", "radius-clients")
     if not trouble and all(port.holder for port in ports):
