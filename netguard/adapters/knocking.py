@@ -31,7 +31,7 @@ _FROM_ICMP = 2
 _STUN = struct.Struct("!HHI12s")
 _STUN_MAGIC = 0x2112A442
 _NTP_EPOCH = 2208988800
-NTP_PORT = 123
+NTP_PORT, DNS_PORT, TLS_PORT = 123, 53, 853
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _way(server: Upstream, patience: float, source: str, authorities: Path | Non
         wire.settimeout(patience)
         if source:
             wire.bind((source, 0))
-        wire.connect((str(server.address), 853 if server.tls else 53))
+        wire.connect((str(server.address), TLS_PORT if server.tls else DNS_PORT))
         if not server.tls:
             return wire
         context = ssl.create_default_context(cafile=str(authorities) if authorities else None)
