@@ -67,6 +67,7 @@ cover: setup ## branch coverage; core, rules and render must be complete
 .PHONY: peers
 peers: runtime
 	@scripts/packages.sh demo bench
+	@scripts/peers.sh
 
 .PHONY: bench
 bench: peers ## run every bench

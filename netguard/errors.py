@@ -25,13 +25,14 @@ class BadValue(NetguardError, ValueError):
     """A text that is not what it should be.
 
     `finding` is the id under which `check` lists it (rules/README.md), `text` says what is wrong
-    and what to write instead.
+    and what to write instead; `instead` is that very word, where there is only one.
     """
 
-    def __init__(self, finding: str, text: str) -> None:
+    def __init__(self, finding: str, text: str, instead: str | None = None) -> None:
         super().__init__(text)
         self.finding = finding
         self.text = text
+        self.instead = instead
 
 
 class UsageError(NetguardError):

@@ -32,6 +32,7 @@ compile() {
 
 compile runtime.txt pyproject.toml --group build
 compile dev.txt pyproject.toml --group build --group dev --constraint requirements/runtime.txt
+compile peers.txt --group peers
 compile lock.txt --group lock
 
 if grep -nE '://|^--(index|extra|find)|find-links|file:' requirements/*.txt; then

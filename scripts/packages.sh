@@ -23,6 +23,13 @@ installed() {
 
 missing=""
 for package in $wanted; do
+    # NAME? is wanted where this Debian has it.
+    case $package in
+    *\?)
+        package=${package%\?}
+        apt-cache show "$package" >/dev/null 2>&1 || continue
+        ;;
+    esac
     installed "$package" || missing="$missing $package"
 done
 missing=${missing# }

@@ -102,6 +102,9 @@ class Field:
             self.refused.close()
         for process in self._running:
             self.stop(process)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
         for name in (*self.tablets, self.gw, self.outside):
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
         subprocess.run(["rm", "-r", str(self.folder)], check=False)
@@ -256,12 +259,17 @@ class Field:
         )
         return dict(json.loads(out))
 
-    def haproxy(self) -> subprocess.Popen[str]:
-        """Start HAProxy with this plan's server names; what it refuses comes to `refused`."""
+    def haproxy(self, alive: str = haproxy.ALIVE) -> subprocess.Popen[str]:
+        """Start HAProxy with this plan's server names; what it refuses comes to `refused`.
+
+        `alive` scales after how long a silent tablet is asked whether it is there.
+        """
         self.refused = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.refused.bind(str(self.folder / haproxy.LOG))
         path = self.folder / haproxy.CONFIGURATION
-        path.write_text(haproxy.configuration(self.plan, str(self.folder)))
+        text = haproxy.configuration(self.plan, str(self.folder))
+        asked = f"clitcpka-idle {alive}\n  clitcpka-intvl {alive}"
+        path.write_text(text.replace(f"clitcpka-idle {haproxy.ALIVE}", asked))
         process = self.start(
             self.gw, "haproxy", "-W", "-S", str(self.folder / haproxy.MASTER), "-f", str(path)
         )

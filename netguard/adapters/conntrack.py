@@ -10,6 +10,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from netguard.core.names import Address
 from netguard.core.netlinkwire import NESTED, attribute, attributes, generic, message, messages
@@ -24,6 +25,8 @@ _MARK, _COUNTERS_ORIGIN, _ID, _PACKETS = 8, 9, 12, 1
 _MOST_FLOWS = 500_000
 _TUPLE_ORIGIN, _TUPLE_IP, _FILTER = 1, 1, 25
 _SOURCE = {4: (socket.AF_INET, 1), 6: (socket.AF_INET6, 3)}
+# Below CTA_TUPLE_ORIG: addresses, and protocol with its ports.
+_DESTINATION4, _TUPLE_PROTO, _PROTO_NUMBER, _PROTO_PORT = 2, 2, 1, 3
 _FLAGS_ORIGIN, _FLAGS_REPLY, _BY_SOURCE = 1, 2, 1
 
 
@@ -54,6 +57,40 @@ def flows() -> dict[int, tuple[str, int]]:
         if len(found) >= _MOST_FLOWS:
             break
     return found
+
+
+class Opened(NamedTuple):
+    """One connection: who opened it to where, and the mark of the right that let it in."""
+
+    id: int
+    source: bytes
+    destination: bytes
+    protocol: int
+    port: int
+    mark: int
+
+
+def opened() -> Iterator[Opened]:
+    """Yield each IPv4 connection; raises EnforcementError."""
+    for count, payload in enumerate(_connections(socket.AF_INET)):
+        found = _opened(payload)
+        if found is not None:
+            yield found
+        if count >= _MOST_FLOWS:
+            return
+
+
+def _opened(payload: bytes) -> Opened | None:
+    held = dict(attributes(payload))
+    origin = _inside(held.get(_TUPLE_ORIGIN, b""))
+    addresses, ports = _inside(origin.get(_TUPLE_IP, b"")), _inside(origin.get(_TUPLE_PROTO, b""))
+    source, destination = addresses.get(1, b""), addresses.get(_DESTINATION4, b"")
+    protocol, id_ = ports.get(_PROTO_NUMBER, b""), held.get(_ID, b"")
+    if len(source) != 4 or len(destination) != 4 or len(protocol) != 1 or len(id_) != 4:
+        return None
+    port = int.from_bytes(ports.get(_PROTO_PORT, b""), "big")
+    mark = int.from_bytes(held.get(_MARK, bytes(4)), "big")
+    return Opened(int.from_bytes(id_, "big"), source, destination, protocol[0], port, mark)
 
 
 def by_mark() -> Counter[int]:

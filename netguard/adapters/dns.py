@@ -13,12 +13,9 @@ _IP_FREEBIND = 15
 # Like SO_RCVBUF, beyond net.core.rmem_max; needs CAP_NET_ADMIN.
 _SO_RCVBUFFORCE = 33
 _QUEUE = 32 << 20
-_MAX_DATAGRAM = 4096
-_DRAIN = 64
 _TCP_IDLE = 10.0
 _TCP_MAX = 64
 
-Peer = tuple[str, int]
 OnStream = Callable[[bytes, str], Awaitable[bytes | None]]
 
 
@@ -36,23 +33,6 @@ def listen_udp(address: str) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
     _bind(sock, address)
     return sock
-
-
-def drain(sock: socket.socket) -> list[tuple[bytes, Peer]]:
-    """Return the datagrams that have come, a bounded number."""
-    come: list[tuple[bytes, Peer]] = []
-    with suppress(BlockingIOError, ConnectionError):
-        for _ in range(_DRAIN):
-            come.append(sock.recvfrom(_MAX_DATAGRAM))  # noqa: PERF401  # until there is no more
-    return come
-
-
-def send(sock: socket.socket, peer: Peer, data: bytes) -> None:
-    """Send an answer; a full buffer or a tablet that is gone loses it, and it asks again."""
-    try:
-        sock.sendto(data, peer)
-    except OSError:
-        return
 
 
 async def listen_tcp(address: str, on_stream: OnStream) -> asyncio.Server:

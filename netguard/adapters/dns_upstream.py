@@ -58,7 +58,7 @@ class _Port:
     __slots__ = ("ends", "sock", "uses", "way")
 
     def __init__(self, sock: socket.socket, way: int, born: float) -> None:
-        self.sock, self.way, self.ends, self.uses = sock, way, born + AGE, 0
+        self.sock, self.way, self.ends, self.uses = sock, way, born + AGE, USES
 
 
 class Wire:
@@ -135,7 +135,7 @@ class Wire:
                     door()
                 continue
             try:
-                come.append((port.way, port.sock.recv(_MAX_DATAGRAM)))
+                come.append((port.way, os.read(descriptor, _MAX_DATAGRAM)))
             except BlockingIOError:
                 continue
             except OSError:
@@ -193,13 +193,13 @@ class Datagrams:
             self._dice = iter(os.urandom(4096))
             slot = next(self._dice)
         port = self._ports[slot % POOL]
-        if port is None or port.uses >= USES or time.monotonic() > port.ends:
+        if port is None or not port.uses or time.monotonic() > port.ends:
             fresh = self._fresh()
             if fresh is None:
                 return None
             self._put_aside(port)
             port = self._ports[slot % POOL] = fresh
-        port.uses += 1
+        port.uses -= 1
         self._wire.out.append((port.sock, message))
         return port.way
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from netguard.adapters import control, files
 from netguard.cli import folders
+from netguard.cli.applying import APPLY_TIMEOUT
 from netguard.cli.planning import as_json, print_changes
-from netguard.cli.running import APPLY_TIMEOUT
 from netguard.cli.testing import sound
 from netguard.core.changes import changes
 from netguard.core.plan import Plan, compile_plan

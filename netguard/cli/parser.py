@@ -14,11 +14,13 @@ from netguard.cli.words import (
     daemons,
     doctor,
     fence,
+    importing,
     replay,
     rules,
     running,
     tablets,
     trust,
+    vendor_feeds,
 )
 from netguard.cli.words.base import Commands, Parser, command
 
@@ -42,7 +44,19 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"netguard {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for topic in (rules, trust, running, doctor, tablets, fence, alerts, replay, daemons):
+    for topic in (
+        rules,
+        importing,
+        vendor_feeds,
+        trust,
+        running,
+        doctor,
+        tablets,
+        fence,
+        alerts,
+        replay,
+        daemons,
+    ):
         topic.add(commands)
     _lab_commands(commands)
     _other_commands(commands)

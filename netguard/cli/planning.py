@@ -30,7 +30,11 @@ def plan(arguments: argparse.Namespace) -> int:
     if running and node is None:
         raise UsageError("nothing runs here to compare with: netguard plan DIR --against DIR2")
     loans = control.call(node.guard_socket, "loans")["loans"] if running and node else {}
-    in_force = _in_force(arguments, node)
+    in_force = (
+        sound(read_folder(arguments.against), arguments)[1]
+        if arguments.against is not None
+        else _in_force(arguments, node)
+    )
     sites = _sites(node, policy)
     after = compile_plan(policy, sites, loans or {})
     before = None
@@ -46,6 +50,19 @@ def plan(arguments: argparse.Namespace) -> int:
         print_changes(found, flows, native)
     differs = found.lines or any(group.lost for group in found.groups) or _digests(before, after)
     return PENDING if differs else 0
+
+
+def pending(
+    arguments: argparse.Namespace, node: Settings, policy: Policy
+) -> tuple[Changes | None, dict[str, int]]:
+    """Return what a policy would change on a running node, and the calls it cuts; None before the first."""
+    in_force = _in_force(arguments, node)
+    if in_force is None:
+        return None, {}
+    loans = control.call(node.guard_socket, "loans")["loans"] or {}
+    before = compile_plan(in_force, _sites(node, in_force), loans)
+    found = changes(before, compile_plan(policy, _sites(node, policy), loans), (in_force, policy))
+    return found, _flows(node, found)
 
 
 def _digests(before: Plan | None, after: Plan) -> bool:
@@ -64,9 +81,7 @@ def _sites(node: Settings | None, policy: Policy) -> list[str]:
 
 
 def _in_force(arguments: argparse.Namespace, node: Settings | None) -> Policy | None:
-    """Load what is compared with: another folder, else guard's copy; None before the first apply."""
-    if arguments.against is not None:
-        return sound(read_folder(arguments.against), arguments)[1]
+    """Load guard's copy of what is in force; None before the first apply."""
     assert node is not None  # noqa: S101  # for the type checker: the caller has seen to it
     try:
         current = files.Copies(node.paths.state).current()

@@ -88,6 +88,12 @@ def _loaded(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]], list[s
     return rows, ["tc, XDP and legacy tables: a saved listing does not show them"]
 
 
+def live(policy: Policy, plan: Plan) -> tuple[Claim, ...]:
+    """Prove what the kernel holds now, everybody's tables."""
+    rows, strange = asyncio.run(nft.everything()), asyncio.run(bypasses.bypasses())
+    return _of_loaded(policy, plan, rows, strange)
+
+
 def _of_loaded(
     policy: Policy, plan: Plan, rows: list[dict[str, Any]], strange: list[str]
 ) -> tuple[Claim, ...]:

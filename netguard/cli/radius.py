@@ -39,22 +39,33 @@ def ask(arguments: argparse.Namespace) -> int:
     policy = policy_in_force(arguments, node)
     try:
         site, mac = _whom(arguments, node, policy)
-        sent = _sent(arguments, site, mac)
+        sent = _sent(site, mac, arguments.vendor, arguments.ap or "", arguments.ssid)
     except BadValue as error:
         raise UsageError(str(error)) from error
-    nas = next(iter(sorted(site.nas)))
-    loans = _loans(node)
-    said = question(node, site.name, sent, shapes.password(arguments.vendor, str(mac)))
-    request = Request(nas, _read(sent))
-    wanted = decide(policy, request, loans, clock.now())
-    if (said.answer, said.vlan) != (wanted.answer, wanted.vlan):
-        # FreeRADIUS judges hours by its own clock, in the time zone of its unit.
-        wanted = decide(policy, request, loans)
+    said, wanted = _compared(node, policy, site, mac, sent, arguments.vendor)
     agree = (said.answer, said.vlan) == (wanted.answer, wanted.vlan)
     _print(arguments, str(mac), said, wanted, agree=agree)
     if not agree:
         return 5
     return 0 if said.answer == ACCEPT else 1
+
+
+def as_hostapd(node: Settings, policy: Policy, site: Site, mac: Mac) -> tuple[Said, Admission]:
+    """Ask for a tablet at its site in hostapd's shape; return what FreeRADIUS says, and what the rules say."""
+    return _compared(node, policy, site, mac, _sent(site, mac, "hostapd", "", None), "hostapd")
+
+
+def _compared(
+    node: Settings, policy: Policy, site: Site, mac: Mac, sent: radius.Attributes, vendor: str
+) -> tuple[Said, Admission]:
+    loans = _loans(node)
+    said = question(node, site.name, sent, shapes.password(vendor, str(mac)))
+    request = Request(next(iter(sorted(site.nas))), _read(sent))
+    wanted = decide(policy, request, loans, clock.now())
+    if (said.answer, said.vlan) != (wanted.answer, wanted.vlan):
+        # FreeRADIUS judges hours by its own clock, in the time zone of its unit.
+        wanted = decide(policy, request, loans)
+    return said, wanted
 
 
 def question(node: Settings, site: str, sent: radius.Attributes, password: bytes) -> Said:
@@ -101,24 +112,21 @@ def _whom(arguments: argparse.Namespace, node: Settings, policy: Policy) -> tupl
     return policy.sites[name], mac
 
 
-def _sent(arguments: argparse.Namespace, site: Site, mac: Mac) -> radius.Attributes:
-    if arguments.vendor not in shapes.VENDORS:
+def _sent(site: Site, mac: Mac, vendor: str, ap: str, ssid: str | None) -> radius.Attributes:
+    if vendor not in shapes.VENDORS:
         known = ", ".join(shapes.VENDORS)
-        hint = suggest(arguments.vendor, shapes.VENDORS)
-        raise BadValue(
-            "unknown-word", f"unknown vendor {shown(arguments.vendor)}{hint} known: {known}"
-        )
-    ap = arguments.ap or ""
+        hint = suggest(vendor, shapes.VENDORS)
+        raise BadValue("unknown-word", f"unknown vendor {shown(vendor)}{hint} known: {known}")
     try:
         bssid, name = str(Mac.parse(ap)), ap
     except BadValue:
         bssid, name = _BSSID, ap or "AP"
     return shapes.attributes(
-        arguments.vendor,
+        vendor,
         str(mac),
         bssid=bssid,
         ap=name,
-        ssid=arguments.ssid or site.ssid,
+        ssid=ssid or site.ssid,
         # Vendors without an attribute for the AP's name: the NAS is named after it.
         nas=name,
         address=bytes([127, 0, 0, 1]),

@@ -5,6 +5,7 @@ import gzip
 import json
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,9 +16,11 @@ from typing import Any, BinaryIO
 
 from netguard.adapters import files
 from netguard.cli import folders
+from netguard.core import usage
 from netguard.core.evaluation import Evaluation, report
-from netguard.core.evidence import Event, Reader, stamped, write_event
+from netguard.core.evidence import Event, Reader, parsed, stamped, write_event
 from netguard.core.picture import operating_points
+from netguard.core.policy import Policy
 from netguard.core.presence import (
     Action,
     Alert,
@@ -31,6 +34,8 @@ from netguard.core.presence import (
 )
 from netguard.core.simulation import Label, read_parameters
 from netguard.core.simulation import simulate as invent
+from netguard.core.usage import Seen, read_seen
+from netguard.core.whatif import Comparison, Difference
 from netguard.errors import BadValue, NetguardError, UsageError
 from netguard.rules.findings import errors
 from netguard.rules.folder import read_folder
@@ -46,10 +51,11 @@ _AFTER = 0.0
 
 def replay(arguments: argparse.Namespace) -> int:
     """Run recorded events through the engine; one line per change of state and alert."""
-    model = _model(arguments, arguments.rules)
-    told = _told(model, arguments.events)
+    policy = _policy(arguments, arguments.rules)
+    used: Counter[Seen] = Counter()
+    told = _told(compile_model(policy), arguments.events, used)
     if arguments.diff is not None:
-        return _difference(arguments, told)
+        return _difference(arguments, policy, told, used)
     for row in told:
         _print_row(row, arguments.json)
     return 0
@@ -73,9 +79,9 @@ def _moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
-def _told(model: Model, path: Path) -> Iterator[dict[str, Any]]:
+def _told(model: Model, path: Path, used: Counter[Seen] | None = None) -> Iterator[dict[str, Any]]:
     state = State()
-    for event in _events(path):
+    for event in _events(path, used):
         for action in step(model, state, event):
             row = row_of(action)
             if row is not None:
@@ -108,11 +114,16 @@ def row_of(action: Action) -> dict[str, Any] | None:
     return None
 
 
-def _difference(arguments: argparse.Namespace, told: Iterator[dict[str, Any]]) -> int:
-    """Print the alerts that only one of two rules folders raises; 1 when there are any."""
+def _difference(
+    arguments: argparse.Namespace,
+    policy: Policy,
+    told: Iterator[dict[str, Any]],
+    used: Counter[Seen],
+) -> int:
+    """Print the alerts, requests, names and flows that two rules folders answer differently; 1 when any."""
     before = _raised(told)
-    other = _model(arguments, arguments.diff)
-    after = _raised(_told(other, arguments.events))
+    other = _policy(arguments, arguments.diff)
+    after = _raised(_told(compile_model(other), arguments.events))
     changed = [("lost", before[key]) for key in sorted(before.keys() - after.keys())]
     changed += [("gained", after[key]) for key in sorted(after.keys() - before.keys())]
     changed.sort(key=lambda each: (each[1]["at"], each[0]))
@@ -127,7 +138,38 @@ def _difference(arguments: argparse.Namespace, told: Iterator[dict[str, Any]]) -
         f"{len(before)} alerts by {arguments.rules}, {len(after)} by {arguments.diff}: "
         f"{sum(c == 'gained' for c, _ in changed)} gained, {sum(c == 'lost' for c, _ in changed)} lost\n"
     )
-    return 1 if changed else 0
+    return 1 if _use_differs(arguments, policy, other, used) or changed else 0
+
+
+def _use_differs(
+    arguments: argparse.Namespace, policy: Policy, other: Policy, used: Counter[Seen]
+) -> bool:
+    """Print what of the recorded requests, names and flows the other rules answer differently."""
+    if not used:
+        sys.stderr.write("no requests, names or flows in this recording (docs/events.md)\n")
+        return False
+    comparison = Comparison(policy, other)
+    found = list(comparison.compare(used))
+    for each in found:
+        if arguments.json:
+            sys.stdout.write(json.dumps(_difference_row(each)) + "\n")
+        else:
+            sign = {"opens": "+", "closes": "-", "moves": "~"}[each.change]
+            sys.stdout.write(f"{sign} {each.seen.kind}  {each}\n")
+    judged = ", ".join(f"{comparison.judged[kind]} {kind}s" for kind in sorted(usage.KINDS))
+    changes = Counter(each.change for each in found)
+    sys.stderr.write(
+        f"{judged} judged: {changes['opens']} open, {changes['closes']} close, {changes['moves']} move\n"
+    )
+    if comparison.unknown:
+        sys.stderr.write(f"{comparison.unknown} of a site, group or NAS that one of them lacks\n")
+    return bool(found)
+
+
+def _difference_row(each: Difference) -> dict[str, Any]:
+    row: dict[str, Any] = {"change": each.change, **json.loads(each.seen.line())}
+    del row["answer"], row["rule"]
+    return {**row, "before": each.before._asdict(), "after": each.after._asdict()}
 
 
 def _raised(told: Iterator[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -252,6 +294,10 @@ def _labels(path: Path) -> list[Label]:
 
 
 def _model(arguments: argparse.Namespace, path: Path | None, *, trace: bool = False) -> Model:
+    return compile_model(_policy(arguments, path), trace=trace)
+
+
+def _policy(arguments: argparse.Namespace, path: Path | None) -> Policy:
     arguments.folder = path
     loaded = load(
         read_folder(folders.rules_path(arguments)),
@@ -262,19 +308,22 @@ def _model(arguments: argparse.Namespace, path: Path | None, *, trace: bool = Fa
         for finding in errors(loaded.findings):
             sys.stderr.write(finding.render() + "\n")
         raise NetguardError("the folder has errors, 'netguard check' lists them")
-    return compile_model(loaded.policy, trace=trace)
+    return loaded.policy
 
 
-def _events(path: Path) -> Iterator[Event]:
-    """Yield the events of a recording in its order; what is no event is told and skipped."""
+def _events(path: Path, used: Counter[Seen] | None = None) -> Iterator[Event]:
+    """Yield the events of a recording in its order; what is no event is told and skipped.
+
+    What tablets asked for and sent is no evidence of presence: it goes to `used`, where that is given.
+    """
     try:
         with _input(path) as lines:
-            yield from stamped(_read(path, lines))
+            yield from stamped(_read(path, lines, used))
     except (OSError, EOFError) as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _read(path: Path, lines: BinaryIO) -> Iterator[Event]:
+def _read(path: Path, lines: BinaryIO, used: Counter[Seen] | None) -> Iterator[Event]:
     reader, bad, number = Reader(), 0, 0
     while True:
         line = lines.readline(_LONGEST)
@@ -287,7 +336,11 @@ def _read(path: Path, lines: BinaryIO) -> Iterator[Event]:
         if not line.strip():
             continue
         try:
-            yield reader.line(line)
+            row = parsed(line)
+            if row.get("kind") not in usage.KINDS:
+                yield reader.event(row)
+            elif used is not None:
+                usage.add(used, read_seen(row))
         except BadValue as error:
             bad += 1
             if bad <= _TOLD:

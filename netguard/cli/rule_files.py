@@ -5,6 +5,8 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from difflib import unified_diff
+from functools import partial
 
 from netguard.adapters import files
 from netguard.cli import folders
@@ -12,7 +14,7 @@ from netguard.core.fronts import Shared, shared
 from netguard.core.plan import compile_plan
 from netguard.core.policy import Policy
 from netguard.errors import NetguardError
-from netguard.rules import inventory
+from netguard.rules import fixing, inventory
 from netguard.rules.allot import allot as allotment
 from netguard.rules.findings import ERROR, Finding, as_github, as_json, errors, summary
 from netguard.rules.folder import read_folder
@@ -26,8 +28,37 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def lint(arguments: argparse.Namespace) -> int:
-    """Print every finding; 1 when there is any."""
+    """Print every finding; 1 when there is any. --fix mends first what needs nobody's judgement."""
+    if arguments.fix or arguments.diff:
+        return _fix(arguments)
     return _judge(arguments, fail_on_warnings=True)
+
+
+def _fix(arguments: argparse.Namespace) -> int:
+    path = folders.rules_path(arguments)
+    before = read_folder(path)
+    judge = partial(load, today=folders.today(arguments), allow_empty=arguments.allow_empty)
+    fixed = fixing.fix(before, judge)
+    files_changed = fixing.changed(before, fixed.folder)
+    if arguments.diff:
+        for name in sorted(files_changed):
+            old, new = before.files[name].decode(), files_changed[name].decode()
+            shown = before.shown(name)
+            lines = unified_diff(
+                old.splitlines(keepends=True), new.splitlines(keepends=True), shown, shown
+            )
+            sys.stdout.writelines(lines)
+    else:
+        for name, data in files_changed.items():
+            files.write(path / name, data)
+        more = {"fixed": [asdict(each) for each in fixed.fixes], "laid_out": list(fixed.laid_out)}
+        if arguments.format == "text":
+            for line in fixing.explained(fixed.fixes):
+                sys.stdout.write(f"{line}\n")
+            for name in fixed.laid_out:
+                sys.stdout.write(f"{name}: layout (netguard fmt)\n")
+        _print(arguments.format, fixed.loaded.files, list(fixed.loaded.findings), more)
+    return 1 if fixed.loaded.findings or (arguments.diff and files_changed) else 0
 
 
 def _judge(

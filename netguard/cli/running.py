@@ -1,117 +1,16 @@
-"""apply and status: what an engineer asks of a running node."""
+"""status: what is in force on this node, and what is wrong."""
 
 import argparse
-import base64
-import getpass
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from netguard.adapters import control
 from netguard.cli import folders
-from netguard.core.cases import judge
 from netguard.core.loans import STATES
 from netguard.errors import NetguardError, NotReachable, Refused
-from netguard.rules.findings import errors, summary
 from netguard.rules.folder import Folder, read_folder
-from netguard.rules.load import load
-
-APPLY_TIMEOUT = 180.0
-
-
-def apply(arguments: argparse.Namespace) -> int:
-    """Check a folder here, hand its bytes to guard, say what is in force afterwards."""
-    node = folders.settings(arguments)
-    given = arguments.confirm_within
-    within = folders.seconds(given, "--confirm-within") if given is not None else None
-    path = folders.rules_path(arguments)
-    folder = read_folder(path)
-    loaded = load(folder, today=folders.today(arguments), allow_empty=arguments.allow_empty)
-    for finding in loaded.findings:
-        sys.stderr.write(finding.render() + "\n")
-    sys.stderr.write(summary(loaded.files, loaded.findings) + "\n")
-    if errors(loaded.findings):
-        raise NetguardError(f"not applied; {_in_force(node.guard_socket)}")
-    if loaded.policy is not None:
-        failed = [outcome for outcome in judge(loaded.policy, loaded.cases) if not outcome.passed]
-        for outcome in failed:
-            sys.stderr.write(outcome.render() + "\n")
-        if failed:
-            words = f"{len(failed)} of {len(loaded.cases)} cases failed"
-            raise NetguardError(f"{words}, not applied; {_in_force(node.guard_socket)}")
-    sys.stderr.write("applying ...\n")
-    commit, edited = _commit(path)
-    try:
-        answer = control.call(
-            node.guard_socket,
-            "apply",
-            APPLY_TIMEOUT,
-            # Messages and explain name the file as an engineer knows it, wherever the copy lies.
-            name=path.resolve().name,
-            folder=str(path.resolve()),
-            files={name: base64.b64encode(data).decode() for name, data in folder.files.items()},
-            by=arguments.by or _user(),
-            commit=commit,
-            edited=edited,
-            allow_empty=arguments.allow_empty,
-            confirm_shrink=arguments.confirm_shrink,
-            confirm_within=within,
-            note=arguments.note,
-        )
-    except Refused as error:
-        raise Refused(f"{error}\nnot applied; {_in_force(node.guard_socket)}") from error
-    if arguments.json:
-        sys.stdout.write(json.dumps(answer) + "\n")
-    else:
-        applied = answer["applied"]
-        sys.stdout.write(
-            f"applied plan {applied['number']}: {answer['tablets']} tablets, {applied['plan'][:12]}\n"
-        )
-        waiting = answer["waiting"]
-        if waiting is not None:
-            sys.stdout.write(f"rolls back at {waiting['until']} unless: netguard confirm\n")
-    for enforcer, why in answer["problems"].items():
-        sys.stderr.write(f"warning: {enforcer}: {why}\n")
-    return 0
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
-
-
-def _in_force(socket: Path) -> str:
-    try:
-        applied = control.call(socket, "status")["applied"]
-    except NetguardError:
-        return "guard does not answer, the kernel keeps what it has"
-    if applied is None:
-        return "nothing is in force yet, the tablets' side is blocked"
-    return f"plan {applied['number']} of {applied['at']} stays in force"
-
-
-def _commit(path: Path) -> tuple[str, bool]:
-    """Return the commit of the folder and whether it was edited since; empty outside git."""
-    head = _git(path, "rev-parse", "HEAD")
-    return head, bool(head and _git(path, "status", "--porcelain", "--", "."))
-
-
-def _git(path: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603  # a fixed program, its arguments are words of ours and a path
-            ["git", "-C", str(path), *words],  # noqa: S607  # the administrator's own git
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def status(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from netguard.core.held import Change, Memory
 from netguard.core.learning import Book, Client
 from netguard.core.routes import Asked, Index, Match, Route, Seat
 from netguard.core.toplist import TopList
+from netguard.core.usage import ALLOWED, MOST_AT_ONCE, NAME, REFUSED, Seen, Tally
 
 MAX_CACHED = 10_000
 MAX_ROUTES = 10_000
@@ -60,6 +61,9 @@ class Desk:
         self.notes: deque[Note] = deque(maxlen=RECENT)
         self.seen: dict[tuple[str, str], float] = {}
         self.limited: Counter[str] = Counter()
+        # What was refused since somebody last took it, by group and name; see `used`.
+        self._refused: Tally[tuple[str, str, str]] = Tally(MOST_AT_ONCE)
+        self._looked = float("-inf")
         self._numbers = 0
         self._cache: dict[tuple[str, int], Cached] = {}
         self._epoch = 0
@@ -203,6 +207,27 @@ class Desk:
                 found[tablet] = min(now - seat.at, found.get(tablet, float("inf")))
         return found
 
+    def used(self, now: float) -> tuple[list[tuple[Seen, int]], int]:
+        """Return what was asked for since the last time, by group and name, and how much was left out.
+
+        A name that is answered counts once a look, however often it was asked.
+        """
+        since, self._looked = self._looked, now
+        found: Counter[Seen] = Counter()
+        for (group, name, rule), times in self._refused.take():
+            found[Seen(NAME, "", group, REFUSED, rule, name=name)] += times
+        left = self._refused.dropped
+        for group, routes in self._routes.items():
+            for route in routes.values():
+                if route.used <= since or not route.services:
+                    continue
+                if len(found) < MOST_AT_ONCE:
+                    rule = f"{group}/{route.services[0]}"
+                    found[Seen(NAME, "", group, ALLOWED, rule, name=route.question.name)] = 1
+                else:
+                    left += 1
+        return list(found.items()), left
+
     def _judge(self, book: Book, client: Client, question: Question, now: float) -> bytes | Match:
         if question.flags & 0x7800:
             self.counts["refused", "opcode"] += 1
@@ -257,6 +282,8 @@ class Desk:
         why = "never resolved" if book.rules.banned(question.name) else "not a name of its services"
         note = self.note(client.tablet, question.name, why, now)
         self.denied.add(question.name[:NAME_SHOWN], note)
+        rule = "never" if why == "never resolved" else f"{client.group}/deny"
+        self._refused.add((client.group, question.name, rule))
         return dnswire.reply(question, self._no(book))
 
     def _no(self, book: Book) -> int:
@@ -326,10 +353,9 @@ class Desk:
 
     def again(self, asked: Asked, answer: Answer, now: float) -> bytes | None:
         """Write the reply when the same addresses were judged before and the kernel has them."""
-        route = asked.route
-        if route.packed != answer.packed or route.epoch != self._epoch or asked.seat is None:
+        route, (_, _, _, _, packed, ttl) = asked.route, answer
+        if route.packed != packed or route.epoch != self._epoch or asked.seat is None:
             return None
-        ttl = answer.ttl
         ttl = min(ttl, self._told)
         if now + ttl + 1 > route.held:
             return None
@@ -391,6 +417,7 @@ class Desk:
         for domain in route.domains:
             self.seen[domain] = now
         pieces = dnswire.reply_pieces(route.question, answer.rcode, change.packed)
+        route.used = now
         if route.book is self.book:
             self._prepare(route, pieces, answer, change)
         return asked.id + min(answer.ttl, self._told).to_bytes(4, "big").join(pieces)

@@ -151,23 +151,23 @@ def _edns(data: bytes, at: int, additional: int) -> int | None:
     return size
 
 
-def parse_answer(data: bytes, question: Question, *, same_case: bool = False) -> Answer:
+def parse_answer(data: bytes, question: Question, same_case: bool = False) -> Answer:
     """Parse an answer to a question of ours; raises Malformed when it is not exactly that.
 
     Only the answer section counts, and of it only records that the CNAME chain starting at the
     asked name reaches, with every link in this one message. `same_case` demands the letters of
     the question as they were sent.
     """
-    raw = question.raw
+    _, _, name, type_, _, raw, _ = question
     # Most answers are one address, in a message that begins as every resolver writes it.
-    if data[2:8] == _ONE and data.startswith(raw, 12) and question.type in _SHAPES:
+    if data[2:8] == _ONE and type_ in _SHAPES and data.startswith(raw, 12):
         at = 12 + len(raw)
-        shape, owner, size = _SHAPES[question.type]
+        shape, owner, size = _SHAPES[type_]
         if len(data) >= at + shape.size:
             head, ttl, length, address = shape.unpack_from(data, at)
             if head == owner and length == size:
                 ttl = 0 if ttl & 0x80000000 else ttl
-                return _new(Answer, (0, NOERROR, False, (question.name,), (address,), ttl))
+                return _new(Answer, (0, NOERROR, False, (name,), (address,), ttl))
     return _any_answer(data, question, same_case)
 
 

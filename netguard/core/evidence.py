@@ -73,13 +73,7 @@ class Reader:
 
     def line(self, text: str | bytes) -> Event:
         """Read one line; raises BadValue with what is wrong."""
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise BadValue("syntax", f"not a JSON object: {error}") from None
-        if not isinstance(row, dict):
-            raise BadValue("syntax", 'not a JSON object, write {"at": 0, "kind": "heard", ...}')
-        return self.event(row)
+        return self.event(parsed(text))
 
     def event(self, row: Mapping[str, Any]) -> Event:
         """Read one record; keys that are not known are ignored. Raises BadValue."""
@@ -123,6 +117,17 @@ class Reader:
                 self._aps.clear()
             self._aps[text] = found
         return found
+
+
+def parsed(text: str | bytes) -> dict[str, Any]:
+    """Read one line as an object; raises BadValue."""
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadValue("syntax", f"not a JSON object: {error}") from None
+    if not isinstance(row, dict):
+        raise BadValue("syntax", 'not a JSON object, write {"at": 0, "kind": "heard", ...}')
+    return row
 
 
 def read_event(row: Mapping[str, Any]) -> Event:

@@ -24,6 +24,7 @@ PROBE_EVERY = 5.0
 W = TypeVar("W")
 # Makes a named tuple at half the cost of calling its class; one or two are made for every question.
 _new: Callable[..., Any] = tuple.__new__
+_CONCLUSIVE = frozenset({dnswire.NOERROR, dnswire.NXDOMAIN})
 Key = tuple[str, int]
 # The way a message went and its id, as bytes.
 Way = tuple[Hashable, bytes]
@@ -167,9 +168,9 @@ class Flights(Generic[W]):
                 self._probe(flight, now)
                 return
         if self._numbers:
-            self._attempt(flight, 0, now)
             flight.tries = 1
             flight.due = now + HEDGE
+            self._attempt(flight, 0, now)
 
     def _probe(self, flight: Flight[W], now: float) -> None:
         for number, server in enumerate(self.servers):
@@ -191,9 +192,7 @@ class Flights(Generic[W]):
             stage = {0: 0.0, 2: LAST_TRY}.get(tries, patience)
             flight.due = max(now, flight.start + min(stage, patience))
 
-    def _attempt(
-        self, flight: Flight[W], server: int, now: float, *, streamed: bool = False
-    ) -> None:
+    def _attempt(self, flight: Flight[W], server: int, now: float, streamed: bool = False) -> None:
         question = flight.question
         if self.same_case:
             question = dnswire.mixed(question, self._noise(len(question.raw) // 8 + 1))
@@ -206,8 +205,7 @@ class Flights(Generic[W]):
         if way in self._ways:
             # The same way and id twice at once: one in 65,536; the hedge asks again.
             return
-        attempt = _new(Attempt, (flight, server, question, now, way, streamed))
-        self._ways[way] = attempt
+        attempt = self._ways[way] = _new(Attempt, (flight, server, question, now, way, streamed))
         flight.attempts.append(attempt)
 
     def received(self, way: Hashable, data: bytes, now: float) -> Landed[W] | None:
@@ -216,40 +214,40 @@ class Flights(Generic[W]):
         if attempt is None:
             self.bad["id"] += 1
             return None
-        if attempt.flight.ended:
+        flight, number, question, _, way, streamed = attempt
+        if flight.ended:
             # A probe: its question is answered long since, the server is what counts.
-            del self._ways[attempt.way]
-            self.servers[attempt.server].well()
+            del self._ways[way]
+            self.servers[number].well()
             return None
         try:
-            answer = dnswire.parse_answer(data, attempt.question, same_case=self.same_case)
+            answer = dnswire.parse_answer(data, question, self.same_case)
         except Malformed as error:
             self.bad[error.reason] += 1
             if error.reason == "other-question":
                 return None
             return self._failed(attempt, now)
         if answer.truncated:
-            if attempt.streamed:
+            if streamed:
                 return self._failed(attempt, now)
             self._close(attempt)
-            self._attempt(attempt.flight, attempt.server, now, streamed=True)
+            self._attempt(flight, number, now, True)
             return None
-        if answer.rcode not in {dnswire.NOERROR, dnswire.NXDOMAIN}:
+        if answer.rcode not in _CONCLUSIVE:
             # It lives, and may know other names: the next one is asked, and it is not put last.
             self.bad["rcode"] += 1
-            self.servers[attempt.server].refused()
+            self.servers[number].refused()
             return self._next_server(attempt, now)
-        server = self.servers[attempt.server]
+        server = self.servers[number]
         server.answers += 1
         server.in_row = 0
         server.down = False
-        flight = attempt.flight
         if len(flight.attempts) > 1:
             return self._land(flight, answer, now, attempt)
         flight.ended = True
         # Attempt and flight name each other: untied, both go at once and leave the collector nothing.
-        flight.attempts.clear()
-        del self._ways[attempt.way], self._open[flight.key]
+        flight.attempts = []
+        del self._ways[way], self._open[flight.key]
         landed: Landed[W] = _new(Landed, (flight, answer))
         return landed
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from netguard.core.intervals import AddressSet
-from netguard.core.names import Address, Domain, Upstream, parse_network
+from netguard.core.names import Address, Domain, Network, Upstream, parse_network
 from netguard.core.policy import Learned
 
 # IANA special-purpose registries (RFC 6890 and its updates): never a public service.
@@ -44,6 +44,15 @@ SPECIAL6 = tuple(
     for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16")
 )
 _SPECIAL6 = AddressSet(SPECIAL6)
+
+
+def may_be_special(network: Network) -> bool:
+    """Say whether any address of a network is one that an answer may not have without an exception."""
+    if isinstance(network, IPv6Network):
+        return not network.subnet_of(GLOBAL6) or _SPECIAL6.meeting(network) is not None
+    return _SPECIAL.meeting(network) is not None
+
+
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _COMPATIBLE = IPv6Network("::/96")
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))

@@ -70,6 +70,16 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f", did you mean '{near[0]}'?" if near else ""
 
 
+def certain(word: str, known: Iterable[str]) -> str | None:
+    """Return the one known word that can be meant: much like this one, and no other nearly so."""
+    ratios = sorted(
+        ((SequenceMatcher(None, word[:64], name).ratio(), name) for name in known), reverse=True
+    )
+    if not ratios or ratios[0][0] < 0.74 or (len(ratios) > 1 and ratios[1][0] > ratios[0][0] - 0.1):
+        return None
+    return ratios[0][1]
+
+
 def suggest_of(word: str, known: Iterable[str], limit: int = 8) -> str:
     """Return the nearest known word as a question and then the known ones, the nearest first."""
     names = sorted(known)
@@ -166,7 +176,8 @@ def parse_number(text: str, what: str, low: int, high: int) -> int:
     """Read a decimal number without sign, leading zero or fraction."""
     if not _DECIMAL.fullmatch(text):
         if re.fullmatch("0[0-9]{1,10}", text):
-            raise BadValue("bad-number", f"{what} '{text}' has a leading zero, write {int(text)}")
+            bare = str(int(text))
+            raise BadValue("bad-number", f"{what} '{text}' has a leading zero, write {bare}", bare)
         raise BadValue(
             "bad-number", f"{shown(text)} is not a {what}, write a number from {low} to {high}"
         )
@@ -180,7 +191,7 @@ def parse_vlan(text: str) -> VlanId:
     try:
         return VlanId(parse_number(text, "VLAN", 2, 4094))
     except BadValue as error:
-        raise BadValue("vlan-range", error.text) from error
+        raise BadValue("vlan-range", error.text, error.instead) from error
 
 
 def parse_address(text: str) -> Address:
@@ -209,14 +220,13 @@ def parse_network(text: str) -> Network:
     except BadValue:
         raise _no_network(text) from None
     if not slash:
-        raise BadValue(
-            "bad-cidr", f"{text} has no prefix length, write {base}/{base.max_prefixlen}"
-        )
+        one = f"{base}/{base.max_prefixlen}"
+        raise BadValue("bad-cidr", f"{text} has no prefix length, write {one}", one)
     if not _DECIMAL.fullmatch(length) or int(length) > base.max_prefixlen:
         raise _no_network(text)
     loose = ip_network(f"{base}/{length}", strict=False)
     if loose.network_address != base:
-        raise BadValue("host-bits", f"{text} has host bits, did you mean {loose}?")
+        raise BadValue("host-bits", f"{text} has host bits, did you mean {loose}?", str(loose))
     return loose
 
 

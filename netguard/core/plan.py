@@ -28,6 +28,7 @@ from netguard.core.policy import (
     Site,
     Tablet,
 )
+from netguard.core.territories import Territory, territories
 from netguard.errors import BadValue
 
 _NO_LOANS: Loans = MappingProxyType({})
@@ -178,6 +179,18 @@ class Plan:
     def group(self) -> dict[str, GroupPlan]:
         """Return groups by name."""
         return {group.name: group for group in self.groups}
+
+    @cached_property
+    def territories(self) -> dict[str, tuple[Territory, ...]]:
+        """Return, by group, the IPv4 addresses of its services that are elsewhere, as ranges apart."""
+        return {
+            group.name: territories(
+                (name, self.service[name].networks)
+                for name in group.services
+                if self.service[name].local is None
+            )
+            for group in self.groups
+        }
 
     @cached_property
     def site(self) -> dict[str, SitePlan]:
@@ -479,15 +492,14 @@ def _sorted(networks: Iterable[Network]) -> tuple[Network, ...]:
 def _collapsed(networks: tuple[Network, ...]) -> tuple[Network, ...]:
     """Drop networks that lie in a wider one: the kernel's interval sets refuse overlaps."""
     kept: list[Network] = []
-    for network in _sorted(networks):
-        last = kept[-1] if kept else None
-        inside = (
-            last is not None
-            and last.version == network.version
-            and int(network.broadcast_address) <= int(last.broadcast_address)
-        )
-        if not inside:
-            kept.append(network)
+    last = (0, 0)
+    for version, first, length, index in sorted(
+        (n.version, int(n.network_address), n.prefixlen, i) for i, n in enumerate(networks)
+    ):
+        end = first + (1 << ((32 if version == 4 else 128) - length))
+        if (version, end) > last:
+            kept.append(networks[index])
+            last = version, end
     return tuple(kept)
 
 

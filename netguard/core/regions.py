@@ -53,17 +53,27 @@ def meet(one: Spans, other: Spans) -> Spans:
         return one
     if one is EVERYWHERE or one is ANYTHING:
         return other
+    # A proof asks this a million times, mostly of what lies apart.
+    if not one or not other or one[-1][1] < other[0][0] or other[-1][1] < one[0][0]:
+        return ()
     found: list[Span] = []
-    i = j = 0
-    while i < len(one) and j < len(other):
-        first, last = max(one[i][0], other[j][0]), min(one[i][1], other[j][1])
-        if first <= last:
-            found.append((first, last))
-        if one[i][1] < other[j][1]:
-            i += 1
-        else:
-            j += 1
-    return tuple(found)
+    ours, theirs = iter(one), iter(other)
+    a, b = next(ours)
+    c, d = next(theirs)
+    try:
+        while True:
+            if b < c:
+                a, b = next(ours)
+            elif d < a:
+                c, d = next(theirs)
+            elif b < d:
+                found.append((max(c, a), b))
+                a, b = next(ours)
+            else:
+                found.append((max(c, a), d))
+                c, d = next(theirs)
+    except StopIteration:
+        return tuple(found)
 
 
 def less(one: Spans, other: Spans) -> Spans:
@@ -160,13 +170,13 @@ def box(addresses: Spans, services: Spans) -> Region:
 
 def both(one: Region, other: Region) -> Region:
     """Return the packets of both regions."""
-    return tuple(
-        chain.from_iterable(
-            box(meet(a.addresses, b.addresses), meet(a.services, b.services))
-            for a in one
-            for b in other
-        )
-    )
+    found: list[Box] = []
+    for addresses, services in one:
+        for theirs in other:
+            shared = meet(addresses, theirs.addresses)
+            if shared and (ports := meet(services, theirs.services)):
+                found.append(Box(shared, ports))
+    return tuple(found)
 
 
 def without(one: Region, others: Iterable[Box]) -> Region:

@@ -106,6 +106,7 @@ class Asking:
             pass
         else:
             feeds["dns"] = {known[tablet]: age for tablet, age in asked.items() if tablet in known}
+        await self._gather_use()
         now = self._intake.now()
         for feed, heard in feeds.items():
             self._answers(feed, heard.values())
@@ -117,6 +118,18 @@ class Asking:
                             now - age * self._speed, evidence.HEARD, mac, source=feed, received=now
                         )
                     )
+
+    async def _gather_use(self) -> None:
+        """Take what tablets asked for and sent, where the rules want it recorded."""
+        book = self._intake.book
+        if book is None or book.recording is None:
+            return
+        for socket in (self._guard, self._dns):
+            try:
+                told = await control.call_async(socket, "used")
+            except NetguardError:
+                continue  # an older daemon, or one that is away: nothing of it is recorded
+            self._intake.used.told(told["used"])
 
     def _answers(self, feed: str, ages: Iterable[float]) -> None:
         """Note that a feed can be read, and when it heard a tablet last."""

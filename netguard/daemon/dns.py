@@ -124,7 +124,7 @@ class Proxy:
             server = await dns.listen_tcp(address, self.traffic.stream)
 
             def close(sock: socket.socket = sock, server: asyncio.Server = server) -> None:
-                self.traffic.wire.unwatch(sock)
+                self.traffic.leave(sock)
                 sock.close()
                 server.close()
 

@@ -41,6 +41,7 @@ class Told:
             "resync": control.Offer(self._resync, guard),
             "status": control.Offer(self._status, readers),
             "heard": control.Offer(self._heard, readers),
+            "used": control.Offer(self._used, readers),
             "learned": control.Offer(self._learned, readers),
             "top": control.Offer(self._top, readers),
             "tail": control.Offer(self._tail, readers),
@@ -58,6 +59,11 @@ class Told:
     async def _heard(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Say how many seconds ago each tablet last asked."""
         return {"heard": self._desk.heard(clock.monotonic())}
+
+    async def _used(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return the names that were answered and refused since the last time, by group."""
+        found, left = self._desk.used(clock.monotonic())
+        return {"used": [seen._replace(times=n).line() for seen, n in found], "dropped": left}
 
     async def _status(self, caller: control.Caller, message: control.Message) -> control.Message:
         desk, flights = self._desk, self._traffic.flights

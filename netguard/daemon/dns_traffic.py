@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from netguard.adapters import clock, dns, nfnetlink
+from netguard.adapters import clock, nfnetlink
+from netguard.adapters.datagrams import ADDRESS, Door, Peer, host
 from netguard.adapters.dns_upstream import Noise, Wire
 from netguard.core import dnswire, guide
 from netguard.core.desk import Desk
@@ -32,7 +33,7 @@ WARM_AGAIN = 30.0
 
 
 # Where a reply goes: the socket and the tablet's address and port, or whoever waits on a stream.
-To = tuple[socket.socket, dns.Peer] | Callable[[bytes], None]
+To = tuple[Door, Peer] | Callable[[bytes], None]
 
 
 class Traffic:
@@ -50,7 +51,7 @@ class Traffic:
         self.wire = Wire(self._received, self._lost, spawn, authorities)
         self.flights: Flights[Asked] = Flights(Noise())
         self.commits = 0
-        self._out: list[tuple[socket.socket, bytes, dns.Peer]] = []
+        self._doors: dict[int, Door] = {}
         # Why the kernel did not take an address last; empty when it did.
         self.kernel_trouble = ""
         self.unresolved: dict[str, str] = {}
@@ -86,24 +87,30 @@ class Traffic:
 
     def serve(self, sock: socket.socket) -> None:
         """Answer the datagrams that come to a socket."""
-        self.wire.watch(sock, lambda: self._drain(sock))
+        door = self._doors[sock.fileno()] = Door(sock)
+        self.wire.watch(sock, lambda: self._drain(door))
 
-    def _drain(self, sock: socket.socket) -> None:
+    def leave(self, sock: socket.socket) -> None:
+        """Stop doing that."""
+        self.wire.unwatch(sock)
+        del self._doors[sock.fileno()]
+
+    def _drain(self, door: Door) -> None:
         """Answer each datagram at once, or later, or not at all.
 
         All are read, then judged, then sent on: reading, thinking and sending in turns costs more.
         """
         now = clock.monotonic()
-        desk, out = self.desk, self._out
+        desk, out = self.desk, door.out
         caching, quick, pursue = desk.caching, desk.quick, self._pursue
-        for data, peer in dns.drain(sock):
-            ready = quick(data, peer[0], now)
+        for data, peer in door.receive():
+            ready = quick(data, host(peer[ADDRESS]), now)
             if ready is None:
                 continue
             if isinstance(ready, bytes):
-                out.append((sock, ready, peer))
+                out.append((ready, peer))
                 continue
-            ready.to = sock, peer
+            ready.to = door, peer
             answer = desk.cached(ready, now) if caching else None
             if answer is None:
                 pursue(ready, now)
@@ -208,7 +215,7 @@ class Traffic:
         if type(to) is tuple:
             if len(reply) > asked.route.limit:
                 reply = asked.id + dnswire.truncated(asked.question)[2:]
-            self._out.append((to[0], reply, to[1]))
+            to[0].out.append((reply, to[1]))
         elif to is not None:
             to(reply)  # type: ignore[operator]  # the other kind of the union
 
@@ -235,7 +242,7 @@ class Traffic:
         self._timer = asyncio.get_running_loop().call_later(TICK, self._tick) if more else None
 
     def _landed(self, landed: Iterable[Landed[Asked]], now: float) -> None:
-        desk, out = self.desk, self._out
+        desk = self.desk
         caching, again = desk.caching, desk.again
         answered: list[tuple[Asked, Answer]] = []
         for flight, answer in landed:
@@ -255,7 +262,7 @@ class Traffic:
                 if known is None:
                     answered.append((asked, answer))
                 elif type(asked.to) is tuple:
-                    out.append((asked.to[0], known, asked.to[1]))
+                    asked.to[0].out.append((known, asked.to[1]))
                 else:
                     self._reply(asked, known)
         if answered:
@@ -265,13 +272,9 @@ class Traffic:
         """Send what has been asked and answered in this turn."""
         if self.wire.out:
             self.wire.flush()
-        for sock, reply, peer in self._out:
-            try:
-                sock.sendto(reply, peer)
-            except OSError:
-                # A full buffer, or a tablet that is gone: it asks again.
-                continue
-        self._out.clear()
+        for door in self._doors.values():
+            if door.out:
+                door.flush()
 
     # names that are asked for before a tablet does
 

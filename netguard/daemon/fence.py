@@ -190,7 +190,7 @@ class Fence:
         before, self._loaded = self._loaded, None
         if held is None or not {name for _, name in held.sets} & set(nftables.PER_TABLET):
             # Nobody can send yet. Ended in between, it is a table that lets nobody send.
-            await self._commit_own(nftables.frame(plan, stale, left))
+            await self._commit_own(nftables.frame(plan, stale, left, new=held is None))
             await asyncio.to_thread(nfnetlink.fill, filling.messages(plan, left))
             await self._read_back(moving, _Loaded(plan, left, {}))
             return

@@ -16,6 +16,7 @@ from netguard.adapters import clock, conntrack, control, files, netlink, nflog, 
 from netguard.adapters.store import Entry
 from netguard.core.cases import judge
 from netguard.core.changes import Changes, changes
+from netguard.core.denials import Denial
 from netguard.core.names import Address, Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
@@ -28,6 +29,7 @@ from netguard.daemon.process import pause, pulse, readable, say, warn
 from netguard.daemon.radius_server import RadiusServer
 from netguard.daemon.refusals import Refusals
 from netguard.daemon.register import Register
+from netguard.daemon.usage import FlowUse
 from netguard.errors import BadValue, EnforcementError, NetguardError, Refused, StoreError
 from netguard.render import dhcp, haproxy, names, ntp
 from netguard.render import watch as watch_file
@@ -75,6 +77,7 @@ class Guard:
         self.fence = Fence(settings.paths.state)
         self.radius = RadiusServer(settings)
         self.leases = LeaseBook(settings.paths.state)
+        self.use = FlowUse()
         self.heartbeats = Heartbeats(settings.paths.dhcp / "leases")
         self.confirmation = confirming.Confirmation(settings.paths.state)
         # One change at a time: apply, repair and audit never interleave.
@@ -85,7 +88,9 @@ class Guard:
         """Guard until told to end."""
         with files.lock(self.settings.paths.run / "guard.lock", "guard"):
             monitor, news = nfnetlink.Monitor(), netlink.News()
-            self.refusals = Refusals(self.settings.paths.sni / haproxy.LOG, self._rule_by_address)
+            self.refusals = Refusals(
+                self.settings.paths.sni / haproxy.LOG, self._rule_by_address, self._refused
+            )
             answers = self.leases.listen()
             try:
                 await self._resume()
@@ -647,6 +652,7 @@ class Guard:
             "probe": control.Offer(self.probe, watch),
             "neighbours": control.Offer(self.neighbours, watch),
             "heartbeats": control.Offer(self.heard, watch),
+            "used": control.Offer(self.used, watch),
             "audit": control.Offer(self.audit),
             "flows": control.Offer(self.flows),
             "fence": control.Offer(self.pull),
@@ -679,6 +685,15 @@ class Guard:
         tablets = {b.mac: b.tablet for b in every}
         addresses = {b.address: b.tablet for b in every if b.address is not None}
         return self.refusals.since(number, tablets, addresses)
+
+    def _refused(self, denial: Denial) -> None:
+        self.use.refused(self.state.plan, denial)
+
+    async def used(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return the flows that were opened and refused since the last time, by group and site."""
+        if self.state.plan is not None:
+            await asyncio.to_thread(self.use.look, self.state.plan)
+        return self.use.take()
 
     def _rule_by_address(self) -> dict[Address, str]:
         bindings = self.state.plan.bindings if self.state.plan is not None else ()

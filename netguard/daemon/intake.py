@@ -6,6 +6,7 @@ nothing counts twice: what was not stored is read again, what was stored and not
 All of it runs in one thread at a time, beside the daemon's loop.
 """
 
+import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -33,6 +34,7 @@ from netguard.daemon.alerting import Alerting
 from netguard.daemon.pace import Pace
 from netguard.daemon.presence import Presence
 from netguard.daemon.process import say, warn
+from netguard.daemon.usage import UseRecorder
 from netguard.errors import BadValue, DamagedStore, StoreError
 from netguard.render.watch import Book, read
 from netguard.settings import Settings
@@ -84,6 +86,7 @@ class Intake:
         self.dropped: Counter[str] = Counter()
         self.told = 0
         self.book_problem = ""
+        self.used = UseRecorder()
 
     # the store
 
@@ -105,6 +108,8 @@ class Intake:
     def close(self) -> None:
         """Let go of the store."""
         if self.store is not None:
+            with contextlib.suppress(StoreError):
+                self.write_use(self.now(), at_once=True)
             self.store.close()
         self.store = None
 
@@ -149,8 +154,9 @@ class Intake:
                     [*events, *self._blink(self.presence.state.now, now)], key=_received
                 )
         told = self._told(events, now, more=more)
+        every = _asked(batch.records)
         if batch.is_news or told is not None:
-            strangers, asked = _sorted_out(batch.records)
+            strangers, asked = _sorted_out(every)
             try:
                 self.store.take(FEED, batch.positions, batch.gone, strangers, asked, told)
             except DamagedStore:
@@ -163,6 +169,7 @@ class Intake:
                 raise
         # Not before: what could not be stored is read again.
         self._log.keep(batch)
+        self._record_use(every, now)
         if not more:
             self.pace.caught_up(now)
         self._ticked = clock.monotonic()
@@ -212,6 +219,24 @@ class Intake:
             self.store.take(FEED, {}, told=told)
             self._unsaid.clear()
             self._unsent.clear()
+
+    def _record_use(self, every: Iterable[Asked], now: float) -> None:
+        """Count requests, where the rules want recordings; write down the hour that has ended."""
+        if self.book is None or self.book.recording is None:
+            return
+        self.used.admissions(every, self.book.model.tablets)
+        self.write_use(now)
+
+    def write_use_now(self) -> None:
+        """Write down what was used so far: somebody wants to read it."""
+        with self.busy:
+            self.write_use(self.now(), at_once=True)
+
+    def write_use(self, now: float, *, at_once: bool = False) -> None:
+        """Write down what was used in the hour that has ended, or until now."""
+        lines = self.used.lines(now, at_once=at_once)
+        if lines and self.store is not None:
+            self.store.take(FEED, {}, told=Told(at=now, recorded=lines))
 
     def _keep_snapshot(self, now: float, *, at_once: bool = False) -> None:
         if self.presence is None or self.store is None:
@@ -328,17 +353,22 @@ def _late(events: Sequence[Event], now: float, *, more: bool) -> float:
     return _received(events[-1]) if more and events else now
 
 
-def _sorted_out(records: Iterable[Record]) -> tuple[list[Stranger], list[Asked]]:
-    """Return the MACs nobody knows, and the last answer to each tablet."""
+def _asked(records: Iterable[Record]) -> list[Asked]:
+    """Return the requests to join, and how they were answered."""
     now = clock.now()
+    found = (
+        read_asked(record, now)
+        for record in records
+        if record and record.get("kind") == "admission" and not is_own(record)
+    )
+    return [asked for asked in found if asked is not None]
+
+
+def _sorted_out(every: Iterable[Asked]) -> tuple[list[Stranger], list[Asked]]:
+    """Return the MACs nobody knows, and the last answer to each tablet."""
     strangers: dict[Mac, Stranger] = {}
     known: dict[Mac, Asked] = {}
-    for record in records:
-        if not record or record.get("kind") != "admission" or is_own(record):
-            continue
-        asked = read_asked(record, now)
-        if asked is None:
-            continue
+    for asked in every:
         if asked.by_stranger:
             strangers[asked.mac] = met(strangers.get(asked.mac), asked)
         else:

@@ -26,11 +26,12 @@ Rules = Callable[[], Mapping[Address, str]]
 class Refusals:
     """Reads the kernel's log and HAProxy's and keeps the newest records, numbered."""
 
-    def __init__(self, named: Path, rules: Rules) -> None:
+    def __init__(self, named: Path, rules: Rules, tell: Callable[[Denial], None]) -> None:
         self._log = nflog.Log(LOG_GROUP)
         self._kept: deque[tuple[int, Denial]] = deque(maxlen=KEPT)
         self._number = 0
         self._rules = rules
+        self._tell = tell
         self.named = 0
         loop = asyncio.get_running_loop()
         loop.add_reader(self._log.socket, self._take)
@@ -73,6 +74,7 @@ class Refusals:
     def _keep(self, denial: Denial) -> None:
         self._number += 1
         self._kept.append((self._number, denial))
+        self._tell(denial)
 
     def since(
         self, number: int, tablets: Mapping[Mac, str], addresses: Mapping[Address, str]

@@ -368,6 +368,8 @@ class Watch:
         if not isinstance(after, int) or not isinstance(seconds, int | float):
             raise BadValue("syntax", "recorded needs `after` and `seconds`, numbers")
         since = self.intake.now() - min(max(float(seconds), 0.0), 1e9)
+        if not after:
+            await asyncio.to_thread(self.intake.write_use_now)
         rows = await asyncio.to_thread(self._opened().recorded, since, after)
         return {"recorded": [lines for _, lines in rows], "last": rows[-1][0] if rows else after}
 

@@ -11,13 +11,13 @@ What depends on the hour carries a timeout to closing time, so that the kernel c
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
 from itertools import pairwise
 
 from netguard.core import sni
 from netguard.core.denials import PREFIX, REASONS
 from netguard.core.names import Network, Ports
 from netguard.core.plan import Grant, GroupPlan, Plan, ServicePlan, meet
+from netguard.core.territories import prefixes
 from netguard.core.verdict import ALWAYS, NOISE_PORTS, QUIC, SecondsLeft
 
 TABLE = "netguard"
@@ -91,7 +91,7 @@ def moving_sets(plan: Plan) -> tuple[str, ...]:
 
 def learned_sets(plan: Plan) -> dict[str, str]:
     """Return all learned sets, each with the service it is filled for, empty for all of them."""
-    own = {learned_set(s.name, version): s.name for s in _remote(plan) for version in (4, 6)}
+    own = {learned_set(s.name, version): s.name for s in _named(plan) for version in (4, 6)}
     return {**own, "learned4": "", "learned6": ""}
 
 
@@ -136,14 +136,20 @@ def render(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) ->
     return "\n".join(lines) + "\n"
 
 
-def frame(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) -> str:
+def frame(
+    plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS, *, new: bool = True
+) -> str:
     """Return the same without the elements of `PER_TABLET`: a table that is whole and lets nobody send.
 
-    For a table that is new, to be filled with what `filling.messages` says.
+    For a table that nobody has used yet, to be filled with what `filling.messages` says; in a `new`
+    one nothing has to be flushed.
     """
-    large = tuple(f"add element {FAMILY} {TABLE} {name} " for name in PER_TABLET)
+    needless = tuple(f"add element {FAMILY} {TABLE} {name} " for name in PER_TABLET)
+    needless += ("flush ",) if new else ()
     return "".join(
-        f"{line}\n" for line in render(plan, stale, left).splitlines() if not line.startswith(large)
+        f"{line}\n"
+        for line in render(plan, stale, left).splitlines()
+        if not line.startswith(needless)
     )
 
 
@@ -302,32 +308,9 @@ def _remote_services(plan: Plan, group: GroupPlan) -> list[str]:
     return [name for name in group.services if plan.service[name].local is None]
 
 
-def _territories(plan: Plan, group: GroupPlan) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the IPv4 addresses of a group's services as ranges apart, each with its services."""
-    begins: dict[int, set[str]] = {}
-    ends: dict[int, set[str]] = {}
-    for name in _remote_services(plan, group):
-        for network in plan.service[name].networks:
-            if network.version == 4:
-                begins.setdefault(int(network.network_address), set()).add(name)
-                ends.setdefault(int(network.broadcast_address) + 1, set()).add(name)
-    found: list[tuple[int, int, tuple[str, ...]]] = []
-    # A plan's networks of one service are apart: each name begins and ends in turn.
-    here: set[str] = set()
-    borders = sorted({*begins, *ends})
-    for start, end in pairwise(borders):
-        here = (here - ends.get(start, set())) | begins.get(start, set())
-        services = tuple(sorted(here))
-        if found and services and found[-1][1] == start and found[-1][2] == services:
-            found[-1] = (found[-1][0], end, services)
-        elif services:
-            found.append((start, end, services))
-    return [(f"{IPv4Address(a)}-{IPv4Address(b - 1)}", services) for a, b, services in found]
-
-
 def _shared(plan: Plan, group: GroupPlan) -> list[tuple[str, ...]]:
     """Return the combinations of services that have addresses in common."""
-    return sorted({services for _, services in _territories(plan, group) if len(services) > 1})
+    return sorted({each.owners for each in plan.territories[group.name] if len(each.owners) > 1})
 
 
 def _shared_chain(group: GroupPlan, number: int) -> str:
@@ -335,20 +318,19 @@ def _shared_chain(group: GroupPlan, number: int) -> str:
 
 
 def _networks_elements(plan: Plan, group: GroupPlan) -> list[str]:
-    shared = {services: n for n, services in enumerate(_shared(plan, group))}
-    return [
-        f"{addresses} : jump "
-        + (
-            _shared_chain(group, shared[services])
-            if services in shared
-            else f"gs_{_word(group.name)}__{_word(services[0])}"
-        )
-        for addresses, services in _territories(plan, group)
-    ]
+    chains: dict[tuple[str, ...], str]
+    chains = {(name,): f"gs_{_word(group.name)}__{_word(name)}" for name in group.services}
+    chains |= {owners: _shared_chain(group, n) for n, owners in enumerate(_shared(plan, group))}
+    return [f"{each} : jump {chains[each.owners]}" for each in plan.territories[group.name]]
 
 
 def _remote(plan: Plan) -> tuple[ServicePlan, ...]:
     return tuple(service for service in plan.services if service.local is None)
+
+
+def _named(plan: Plan) -> tuple[ServicePlan, ...]:
+    """Return the services that have names: for the others nothing is ever learned."""
+    return tuple(service for service in _remote(plan) if service.domains)
 
 
 def _is_remote(plan: Plan, grant: Grant) -> bool:
@@ -467,6 +449,8 @@ def _until(group: str, left: SecondsLeft) -> str:
 
 def _merged(networks: Iterable[Network], version: int) -> list[str]:
     """Return prefixes of one family without those that lie in another one."""
+    if version == 4:
+        return prefixes(networks)
     kept: list[Network] = []
     for network in sorted(
         (n for n in networks if n.version == version),
@@ -494,7 +478,7 @@ def _declarations(plan: Plan, sets: StaticSets) -> Iterator[str]:
         f"set new_flows {{ type ether_addr; size {NEW_FLOWS_SIZE}; flags dynamic,timeout; "
         f"timeout {NEW_FLOWS_TIMEOUT}; }}"
     )
-    own = {learned_set(s.name, version): version for s in _remote(plan) for version in (4, 6)}
+    own = {learned_set(s.name, version): version for s in _named(plan) for version in (4, 6)}
     for name, version in {**own, "learned4": 4, "learned6": 6}.items():
         size = plan.learned.addresses_per_service if name in own else LEARNED_SIZE
         yield (
@@ -568,8 +552,10 @@ def _grant_rules(plan: Plan, grant: Grant) -> Iterator[str]:
     for protocol in ("udp",) if service.strict else ("tcp", "udp"):
         ports = [_interval(p) for p in service.ports if p.protocol == protocol]
         if ports:
+            # One port is compared, several are looked up in a set of their own.
+            listed = ports[0] if len(ports) == 1 else f"{{ {', '.join(ports)} }}"
             yield (
-                f"{protocol} dport {{ {', '.join(ports)} }} ct mark set {grant.mark:#010x} "
+                f"{protocol} dport {listed} ct mark set {grant.mark:#010x} "
                 f"counter name {counter(grant.rule)} accept"
             )
 
@@ -723,14 +709,13 @@ def _input(plan: Plan) -> Iterator[str]:
 
 
 def _output(plan: Plan) -> Iterator[str]:
-    if named := sorted(sni.ports(plan).values()):
-        # What HAProxy says to a tablet whose grant is withdrawn, or whose connection was forgotten,
-        # would go on for a window. The reset goes to HAProxy, which then ends the server's side too.
-        listed = ", ".join(map(str, named))
-        yield (
-            f"oifname {_inside(plan)} tcp sport {{ {listed} }} ct mark != @grants "
-            "reject with tcp reset"
-        )
+    # What HAProxy says to a tablet whose grant is withdrawn, or whose connection was forgotten, would go
+    # on for a window. The reset goes to HAProxy, which then ends the server's side too. Of every port
+    # that a group may have: those of a plan before this one carry the calls that have to end.
+    yield (
+        f"oifname {_inside(plan)} tcp sport {sni.FIRST_PORT}-{sni.FIRST_PORT + sni.PORTS - 1} "
+        "ct mark != @grants reject with tcp reset"
+    )
 
 
 def _forward(plan: Plan) -> Iterator[str]:

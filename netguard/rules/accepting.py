@@ -6,7 +6,7 @@ Errors cannot be accepted, and neither can a finding that belongs to no entry.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from netguard.core.names import suggest
+from netguard.core.names import certain, suggest
 from netguard.rules.findings import Finding
 from netguard.rules.typed import Document
 
@@ -16,6 +16,7 @@ ACCEPTABLE = frozenset(
         "area-empty",
         "doh",
         "mixed-script",
+        "never-matches",
         "no-case",
         "no-edge",
         "no-evidence",
@@ -46,10 +47,14 @@ class Entry:
         """Say whether this entry has a reason for a finding."""
         return id_ in self._accept
 
-    def warn(self, id_: str, text: str, *loc: str | int, key: bool = False) -> Iterator[Finding]:
+    def warn(
+        self, id_: str, text: str, *loc: str | int, key: bool = False, instead: str | None = None
+    ) -> Iterator[Finding]:
         """Warn about a value of the entry, or about the entry, unless it accepts that."""
         if id_ not in self._accept:
-            yield self._doc.warning(id_, text, *self._path, *loc, key=key or not loc)
+            yield self._doc.warning(
+                id_, text, *self._path, *loc, key=key or not loc, instead=instead
+            )
 
     def error(self, id_: str, text: str, *loc: str | int) -> Iterator[Finding]:
         """Report an error about a value of the entry."""
@@ -60,4 +65,7 @@ class Entry:
         for id_ in self._accept:
             if id_ not in ACCEPTABLE:
                 text = f"'{id_}' is no finding that can be accepted{suggest(id_, ACCEPTABLE)}"
-                yield self._doc.warning("unknown-ref", text, *self._path, "accept", id_, key=True)
+                yield self._doc.warning(
+                    "unknown-ref", text, *self._path, "accept", id_, key=True,
+                    instead=certain(id_, ACCEPTABLE),
+                )  # fmt: skip

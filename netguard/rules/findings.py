@@ -14,7 +14,11 @@ WARNING = "warning"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One fault; `cell` is (column name, value) when it stands in a table (CSV)."""
+    """One fault; `cell` when it stands in a table (CSV).
+
+    `instead` is what to write in place of what stands there, where only one thing can be meant; an
+    empty text takes the item out of its list.
+    """
 
     file: str
     line: int
@@ -24,6 +28,7 @@ class Finding:
     text: str
     source: str = field(default="", compare=False)
     cell: bool = field(default=False, compare=False)
+    instead: str | None = field(default=None, compare=False)
 
     def render(self) -> str:
         """Return the finding as text: the message, the line it is about, a caret below."""
@@ -74,6 +79,7 @@ def as_json(
             "level": f.level,
             "finding": f.id,
             "text": f.text,
+            "instead": f.instead,
         }
         for f in findings
     ]

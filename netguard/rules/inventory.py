@@ -35,7 +35,7 @@ TABLET_COLUMNS = ("id", "mac", "group", "home", "model", "serial", "address", "p
 ALLOTTED_COLUMNS = ("site", "id", "address")
 MAC_COLUMNS = ("mac", "label")
 
-_SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?E\+?[0-9]{1,3}", re.IGNORECASE)
+SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?E\+?[0-9]{1,3}", re.IGNORECASE)
 V = TypeVar("V")
 
 # What a field holds, for the message about an empty one.
@@ -86,7 +86,7 @@ class Table:
         except BadValue as error:
             if not value:
                 self.fault(row.line, error.finding, column, value, f"expected {_EXPECTED[column]}")
-            elif _SPREADSHEET.fullmatch(value):
+            elif SPREADSHEET.fullmatch(value):
                 self.fault(row.line, "spreadsheet", column, value, "format the column as text")
             elif "hexadecimal" in error.text:
                 text = "expected 12 hexadecimal digits"

@@ -31,6 +31,7 @@ def lint(documents: Documents, policy: Policy | None, today: datetime.date) -> l
         *judge_catalogue(documents, today),
         *_site_findings(documents),
         *_group_findings(documents, today),
+        *_closed_to_nobody(documents),
         *_unused_services(documents),
         *_unused_receivers(documents),
         *(judge_makers(documents) if policy is not None else ()),
@@ -87,6 +88,23 @@ def _group_findings(documents: Documents, today: datetime.date) -> Iterator[Find
             if skipped is not None:
                 text = f"{hour:%H:%M} does not exist on {skipped} in {zone} (clock change)"
                 yield from entry.error("schedule", text, "hours")
+
+
+def _closed_to_nobody(documents: Documents) -> Iterator[Finding]:
+    """Report areas that are closed to a group which may not be at their site at all."""
+    if documents.sites is None or documents.groups is None:
+        return
+    sites = {n: group.sites for n, group in documents.groups.model.groups.items()}
+    extends = {n: group.extends for n, group in documents.groups.model.groups.items()}
+    for site_name, site in documents.sites.model.sites.items():
+        for area_name, area in site.areas.items():
+            at = ("sites", site_name, "areas", area_name)
+            entry = Entry(documents.sites, {**site.accept, **area.accept}, *at)
+            for index, group in enumerate(area.closed_to):
+                where = sites.get(group) or sites.get(extends.get(group) or "")
+                if where is not None and site_name not in where:
+                    text = f"'{group}' may not be at site '{site_name}' at all (its 'sites')"
+                    yield from entry.warn("never-matches", text, "closed-to", index)
 
 
 def _zones(documents: Documents) -> list[str]:

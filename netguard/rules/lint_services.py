@@ -8,6 +8,7 @@ from functools import cache
 from publicsuffixlist import PublicSuffixList
 
 from netguard.core.intervals import AddressSet
+from netguard.core.learning import may_be_special
 from netguard.core.names import Domain, Network, Ports, parse_network
 from netguard.rules import schema
 from netguard.rules.accepting import Entry
@@ -52,6 +53,7 @@ def judge_catalogue(documents: Documents, today: datetime.date) -> Iterator[Find
             yield from _mixed_script(entry, doc.source, name)
             yield from _network_findings(entry, service, documents.feeds)
             yield from _shadowed(entry, service)
+            yield from _never_matches(entry, service)
             # An entry under unverified/ says by its place that nobody has read its page yet, and
             # no group may allow it.
             if service.local is None and not unverified:
@@ -73,20 +75,25 @@ def _evidence(
         yield from entry.warn("stale-review", text, "reviewed")
 
 
+# Each costs a tenth of a second to read: only where a name is held against it.
 @cache
-def _suffixes() -> tuple[PublicSuffixList, PublicSuffixList]:
-    return PublicSuffixList(only_icann=True), PublicSuffixList()
+def _registries() -> PublicSuffixList:
+    return PublicSuffixList(only_icann=True)
+
+
+@cache
+def _everyone() -> PublicSuffixList:
+    return PublicSuffixList()
 
 
 def _domain_findings(entry: Entry, service: schema.ServiceModel) -> Iterator[Finding]:
-    registries, everyone = _suffixes()
     for index, domain in enumerate(service.domains):
         at = ("domains", index)
-        if registries.publicsuffix(domain.name) == domain.name:
+        if _registries().publicsuffix(domain.name) == domain.name:
             text = f"'{domain}' is a public suffix, it opens every site below .{domain.name}"
             yield from entry.error("public-suffix", text, *at)
         elif domain.wildcard and (
-            everyone.publicsuffix(domain.name) == domain.name
+            _everyone().publicsuffix(domain.name) == domain.name
             or any(domain.name == host or domain.name.endswith("." + host) for host in SHARED_HOSTS)
         ):
             text = f"'{domain}' opens every customer of that host, write the app's own names"
@@ -143,17 +150,32 @@ def _shadowed(entry: Entry, service: schema.ServiceModel) -> Iterator[Finding]:
         around = next((n for n in service.networks if _lies_in(network, n)), None)
         if around is not None:
             yield from entry.warn(
-                "shadowed", f"{network} already lies in {around}", "networks", index
+                "shadowed", f"{network} already lies in {around}", "networks", index, instead=""
             )
     for index, ports in enumerate(service.ports):
         wider = next((p for p in service.ports if _covered(ports, p)), None)
         if wider is not None:
-            yield from entry.warn("shadowed", f"{ports} already lies in {wider}", "ports", index)
+            yield from entry.warn(
+                "shadowed", f"{ports} already lies in {wider}", "ports", index, instead=""
+            )
     for index, domain in enumerate(service.domains):
         wild = next((d for d in service.domains if _matched(domain, d)), None)
         if wild is not None:
+            # Not for lint --fix: names without a star are resolved before anybody asks.
             text = f"'{domain}' is already covered by '{wild}'"
             yield from entry.warn("shadowed", text, "domains", index)
+
+
+def _never_matches(entry: Entry, service: schema.ServiceModel) -> Iterator[Finding]:
+    """Report exceptions of the address filter that it never needs: exact, or silence."""
+    for index, network in enumerate(service.allow_private):
+        text = ""
+        if not service.domains:
+            text = f"the service has no names, so no answer is ever held against {network}"
+        elif not may_be_special(network):
+            text = f"{network} is public: the address filter never refuses it"
+        if text:
+            yield from entry.warn("never-matches", text, "allow-private", index)
 
 
 def _lies_in(network: Network, other: Network) -> bool:

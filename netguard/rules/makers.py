@@ -27,9 +27,9 @@ _MAKERS = {
 def judge_makers(documents: Documents) -> Iterator[Finding]:
     """Warn where the maker of a MAC is not the maker of the declared model."""
     for tablet in documents.tablets.values():
-        maker = _maker(tablet.mac.text[:8].upper().replace(":", "-"))
         expected = _expected_maker(tablet)
-        if maker and expected and not any(word in maker.lower() for word in expected):
+        maker = _maker(tablet.mac.text[:8].upper().replace(":", "-")) if expected else ""
+        if maker and not any(word in maker.lower() for word in expected):
             origin = documents.tablet_lines[tablet.id]
             text = f"mac, '{tablet.mac}', is registered to {maker}, the model says {tablet.model}"
             yield Finding(origin.file, origin.line, 0, WARNING, "oui-model", text, cell=True)

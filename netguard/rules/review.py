@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netguard.core.intervals import AddressSet
-from netguard.core.names import Network, suggest_of
+from netguard.core.names import Network, certain, suggest_of
 from netguard.core.policy import Origin, Path, Protected
 from netguard.rules.documents import Documents, Known
 from netguard.rules.findings import ERROR, Finding
@@ -37,10 +37,16 @@ class Review:
         return f"'{name}' ({self.origins['protected', name, 'networks', str(network)]})"
 
     def error(
-        self, doc: Document[Any], id_: str, text: str, *at: str | int, key: bool = False
+        self,
+        doc: Document[Any],
+        id_: str,
+        text: str,
+        *at: str | int,
+        key: bool = False,
+        instead: str | None = None,
     ) -> None:
         """Add an error about one value of a file, or about its key."""
-        self.findings.append(doc.error(id_, text, *at, key=key))
+        self.findings.append(doc.error(id_, text, *at, key=key, instead=instead))
 
     def cell(
         self, origin: Origin, id_: str, column: str, value: object, text: str, level: str = ERROR
@@ -61,7 +67,7 @@ class Review:
         """Add an error when a name is written nowhere."""
         if known is not None and name not in known:
             text = f"unknown {kind} '{name}'{suggest_of(name, known)}"
-            self.error(doc, "unknown-ref", text, *at, key=key)
+            self.error(doc, "unknown-ref", text, *at, key=key, instead=certain(name, known))
 
     def sound(self, doc: Document[Any] | None) -> bool:
         """Say whether a file is there and has no error so far: only then others are held to it."""

@@ -219,7 +219,10 @@ class ServicesFile(Model):
 
 
 class FeedSet(Model):
+    label: Label | None = None
     networks: list[NetworkText]
+    domains: list[DomainText] = []
+    ports: list[PortsText] = []
 
 
 class FeedFile(Model):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from netguard.core.denials import REASONS
-from netguard.core.names import Domain, Network, suggest_of
+from netguard.core.names import Domain, Network, certain, suggest_of
 from netguard.core.policy import Service
 from netguard.rules import schema
 from netguard.rules.review import Review
@@ -19,6 +19,11 @@ Fed = tuple[Document[schema.FeedFile], tuple[str | int, ...], Network]
 def judge_services(review: Review) -> Mapping[str, Service]:
     """Return the services by name."""
     services: dict[str, Service] = {}
+    for feed in review.documents.feeds.values():
+        # Whether or not a service takes from it: what stands here is the next one's choice.
+        for number, chosen in feed.model.sets.items():
+            for index, network in enumerate(chosen.networks):
+                _network(review, feed, network, "sets", number, "networks", index)
     for doc, unverified in review.documents.services:
         for name, entry in doc.model.services.items():
             if name in services:
@@ -72,7 +77,6 @@ def _service(
     _feed_named(review, doc, name, entry)
     taken = set()
     for feed, loc, network in fed(review.documents.feeds, entry):
-        _network(review, feed, network, *loc)
         taken.add(network)
         review.origins.setdefault(("services", name, "networks", str(network)), feed.origin(*loc))
     return Service(
@@ -173,7 +177,8 @@ def _feed_named(
     for index, number in enumerate(entry.feed_sets):
         if number not in feed.model.sets:
             text = f"feed '{entry.feed}' has no set '{number}'{suggest_of(number, feed.model.sets)}"
-            review.error(doc, "unknown-ref", text, *at, "feed-sets", index)
+            meant = certain(number, feed.model.sets)
+            review.error(doc, "unknown-ref", text, *at, "feed-sets", index, instead=meant)
 
 
 def _within(domain: Domain, ban: Domain) -> bool:

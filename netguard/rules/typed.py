@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from netguard.core.names import shown, suggest
+from netguard.core.names import certain, shown, suggest
 from netguard.core.policy import Origin
 from netguard.rules.findings import ERROR, WARNING, Finding
 from netguard.rules.source import Entries, Items, Node, Source, Text
@@ -43,20 +43,30 @@ class Document(Generic[M]):
         return Origin(self.source.name, line, column)
 
     def finding(
-        self, level: str, id_: str, text: str, *loc: str | int, key: bool = False
+        self,
+        level: str,
+        id_: str,
+        text: str,
+        *loc: str | int,
+        key: bool = False,
+        instead: str | None = None,
     ) -> Finding:
         """Build a finding about one value, or about its key."""
         line, column = place(self.source.root, loc, key=key)
         quoted = self.source.line(line)
-        return Finding(self.source.name, line, column, level, id_, text, quoted)
+        return Finding(self.source.name, line, column, level, id_, text, quoted, instead=instead)
 
-    def error(self, id_: str, text: str, *loc: str | int, key: bool = False) -> Finding:
+    def error(
+        self, id_: str, text: str, *loc: str | int, key: bool = False, instead: str | None = None
+    ) -> Finding:
         """Build an error about one value."""
-        return self.finding(ERROR, id_, text, *loc, key=key)
+        return self.finding(ERROR, id_, text, *loc, key=key, instead=instead)
 
-    def warning(self, id_: str, text: str, *loc: str | int, key: bool = False) -> Finding:
+    def warning(
+        self, id_: str, text: str, *loc: str | int, key: bool = False, instead: str | None = None
+    ) -> Finding:
         """Build a warning about one value."""
-        return self.finding(WARNING, id_, text, *loc, key=key)
+        return self.finding(WARNING, id_, text, *loc, key=key, instead=instead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +170,13 @@ def _fault(source: Source, model: type[Model], fault: ErrorDetails) -> Finding:
     loc = fault["loc"]
     at_key = fault["type"] == "extra_forbidden" or loc[-1] == "[key]"
     line, column = place(source.root, loc, key=at_key)
-    id_, text = _wording(model, fault)
-    return Finding(source.name, line, column, ERROR, id_, text, source.line(line))
+    id_, text, instead = _wording(model, fault)
+    quoted = source.line(line)
+    return Finding(source.name, line, column, ERROR, id_, text, quoted, instead=instead)
 
 
-def _wording(model: type[Model], fault: ErrorDetails) -> tuple[str, str]:
+def _wording(model: type[Model], fault: ErrorDetails) -> tuple[str, str, str | None]:
+    """Return the id of a fault, what it says, and the one word to write instead, if there is one."""
     loc = [part for part in fault["loc"] if part not in KINDS]
     *around, last = loc
     given = fault["input"]
@@ -172,21 +184,24 @@ def _wording(model: type[Model], fault: ErrorDetails) -> tuple[str, str]:
     here = _model_at(model, around)
     absent = here.absent.get(str(last))
     if absent is not None and (fault["type"] == "missing" or given == ""):
-        return absent
+        return *absent, None
     match fault["type"]:
         case "value_error":
             error = fault["ctx"]["error"]
-            return error.finding, error.text
+            return error.finding, error.text, error.instead
         case "extra_forbidden":
-            return "unknown-key", _unknown_key(name, given, here, top=not around)
+            text = _unknown_key(name, given, here, top=not around)
+            return "unknown-key", text, certain(name, _aliases(here))
         case "missing":
-            return "missing-key", f"key '{name}' is missing here"
+            return "missing-key", f"key '{name}' is missing here", None
         case "literal_error":
-            return "unknown-word", _unknown_word(name, given, fault["ctx"]["expected"])
+            legal = _legal(fault["ctx"]["expected"])
+            meant = certain(given, legal) if isinstance(given, str) else None
+            return "unknown-word", _unknown_word(name, given, legal), meant
         case "list_type":
-            return "syntax", f"'{name}' is a list, write [a, b]"
+            return "syntax", f"'{name}' is a list, write [a, b]", None
         case _:
-            return "syntax", f"'{name}' holds keys and values, found something else"
+            return "syntax", f"'{name}' holds keys and values, found something else", None
 
 
 def _unknown_key(name: str, given: object, here: type[Model], *, top: bool) -> str:
@@ -197,8 +212,11 @@ def _unknown_key(name: str, given: object, here: type[Model], *, top: bool) -> s
     return f"unknown key {shown(name)}{suggest(name, known) or ','} keys here: {', '.join(known)}"
 
 
-def _unknown_word(name: str, given: object, expected: str) -> str:
-    legal = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+def _legal(expected: str) -> list[str]:
+    return [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+
+
+def _unknown_word(name: str, given: object, legal: Sequence[str]) -> str:
     words = f"write one of: {', '.join(legal)}" if len(legal) > 1 else f"write {legal[0]}"
     if not isinstance(given, str):
         return f"'{name}' is one word, {words}"

@@ -88,7 +88,9 @@ def test_check_speaks_to_machines(capsys, tmp_path):
     body = json.loads(out)
     assert code == 1
     assert body["errors"] >= 1
-    assert {"file", "line", "column", "level", "finding", "text"} == set(body["findings"][0])
+    assert {"file", "line", "column", "level", "finding", "text", "instead"} == set(
+        body["findings"][0]
+    )
     _, out, _ = run(capsys, "check", folder, "--format", "github")
     assert re.search(
         r"^::error file=.*groups.yaml,line=3,col=5,title=unknown-key::", out, re.MULTILINE

@@ -357,6 +357,35 @@ def test_denials_are_counted_in_a_bounded_list(model):
     assert len(model.desk.notes) <= 500
 
 
+def test_what_was_asked_is_told_once_by_group_and_name(model):
+    model.says("us02web.zoom.us", "170.114.52.2")
+    for _ in range(3):
+        model.ask("us02web.zoom.us")
+        model.ask("www.example.org")
+    model.ask("x.chu.internal")
+    found, left = model.desk.used(model.now)
+    rows = sorted((s.name, s.group, s.answer, s.rule, n) for s, n in found)
+    assert rows == [
+        ("us02web.zoom.us", "patients", "allowed", "patients/zoom", 1),
+        ("www.example.org", "patients", "refused", "patients/deny", 3),
+        ("x.chu.internal", "patients", "refused", "never", 1),
+    ]
+    assert left == 0
+    assert model.desk.used(model.now) == ([], 0)
+    model.now += 400
+    model.says("us02web.zoom.us", "170.114.52.2")
+    model.ask("us02web.zoom.us")
+    assert [s.name for s, _ in model.desk.used(model.now)[0]] == ["us02web.zoom.us"]
+
+
+def test_what_is_told_of_names_is_bounded(model):
+    for n in range(2500):
+        model.now += 1
+        model.ask(f"n{n}.example.org")
+    found, left = model.desk.used(model.now)
+    assert (len(found), left) == (2000, 500)
+
+
 def test_why_names_the_line_that_decides(model):
     assert guide.why(model.desk, "patients", "us02web.zoom.us")["services"] == ["zoom"]
     assert "never.domains" in guide.why(model.desk, "patients", "x.chu.internal")["why"]

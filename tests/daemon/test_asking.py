@@ -19,7 +19,7 @@ class Heard:
     """Stands for the intake: keeps what it is offered."""
 
     def __init__(self):
-        self.book = SimpleNamespace(model=SimpleNamespace(by_id={"T-001": MAC}))
+        self.book = SimpleNamespace(model=SimpleNamespace(by_id={"T-001": MAC}), recording=None)
         self.events = []
 
     def offer(self, event):

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from netguard.adapters import clock, store
 from netguard.core.evidence import Event, read_event
 from netguard.core.presence import dump
+from netguard.core.usage import read_seen
 from netguard.daemon import whereabouts
 from netguard.daemon.intake import Intake
 from netguard.daemon.pace import Pace
@@ -52,6 +54,13 @@ def accounting(time, status="Start", mac=MAC, ap="AP-CAR-301", **more):
         "t": str(int(time.wall)), "kind": "accounting", "nas": "wlc-1", "site": "pellegrin",
         "mac": mac, "ap": ap, "status": status, "session": "1", "cause": "", "delay": "0",
         "in_packets": "", **more,
+    }  # fmt: skip
+
+
+def admission(time, mac, **more):
+    return {
+        "t": str(int(time.wall)), "kind": "admission", "nas": "wlc-1", "site": "pellegrin",
+        "mac": mac, "ap": "AP-CAR-301", **more,
     }  # fmt: skip
 
 
@@ -319,8 +328,6 @@ def test_recording_is_off_until_the_rules_say_so_and_reads_back(settings, policy
         asyncio.run(ask())
     write(settings, accounting(time))
     watch.intake.take()
-    from datetime import timedelta
-
     kept = replace(policy.retention, recording=timedelta(days=7))
     write_rules(settings, replace(policy, retention=kept))
     watch.intake.take()
@@ -338,6 +345,62 @@ def test_recording_is_off_until_the_rules_say_so_and_reads_back(settings, policy
     watch.intake.tidy()
     assert watch.intake.store.recorded(0.0) == []
     watch.intake.close()
+
+
+def test_requests_are_recorded_by_the_hour_and_strangers_under_another_address(
+    settings, policy, time
+):
+    kept = replace(policy.retention, recording=timedelta(days=7))
+    write_rules(settings, replace(policy, retention=kept))
+    intake = Intake(settings)
+    intake.take()
+    stranger = "3c:28:6d:11:22:33"
+    asked = {"ssid": "CHU-TABLETTES", "answer": "accept", "rule": "patients/admit", "vlan": "640"}
+    refused = {"ssid": "CHU-TABLETTES", "answer": "reject", "rule": "unknown-mac"}
+    for _ in range(3):
+        write(settings, admission(time, MAC, **asked))
+    write(settings, admission(time, stranger, **refused))
+    intake.take()
+    assert [line for _, line in intake.store.recorded(0.0) if '"admission"' in line] == []
+    intake.used.told([flow_line(), "{", 7, '{"kind":"flow"}', flow_line()])
+    time.on(3700)
+    intake.take()
+    (block,) = [lines for _, lines in intake.store.recorded(0.0) if '"admission"' in lines]
+    rows = [read_seen(json.loads(line)) for line in block.split("\n")]
+    assert [(row.kind, row.answer, row.times) for row in rows] == [
+        ("admission", "allowed", 3), ("admission", "refused", 1), ("flow", "refused", 8),
+    ]  # fmt: skip
+    assert rows[0].mac == MAC
+    assert rows[1].mac.startswith("3c:28:6d:")
+    assert rows[1].mac != stranger
+    assert stranger not in block
+    assert all(row.at % 3600 == 0 for row in rows)
+    # What an hour has so far is written when it ends, or when we do.
+    write(settings, admission(time, MAC, **asked))
+    intake.take()
+    intake.close()
+    intake.open()
+    assert sum('"admission"' in lines for _, lines in intake.store.recorded(0.0)) == 2
+    intake.close()
+
+
+def test_nothing_of_use_is_kept_where_the_rules_want_no_recording(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    write(settings, admission(time, MAC, answer="accept", rule="patients/admit"))
+    intake.take()
+    time.on(3700)
+    intake.take()
+    assert intake.store.recorded(0.0) == []
+    intake.close()
+
+
+def flow_line():
+    return json.dumps(
+        {"kind": "flow", "group": "patients", "site": "pellegrin", "answer": "refused",
+         "rule": "patients/deny", "protocol": "tcp", "address": "203.0.112.9", "port": 443, "times": 4}
+    )  # fmt: skip
 
 
 def test_metrics_name_sites_and_areas_and_no_tablet(settings, policy, time):

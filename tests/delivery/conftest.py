@@ -133,6 +133,20 @@ def alertmanager(tmp_path):
         yield found
 
 
+class Tinyproxy:
+    def __init__(self, url, log):
+        self.url, self.log = url, log
+
+
+@pytest.fixture
+def tinyproxy(tmp_path):
+    """A proxy that writes down what it was asked for."""
+    port, log, config = free_port(), tmp_path / "proxy.log", tmp_path / "tinyproxy.conf"
+    config.write_text(f'Port {port}\nListen 127.0.0.1\nLogFile "{log}"\nLogLevel Info\n')
+    with running(["tinyproxy", "-d", "-c", str(config)], lambda: opens(port)):
+        yield Tinyproxy(f"http://127.0.0.1:{port}", log)
+
+
 class Syslog:
     def __init__(self, file, plain, tls):
         self.file, self.plain, self.tls = file, plain, tls

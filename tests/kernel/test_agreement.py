@@ -258,7 +258,9 @@ FAULTS = {
         lambda m: f"{m[1]}{m[2]}{int(m[3]) + 1}",
     ),
     "a port more": pattern(
-        r"tcp dport \{ (\d+)", lambda m: f"tcp dport {{ {max(1, int(m[1]) - 1)}-{m[1]}", all_=True
+        r"tcp dport (\{ )?(\d+)",
+        lambda m: f"tcp dport {m[1] or ''}{max(1, int(m[2]) - 1)}-{m[2]}",
+        all_=True,
     ),
     "running flows need no grant": instead(
         "ct mark @grants accept", "ct state established,related accept"

@@ -16,6 +16,7 @@ from netguard.core import sni
 from netguard.core.denials import read_named
 from netguard.core.names import Ports
 from netguard.core.verdict import Flow, verdict
+from netguard.render import nftables
 
 NAME = "n1.names.example"
 
@@ -176,6 +177,42 @@ try:
 except OSError as error: end = type(error).__name__
 print(heard - withdrawn, end)
 """
+
+
+# Greets, and is silent from then on; counts who is connected, as the one above does.
+GREETS = TALKS.replace(
+    'while True: c.sendall(b"x"); time.sleep(0.02)', 'c.sendall(b"xxxxx"); c.recv(9)'
+)
+
+
+def test_a_call_on_which_nobody_says_a_word_ends_on_both_sides_after_a_withdrawal():
+    """HAProxy asks a silent tablet whether it is there; scaled from two minutes to a second."""
+    loose = names_field.plan_of()
+    services = tuple(
+        replace(s, sni="strict", ports=(Ports("tcp", 443, 443), Ports("tcp", 8443, 8443)))
+        if s.name == names_field.SERVICE
+        else s
+        for s in loose.services
+    )
+    with names_field.Field(replace(loose, services=services), 1) as field:
+        field.proxy()
+        field.haproxy(alive="1s")
+        field.start(field.outside, sys.executable, "-c", GREETS)
+        address = call(field, NAME)["address"]
+        tablet = next(iter(field.tablets))
+        patient = HEARS.replace("settimeout(3)", "settimeout(90)")
+        listening = field.open(tablet, sys.executable, "-c", patient, address, NAME)
+        assert listening.stdout.readline() == "talking\n"
+        connected = [sys.executable, "-c", CONNECTED]
+        sleep(2.5)
+        assert field.run(field.outside, *connected).strip() == "1", "it lives while it is allowed"
+        # What a whole apply does where nobody has a strict service afterwards.
+        without = replace(field.plan, services=names_field.plan_of().services, grants=())
+        field.run(field.gw, "nft", "-f", "-", stdin=nftables.render(without))
+        end = monotonic() + 30
+        while field.run(field.outside, *connected).strip() != "0":
+            assert monotonic() < end, "the server's side is still open"
+            sleep(0.1)
 
 
 def test_a_call_that_is_running_through_haproxy_stops_at_once_on_both_sides():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from time import monotonic, sleep
 
 import pytest
@@ -113,3 +114,56 @@ def test_a_guard_that_was_killed_takes_back_what_ran_out_meanwhile(
     wait_until(lambda: guard("status")["applied"]["number"] == before)
     assert calls(joined)
     assert guard("status")["waiting"] is None
+
+
+def test_probes_keep_a_plan_that_is_well(joined, guard, netguard, without_zoom):
+    done = netguard("apply", str(without_zoom), "--confirm-within", "1m", "--probe")
+    assert done.returncode == 0, done.stderr
+    assert "probes pass: the plan is kept" in done.stderr
+    # One tablet of each group at each site, what the kernel holds, the services that answer here.
+    assert done.stderr.count("ok     admitted: ") >= 4
+    assert "ok     closed: kernel: " in done.stderr
+    assert "ok     reachable: jitsi " in done.stderr
+    assert guard("status")["waiting"] is None
+    assert audited(netguard, "confirm")["who"].endswith("(probes)")
+    # It says what it changes, first.
+    assert done.stdout.index("service zoom") < done.stdout.index("applied plan")
+
+
+@pytest.mark.parametrize("fault", ["a tablet is refused", "a hole in the kernel"])
+def test_a_probe_that_fails_takes_the_plan_back(joined, guard, netguard, without_zoom, fault):
+    before = guard("status")["applied"]["number"]
+    undo = FAULTS[fault](joined)
+    try:
+        done = netguard("apply", str(without_zoom), "--confirm-within", "20s", "--probe")
+    finally:
+        undo()
+    assert done.returncode == 5, done.stderr
+    assert f"plan {before} is in force again" in done.stderr
+    assert "FAILS  " in done.stderr
+    assert SAID[fault] in done.stderr
+    assert guard("status")["applied"]["number"] == before
+    row = audited(netguard, "rollback")
+    assert row["who"].endswith("(probes)")
+    assert row["after"]["note"].startswith("probe failed: ")
+
+
+def hole(hospital):
+    """Somebody else's table forwards what comes from tablets before ours sees it."""
+    script = (
+        "table netdev hole {\n chain c {\n  type filter hook ingress device tab0 priority 0;\n"
+        '  ip daddr 10.10.0.5 fwd to "up0"\n }\n}\n'
+    )
+    done = hospital.exec("gw", ["nft", script])
+    assert done.returncode == 0, done.stderr
+    return lambda: hospital.exec("gw", ["nft", "delete", "table", "netdev", "hole"])
+
+
+def silence(hospital):
+    """FreeRADIUS hangs: it holds the plan, and answers nobody."""
+    hospital.kill("freeradius", signal.SIGSTOP)
+    return lambda: hospital.kill("freeradius", signal.SIGCONT)
+
+
+FAULTS = {"a tablet is refused": silence, "a hole in the kernel": hole}
+SAID = {"a tablet is refused": "admitted: ", "a hole in the kernel": "closed: kernel: "}

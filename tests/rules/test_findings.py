@@ -44,7 +44,7 @@ def test_the_json_form_is_stable():
     assert (read["files"], read["errors"], read["warnings"]) == (2, 1, 1)
     assert read["findings"][0] == {
         "file": "rules/groups.yaml", "line": 4, "column": 20, "level": "error",
-        "finding": "unknown-ref", "text": "unknown 'zooom'",
+        "finding": "unknown-ref", "text": "unknown 'zooom'", "instead": None,
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ version: "1"
 retrieved: 2026-11-20
 sets:
   "11": {networks: [203.0.112.0/24]}
-  media: {networks: [10.10.1.0/24, 0.0.0.0/0]}
+  media: {networks: [203.0.111.0/24]}
 """
 
 
@@ -93,9 +93,13 @@ def test_an_unknown_feed_or_set_is_told_with_the_known_ones(rules, jitsi):
     rules.says("feed 'vendor' has no set '12', known: 11, media")
 
 
-def test_a_feed_is_held_against_protected_networks_too(rules, jitsi):
-    rules.write("services/feeds/vendor.yaml", FEED)
-    jitsi("    evidence", "    feed: vendor\n    feed-sets: [media]\n    evidence")
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_feed_is_held_against_protected_networks_too(rules, jitsi, taken):
+    rules.write(
+        "services/feeds/vendor.yaml", FEED.replace("203.0.111.0/24", "10.10.1.0/24, 0.0.0.0/0")
+    )
+    if taken:
+        jitsi("    evidence", "    feed: vendor\n    feed-sets: [media]\n    evidence")
     found = "".join(rules.said)
     assert len(rules.said) == 2
     assert "protected-overlap services/feeds/vendor.yaml" in found

@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         "--diff",
         type=Path,
         metavar="DIR",
-        help="only the alerts that these rules add or lose; 1 if any",
+        help="only the alerts, requests, names and flows that these rules answer differently; 1 if any",
     )
     today(replay)
     simulate = command(

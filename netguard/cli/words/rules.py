@@ -23,6 +23,15 @@ def add(commands: Commands) -> None:
             help="an inventory that shrank by a fifth against DIR is an error",
         )
         today(check)
+        if name == "lint":
+            check.add_argument(
+                "--fix",
+                action="store_true",
+                help="mend what needs nobody's judgement, say what, then list what is left",
+            )
+            check.add_argument(
+                "--diff", action="store_true", help="print what --fix would change, write nothing"
+            )
     allot = command(
         commands,
         "allot",

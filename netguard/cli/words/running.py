@@ -9,8 +9,9 @@ def add(commands: Commands) -> None:
         commands,
         "apply",
         "check a rules folder and put it into force",
-        "netguard apply rules/ --confirm-within 2m && netguard confirm",
-        late("cli.running", "apply"),
+        "netguard apply rules/ --confirm-within 2m && netguard confirm\n"
+        "  netguard apply rules/ --confirm-within 2m --probe        # probes confirm, or roll back",
+        late("cli.applying", "apply"),
     )
     folder(apply)
     apply.add_argument("--by", help="who applies it, for the records (default: the user)")
@@ -22,6 +23,12 @@ def add(commands: Commands) -> None:
         "--confirm-within",
         metavar="SPAN",
         help="take it back after so long, such as 2m, unless 'netguard confirm' comes first",
+    )
+    apply.add_argument(
+        "--probe",
+        action="store_true",
+        help="look whether tablets are admitted, services answer, what is protected is closed: "
+        "keep the plan when all is well, else take it back at once",
     )
     apply.add_argument("--note", metavar="TEXT", help="why; for the audit")
     json_flag(apply)
