@@ -119,9 +119,7 @@ def _plan(loaded: Loaded) -> Plan | None:
 
 def _one(folder: Folder, finding: Finding) -> tuple[Folder, Fix] | None:
     """Return the folder with one fix, or None where its token cannot be found as it was read."""
-    name = next((name for name in folder.files if folder.shown(name) == finding.file), None)
-    if name is None:
-        return None
+    name = next(name for name in folder.files if folder.shown(name) == finding.file)
     source = parse(folder.files[name], finding.file)
     node = next(
         (
@@ -189,8 +187,6 @@ def _laid_out(folder: Folder) -> tuple[Folder, tuple[str, ...]]:
     files: dict[str, bytes] = dict(folder.files)
     moved: list[str] = []
     for name, data in sorted(folder.files.items()):
-        if not name.endswith((".yaml", ".csv")):
-            continue
         try:
             files[name] = laid_out(folder.shown(name), data)
         except Unchanged:

@@ -170,7 +170,8 @@ def _never_matches(entry: Entry, service: schema.ServiceModel) -> Iterator[Findi
     """Report exceptions of the address filter that it never needs: exact, or silence."""
     for index, network in enumerate(service.allow_private):
         text = ""
-        if not service.domains:
+        # Without names `sni: strict` is an error already.
+        if not service.domains and service.sni is None:
             text = f"the service has no names, so no answer is ever held against {network}"
         elif not may_be_special(network):
             text = f"{network} is public: the address filter never refuses it"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from netguard.core.plan import compile_plan
 from netguard.rules import fixing
+from netguard.rules.findings import Finding
 from netguard.rules.folder import Folder, read_folder
-from netguard.rules.load import load
+from netguard.rules.load import Loaded, load
 
 BASE = Path(__file__).parents[1] / "bad" / "base"
 JUDGE = partial(load, today=datetime.date(2026, 11, 22))
@@ -137,3 +138,46 @@ def test_the_example_hospital_has_nothing_to_mend(tmp_path):
     folder = read_folder(tmp_path / "rules")
     fixed = fixing.fix(folder, partial(load, today=datetime.date(2026, 11, 22)))
     assert (fixed.fixes, fixed.laid_out) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        # The mended key would stand there twice.
+        ("groups.yaml", "allow: [jitsi, time]", "allow: [jitsi, time]\n    allw: [time]"),
+        # The text is not where it was read: an escape, an item that is alone on its line of a list.
+        ("groups.yaml", "[jitsi, time]", '["jit\\x73ii", time]'),
+        (
+            "services/jitsi.yaml",
+            "[tcp/443, udp/10000]",
+            "[tcp/1-500,\n      tcp/443\n      , udp/10000]",
+        ),
+    ],
+)
+def test_what_cannot_be_mended_cleanly_is_left_as_it_is(file, old, new):
+    text = WHOLE.files[file].decode()
+    assert old in text
+    folder = Folder("", {**WHOLE.files, file: text.replace(old, new).encode()})
+    fixed = fixing.fix(folder, JUDGE)
+    assert fixed.fixes == ()
+    assert fixed.loaded.findings
+
+
+def test_findings_without_a_token_are_no_fixes():
+    folder = Folder("", {**WHOLE.files, "empty.yaml": b""})
+    places = [("groups.yaml", 0), ("groups.yaml", 1), ("empty.yaml", 1)]
+    found = [Finding(file, n, 4, "error", "unknown-ref", "x", instead="y") for file, n in places]
+    fixed = fixing.fix(folder, lambda folder: Loaded(None, tuple(found), 1))
+    assert fixed.fixes == ()
+    assert fixed.folder.files["groups.yaml"] == WHOLE.files["groups.yaml"]
+
+
+def test_a_file_that_cannot_be_read_keeps_its_layout():
+    files = {
+        **WHOLE.files,
+        "presence.yaml": b"presence: [",
+        "groups.yaml": WHOLE.files["groups.yaml"] + b"\n\n",
+    }
+    fixed = fixing.fix(Folder("", files), JUDGE)
+    assert fixed.folder.files["presence.yaml"] == b"presence: ["
+    assert fixed.laid_out == ("groups.yaml",)

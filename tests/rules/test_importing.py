@@ -3,6 +3,7 @@
 import csv
 import datetime
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from netguard.core.names import Mac
 from netguard.core.policy import Tablet
 from netguard.rules.folder import read_folder
+from netguard.rules.importing.advice import advice
 from netguard.rules.importing.changes import written
 from netguard.rules.importing.columns import HEADERS, folded, places
 from netguard.rules.importing.merge import Wishes, merge
@@ -112,6 +114,8 @@ def test_the_address_of_wi_fi_goes_before_others_and_a_number_of_an_mdm_is_none_
         (b"mac,id\n\x81\xff,T-1\n", "save the table as CSV UTF-8"),
         (b"mac,id\n" + b"\n" * 100_100, "more than"),
         (b"mac,mac\n1,2\n", "2 columns are called 'mac'"),
+        (b"mac,id\n" + b"x" * (32 * 1024 * 1024), "is larger than 32 MiB"),
+        (b'mac,id\n"a"b,c\n', "a quote is opened in this line and not closed"),
     ],
 )
 def test_a_table_that_is_none_is_refused_with_its_reason(data, said):
@@ -162,3 +166,45 @@ def test_a_private_address_that_is_accepted_is_written_down():
     assert written(after.tablets).splitlines()[1].endswith(",accepted")
     # The next inventory does not know of it: the word stays with the address.
     assert merged(text, before=after.tablets).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "said"),
+    [
+        ("model", "x" * 1001, "model, .* is longer than a line of 1000 characters"),
+        ("serial", '"a\nb"', "serial, .* is longer than a line"),
+        (
+            "home",
+            "ward",
+            "more than one area is called so: ",
+        ),
+        ("private-address", "yes", "expected 'accepted' or nothing"),
+        ("address", "fd00::1", "is not an IPv4 address"),
+        ("address", "10.99.0.12", ""),
+    ],
+)
+def test_a_cell_is_judged_by_what_it_is(columns, row, said):
+    text = f"mac,{columns}\n3c:28:6d:00:00:01,{row}\n"
+    wishes = Wishes("patients", "pellegrin/cardio-3", "T-1")
+    names = {("pellegrin", "cardio-3"), ("haut-leveque", "entrance")}
+    sites = {
+        name: replace(site, areas={
+            a: replace(area, label="Ward") if (name, a) in names else area
+            for a, area in site.areas.items()
+        })
+        for name, site in POLICY.sites.items()
+    }  # fmt: skip
+    rules = replace(POLICY, sites=sites)
+    sheet = read("x.csv", text.encode(), "csv")
+    if not said:
+        assert merge(sheet, "csv", rules, [], wishes).tablets[0].address is not None
+        return
+    with pytest.raises(Refused, match=said):
+        merge(sheet, "csv", rules, [], wishes)
+
+
+def test_the_advice_for_a_system_that_nobody_knows_is_general():
+    tablet = Tablet("T-1", Mac.parse("da286d000001"), "patients", HOMES[0], "Nokia T20")
+    assert advice(tablet, "")[0] == "other systems"
+    assert advice(tablet, "Android 13")[0] == "Android"
+    assert advice(replace(tablet, model="Surface Go"), "")[0] == "Windows"

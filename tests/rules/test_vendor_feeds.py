@@ -88,6 +88,34 @@ def test_a_feed_is_read_back_as_it_was_written(sets, source, version, accept):
     assert (feed.sets, feed.head, feed.accept) == (offers, "# why", accept)
 
 
+@pytest.mark.parametrize(
+    ("reader", "data", "said"),
+    [
+        (prefixes, b"\xff\xfe", "it is not UTF-8"),
+        (prefixes, b"3.0.0.0/24\n" * 20_001, "more than 20000 prefixes"),
+        (prefixes, b"# nothing\n", "an empty list"),
+        (
+            microsoft_365,
+            json.dumps([{"id": 1, "urls": ["x"] * 20_001}]).encode(),
+            "more than 20000 entries",
+        ),
+        (vendor_feeds.version_of, b'{"latest": "1.2"}', "not the version"),
+    ],
+)
+def test_lists_have_bounds(reader, data, said):
+    with pytest.raises(NotThisList, match=said):
+        reader(data)
+
+
+def test_the_version_is_read_and_files_of_others_are_left_alone():
+    assert (
+        vendor_feeds.version_of(b'{"instance": "Worldwide", "latest": "2026112900"}')
+        == "2026112900"
+    )
+    files = {"groups.yaml": b"groups: {}", "services/feeds/bad.yaml": b"feed: x\n"}
+    assert list(kept(Folder("", files))) == []
+
+
 def test_what_is_too_deep_is_refused():
     with pytest.raises(NotThisList, match="not JSON"):
         microsoft_365(b"[" * 100_000)

@@ -119,7 +119,10 @@ class Field:
 
 def protocols_in(services: Spans) -> list[int]:
     """Return the numbers of the protocols of which there is something."""
-    return [n for n in range(256) if regions.meet(services, ((n << 16, n << 16 | 0xFFFF),))]
+    found: set[int] = set()
+    for first, last in services:
+        found.update(range(first >> 16, (last >> 16) + 1))
+    return sorted(found)
 
 
 def spans_of(each: Part, field: Field) -> Span:

@@ -193,9 +193,8 @@ class _Merge:
         for name, text in (("model", model), ("serial", serial)):
             if "\n" in text or len(text) > MAX_FIELD:
                 self._fault(line, name, text, f"is longer than a line of {MAX_FIELD} characters")
-        if len(self.faults) > before:
-            return None
-        if mac is None or id_ is None or group is None or place is None:
+        wrong = len(self.faults) > before
+        if wrong or mac is None or id_ is None or group is None or place is None:
             return None
         accepted = bool(private) or (self.wishes.accept_private and mac.is_local)
         if known is not None and "private-address" not in cell and known.mac == mac:

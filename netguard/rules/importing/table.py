@@ -193,9 +193,8 @@ def _rows(name: str, text: str, separator: str, skipped: int) -> Sequence[tuple[
             rows.append((start, cells))
             start = reader.line_num + 1 + skipped
     except csv.Error as error:
-        what = str(error)
-        if "end of data" in what or "expected after" in what:
-            what = "a quote is opened in this line and not closed"
+        # Of a strict reader: an end of the data, or anything but a separator, behind an open quote.
+        what = f"a quote is opened in this line and not closed ({error})"
         raise _fault(name, start, "row-shape", what) from error
     return rows
 
