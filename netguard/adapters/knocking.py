@@ -22,6 +22,7 @@ from netguard.core.dnswire import IN, A, Malformed, Question
 from netguard.core.names import Address, Upstream
 
 OPEN, REFUSED, SILENT, FORBIDDEN = "open", "refused", "silent", "forbidden"
+OURSELVES = "this machine itself"
 _IP_RECVERR = 11
 # struct sock_extended_err, linux/errqueue.h: errno, origin, type, code, pad, info, data; then the sender.
 _EXTENDED = struct.Struct("=IBBBBII")
@@ -30,7 +31,7 @@ _FROM_ICMP = 2
 _STUN = struct.Struct("!HHI12s")
 _STUN_MAGIC = 0x2112A442
 _NTP_EPOCH = 2208988800
-NTP_PORT = 123
+NTP_PORT, DNS_PORT, TLS_PORT = 123, 53, 853
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _of_error(number: int | None, said: tuple[str, bool]) -> tuple[str, str]:
         return REFUSED, ""
     # Forbidden on this machine itself: a rule of the output hook, an unreachable route.
     if number in {errno.EPERM, errno.EACCES, errno.ENETUNREACH}:
-        return FORBIDDEN, "this machine itself"
+        return FORBIDDEN, OURSELVES
     return SILENT, ""
 
 
@@ -173,7 +174,7 @@ def _way(server: Upstream, patience: float, source: str, authorities: Path | Non
         wire.settimeout(patience)
         if source:
             wire.bind((source, 0))
-        wire.connect((str(server.address), 853 if server.tls else 53))
+        wire.connect((str(server.address), TLS_PORT if server.tls else DNS_PORT))
         if not server.tls:
             return wire
         context = ssl.create_default_context(cafile=str(authorities) if authorities else None)

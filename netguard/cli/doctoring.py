@@ -30,8 +30,23 @@ def doctor(arguments: argparse.Namespace) -> int:
             raise UsageError(f"{flag} belongs to 'netguard doctor radius'")
     begin = clock.monotonic()
     known = Known(folders.settings(arguments), settings_file(arguments))
-    found = checks.run([*node.checks(known), *cabling.checks(known)])
+    all_ = [*node.checks(known), *cabling.checks(known)]
+    found = checks.run(all_, _Progress(len(all_)))
     return report(arguments, found, known.settings.node, clock.monotonic() - begin)
+
+
+class _Progress:
+    """One line that is written over, on a terminal; nothing elsewhere."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._ended = count, 0
+
+    def __call__(self, found: list[Finding]) -> None:
+        self._ended += 1
+        if sys.stderr.isatty():
+            end = "\r\033[K" if self._ended == self._count else ""
+            sys.stderr.write(f"\r{self._ended} of {self._count} checks{end}")
+            sys.stderr.flush()
 
 
 def report(

@@ -38,7 +38,7 @@ def radius(arguments: argparse.Namespace) -> int:
         _listen(arguments, ear, neighbours, plan)
         probes = {} if arguments.no_probe else hearing.probe(clients)
     else:
-        hearing.read(ear, neighbours, arguments.pcap)
+        hearing.read(ear, neighbours, arguments.pcap, _share)
     found = nas.judge(ear, probes, neighbours, names)
     if ear.unread:
         sys.stderr.write(f"{ear.unread} packets of RADIUS ports are no RADIUS\n")
@@ -75,6 +75,12 @@ def _plan(arguments: argparse.Namespace, node: Settings | None) -> Plan:
         node.sites if node is not None and arguments.rules is None else sorted(loaded.policy.sites)
     )
     return compile_plan(loaded.policy, served)
+
+
+def _share(read: float) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{read:4.0%} read; Ctrl-C ends it with what was read\033[K\r")
+        sys.stderr.flush()
 
 
 class _Progress:

@@ -234,6 +234,8 @@ def test_completion_is_a_script(capsys):
     code, out, _ = run(capsys, "completion", "bash")
     assert code == 0
     assert "_shtab_netguard" in out
+    assert "netguard_doctor" in out
+    assert "--pcap" in out
 
 
 def test_a_reader_that_goes_away_is_no_error():

@@ -90,3 +90,26 @@ def test_whoever_has_an_address_answers_and_nobody_answers_for_another(inside):
     assert ask("10.97.0.7") == []
     missing = inside(sys.executable, "-c", ASK, "none9", "10.97.0.1")
     assert "ARP on none9" in missing.stderr
+
+
+def test_chains_are_read_with_their_policies_and_a_table_that_is_not_there_is_none(inside):
+    code = """
+import asyncio, json
+from netguard.adapters import nft
+rows = [asyncio.run(nft.policies("inet", name)) for name in ("netguard", "other")]
+print(json.dumps([*rows, asyncio.run(nft.rules("inet", "netguard", "nat_out"))]))
+"""
+    ruleset = (
+        "add table inet netguard; "
+        "add chain inet netguard forward { type filter hook forward priority 0; policy drop; }; "
+        "add chain inet netguard nat_out { type nat hook postrouting priority 100; }; "
+        "add chain inet netguard g_x; "
+        'add rule inet netguard nat_out oifname "up0" masquerade'
+    )
+    assert inside("nft", ruleset).returncode == 0
+    done = inside(sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    ours, other, rules = json.loads(done.stdout)
+    assert ours == {"forward": "drop", "nat_out": "accept", "g_x": ""}
+    assert other is None
+    assert [list(each) for each in rules[0]["expr"]] == [["match"], ["masquerade"]]

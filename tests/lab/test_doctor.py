@@ -84,13 +84,23 @@ def test_a_healthy_node_gives_no_finding(node):
     # Every check of the node and its cables has spoken.
     assert {code for code in found if code < "NG-D3"} >= {
         *(f"NG-D10{n}" for n in range(1, 8)),
-        *(f"NG-D11{n}" for n in range(6)),
+        *(f"NG-D11{n}" for n in range(7)),
         *(f"NG-D12{n}" for n in range(9)),
         *(f"NG-D20{n}" for n in range(1, 10)),
     }
     shown = node.exec("gw", ["netguard", "doctor"])
     assert (shown.returncode, shown.stdout) == (0, "")
     assert "ok" in shown.stderr
+
+
+def test_whoever_may_not_look_is_told_so_and_nothing_is_cried(node):
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    done = node.exec("gw", [*nobody, "netguard", "doctor", "--json"])
+    body = json.loads(done.stdout)
+    found = {f["code"]: f for f in body["findings"] if f["outcome"] != "ok"}
+    assert {f["outcome"] for f in found.values()} == {"not checked"}, found
+    assert done.returncode == 1
+    assert "try as root" in found["NG-D101"]["finding"]
 
 
 @contextmanager
@@ -152,6 +162,10 @@ def test_what_was_changed_while_guard_is_dead_is_found_without_it(node):
         assert "IPv4 for tab0" in found["NG-D112"][0]["finding"]
         assert "net.ipv4.ip_forward is 0" in found["NG-D113"][0]["finding"]
         assert "tablets has" in found["NG-D111"][0]["finding"]
+        sh(node, "gw", "ip addr del 10.99.0.1/22 dev tab0")
+        cries, found = doctor(node)
+        assert cries == {"NG-D101", "NG-D111", "NG-D112", "NG-D113", "NG-D202"}, found
+        sh(node, "gw", "ip addr add 10.99.0.1/22 dev tab0")
         sh(node, "gw", "nft flush chain inet netguard nat_out")
         cries, found = doctor(node)
         assert cries == {"NG-D101", "NG-D111", "NG-D112", "NG-D113", "NG-D206"}, found

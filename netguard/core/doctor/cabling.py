@@ -175,7 +175,8 @@ def way_back(seen: Back) -> list[Finding]:
     )
     mend = (
         f"on the hospital's router: a route to {seen.network} by the uplink's address, "
-        "or nat: masquerade in sites.yaml"
+        "or nat: masquerade in sites.yaml; where answers come in by another interface, its "
+        "rp_filter has to be 2"
     )
     return [failed(BACK, text, mend)]
 

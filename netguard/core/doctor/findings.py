@@ -19,6 +19,7 @@ CHECKS = {
     "NG-D113": "kernel settings",
     "NG-D114": "foreign tables",
     "NG-D115": "connections",
+    "NG-D116": "kernel features",
     "NG-D120": "settings",
     "NG-D121": "secrets",
     "NG-D122": "edited rules",

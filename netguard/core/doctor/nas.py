@@ -96,7 +96,11 @@ def _requests(client: Client, heard: Heard) -> Finding:
     asked = (
         f"{many(counts['requests'], 'request')}, {many(counts['accounting'], 'accounting record')}"
     )
-    said = f", attributes of {listed(sorted(heard.vendors))}" if heard.vendors else ""
+    spoken = listed(sorted(heard.vendors))
+    if not products.fits(client.vendor, heard.vendors):
+        text = f"{client}: the rules say '{client.vendor}', its attributes are those of {spoken}"
+        return warning(REQUESTS, text, "set its vendor in sites.yaml: CoA and these hints go by it")
+    said = f", attributes of {spoken}" if spoken else ""
     return ok(REQUESTS, f"{client}: {asked}{said}")
 
 

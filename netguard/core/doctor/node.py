@@ -24,6 +24,8 @@ CONNECTIONS, SETTINGS, SECRETS, EDITED = "NG-D115", "NG-D120", "NG-D121", "NG-D1
 DISK, STORES, CLOCK, CERTIFICATES = "NG-D123", "NG-D124", "NG-D125", "NG-D126"
 PROGRAMS, FEEDS = "NG-D127", "NG-D128"
 
+# A tablet in a call has some tens.
+_CONNECTIONS = 50
 _UNITS = {GUARD: "guard", DNS: "dns", WATCH: "watch"}
 # What goes on without it, so that nobody pulls a cable in haste.
 _MEANWHILE = {
@@ -52,11 +54,11 @@ def daemon(code: str, seen: Daemon) -> list[Finding]:
             for problem in seen.problems
         ]
         return judged(code, wrong, f"answers, pid {seen.pid}" if seen.pid else "answers")
+    if "try as root" in seen.why:
+        return [unchecked(code, seen.why, "sudo netguard doctor")]
     if seen.pid is not None:
         text = f"does not answer although pid {seen.pid} runs: it hangs; {_MEANWHILE[code]}"
         return [failed(code, text, f"systemctl kill -s KILL {unit}; systemctl start {unit}")]
-    if "try as root" in seen.why:
-        return [unchecked(code, seen.why, "sudo netguard doctor")]
     text = f"does not run ({seen.why}); {_MEANWHILE[code]}"
     mend = f"systemctl restart {unit}; journalctl -u {unit} -n 50 says why it ended"
     return [failed(code, text, mend)]
@@ -213,18 +215,17 @@ def sysctls(held: Mapping[str, int | None], wanted: Sequence[Wanted]) -> list[Fi
 
 
 def connections(used: int | None, most: int | None, tablets: int) -> list[Finding]:
-    """Judge the room for connections; a tablet in a call has some tens."""
+    """Judge the room for connections."""
     if used is None or most is None:
         return [unchecked(CONNECTIONS, "this kernel shows no connection tracking")]
     if used * 10 >= most * 9:
         text = f"{used} of {most} connections are in use: new ones are dropped soon"
         mend = f"sysctl -w net.netfilter.nf_conntrack_max={most * 2}; netguard denials names floods"
         return [failed(CONNECTIONS, text, mend)]
-    if most < tablets * 100:
-        text = f"room for {most} connections, {tablets} tablets may need {tablets * 100}"
-        return [
-            warning(CONNECTIONS, text, f"sysctl -w net.netfilter.nf_conntrack_max={tablets * 100}")
-        ]
+    needed = tablets * _CONNECTIONS
+    if most < needed:
+        text = f"room for {most} connections, {tablets} tablets may need {needed}"
+        return [warning(CONNECTIONS, text, f"sysctl -w net.netfilter.nf_conntrack_max={needed}")]
     return [ok(CONNECTIONS, f"{used} of {most} in use")]
 
 

@@ -5,7 +5,7 @@ there is no proof. What is not known of a product falls back to what every produ
 Sources: vendors' manuals and hospitals' controllers as docs/doctor.md and the rules' README name them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -203,6 +203,27 @@ def mend(vendor: str, fault: Fault) -> str:
     """Return what to change on a vendor's product."""
     product = PRODUCTS.get(vendor, PRODUCTS["other"])
     return f"{product.name}: {product.settings.get(fault, _ANY[fault])}"
+
+
+# As whom a product speaks in its vendor attributes; those of others may be there as well.
+_SPEAKS = {
+    "cisco-9800": {"Cisco", "Cisco Airespace"},
+    "cisco-aireos": {"Cisco", "Cisco Airespace"},
+    "aruba-controller": {"Aruba"},
+    "aruba-instant": {"Aruba"},
+    "ruckus": {"Ruckus"},
+    "meraki": {"Meraki"},
+    "fortigate": {"Fortinet"},
+    "extreme": {"Aerohive"},
+    "huawei": {"Huawei"},
+    "mikrotik": {"MikroTik"},
+}
+
+
+def fits(vendor: str, spoken: Iterable[str]) -> bool:
+    """Say whether vendor attributes that were seen are those of a product; without any, they are."""
+    names = set(spoken)
+    return not names or vendor not in _SPEAKS or bool(names & _SPEAKS[vendor])
 
 
 def coa_port(vendor: str) -> int:

@@ -6,7 +6,6 @@ this machine and not by those of forwarding: what our own ruleset says of tablet
 """
 
 import asyncio
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +48,14 @@ class _Names:
 
     asked: tuple[Asked, ...]
     found: dict[str, list[Address]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What was tried from a site's gateway: how its way back is judged, and how each try went."""
+
+    findings: tuple[Finding, ...]
+    knocked: tuple[Knock, ...]
 
 
 class _Cables:
@@ -183,25 +190,19 @@ class _Cables:
         if cut:
             why = f"nothing leaves: {cut}"
             return [unchecked(cabling.BACK, why), unchecked(cabling.SERVICES, why)]
-        return [*itertools.chain.from_iterable(self._ways(plan, site) for site in plan.sites[:1])]
-
-    def _ways(self, plan: Plan, site: SitePlan) -> list[Finding]:
-        source = self._source(site)
-        if not source:
-            why = f"{site.name} has no gateway address to ask from (NG-D202)"
-            return [unchecked(cabling.BACK, why), unchecked(cabling.SERVICES, why)]
-        # Meanwhile: nft takes half a second for a large table.
-        translated = Once(partial(_translated, site))
-        translated.begin()
-        names, wanted = self._names.get(), exits.wishes(plan)
-        tries = exits.tries(wanted, names.found)
-        knocked = _knocked(tries, source, _KNOCK_PATIENCE)
-        back = self._back(plan, site, source, knocked, tries, translated)
-        found = cabling.way_back(back)
-        if all(finding.outcome is not Outcome.OK for finding in found):
+        # Of every site the way back; the services of the first one, for all go the same way on.
+        rounds = [Once(partial(self._round, plan, s, s is plan.sites[0])) for s in plan.sites]
+        for each in rounds:
+            each.begin()
+        first, *others = [each.get() for each in rounds]
+        found = [*first.findings, *(f for each in others for f in each.findings)]
+        if any(finding.outcome is not Outcome.OK for finding in first.findings):
             why = "what tablets send does not come back (NG-D206)"
             return [*found, unchecked(cabling.SERVICES, why)]
-        alive = any(each.ms is not None for each in names.asked)
+        return [*found, *self._services(plan, first.knocked)]
+
+    def _services(self, plan: Plan, knocked: Sequence[Knock]) -> list[Finding]:
+        names = self._names.get()
         seen = [
             Exit(
                 wish.service,
@@ -209,11 +210,26 @@ class _Cables:
                 tuple(name for name in wish.names if not names.found.get(name)),
                 wish.unprovable,
             )
-            for wish in wanted
+            for wish in exits.wishes(plan)
         ]
         if not seen:
-            return [*found, ok(cabling.SERVICES, "no group may use a service outside")]
-        return [*found, *cabling.services(seen, names_work=alive)]
+            return [ok(cabling.SERVICES, "no group may use a service outside")]
+        alive = any(each.ms is not None for each in names.asked)
+        return cabling.services(seen, names_work=alive)
+
+    def _round(self, plan: Plan, site: SitePlan, every: bool) -> _Round:
+        source = self._source(site)
+        if not source:
+            why = f"{site.name} has no gateway address to ask from (NG-D202)"
+            return _Round((unchecked(cabling.BACK, why),), ())
+        # Meanwhile: nft takes half a second for a large table.
+        translated = Once(partial(_translated, site))
+        translated.begin()
+        tries = exits.tries(exits.wishes(plan), self._names.get().found)
+        tries = tries if every else tries[:_FEW]
+        knocked = _knocked(tries, source, _KNOCK_PATIENCE)
+        back = self._back(plan, site, source, knocked, tries, translated)
+        return _Round(tuple(cabling.way_back(back)), tuple(knocked))
 
     def _source(self, site: SitePlan) -> str:
         held = {
@@ -234,13 +250,15 @@ class _Cables:
     ) -> Back:
         from_tablets = [_as_asked(knock) for knock in knocked]
         from_uplink: list[Asked] = []
-        if not any(asked.ms is not None for asked in from_tablets):
+        if not any(each.ms is not None for each in from_tablets):
             # Nothing came back: does the resolver answer us there, and do others where we come from?
-            for upstream in plan.resolver.upstream[:1]:
-                _, _, ms, why = self._ask(upstream, _NO_NAMES, source)
-                from_tablets.append(Asked(str(upstream), ms, why))
+            upstream = plan.resolver.upstream[0]
+            asked = Once(partial(self._ask, upstream, _NO_NAMES, source))
+            asked.begin()
             from_uplink = [_as_asked(k) for k in _knocked(tries[:_FEW], "", _KNOCK_PATIENCE)]
             from_uplink += self._names.get().asked
+            _, _, ms, why = asked.get()
+            from_tablets.append(Asked(str(upstream), ms, why))
         net = next(n for n in site.networks if n.version == 4)
         return Back(
             site.name,
@@ -254,7 +272,9 @@ class _Cables:
 
 
 def _as_asked(knock: Knock) -> Asked:
-    answered = knock.outcome in {cabling.OPEN, cabling.REFUSED, cabling.FORBIDDEN}
+    answered = knock.outcome in {cabling.OPEN, cabling.REFUSED} or (
+        knock.outcome == cabling.FORBIDDEN and knock.by != knocking.OURSELVES
+    )
     return Asked(f"{knock.target} {knock.port}", 0.0 if answered else None, knock.outcome)
 
 

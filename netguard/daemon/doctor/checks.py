@@ -73,7 +73,9 @@ def run(
             for number in late:
                 check = open_.pop(number)
                 text = f"no answer in {check.deadline:.0f} s"
-                found += [unchecked(code, text) for code in check.codes]
+                none = [unchecked(code, text) for code in check.codes]
+                found += none
+                said(none)
             continue
         if number in open_:
             del open_[number]

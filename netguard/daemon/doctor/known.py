@@ -81,6 +81,8 @@ class Known:
     def daemon(self, name: str, status: Status | NetguardError, problems: list[str]) -> Daemon:
         """Return what is seen of one of our daemons."""
         pid = machine.holder(self.settings.paths.run / f"{name}.lock")
+        if isinstance(status, Refused):
+            return Daemon(answers=False, why="answers, and tells this user nothing: try as root")
         if isinstance(status, NetguardError):
             return Daemon(answers=False, why=str(status), pid=pid)
         return Daemon(answers=True, pid=pid, problems=tuple(problems))

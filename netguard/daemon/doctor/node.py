@@ -6,7 +6,7 @@ from pathlib import Path
 
 from netguard.adapters import clock, machine, network, nft, radius_client
 from netguard.core import sni
-from netguard.core.doctor import node
+from netguard.core.doctor import features, node
 from netguard.core.doctor.findings import Finding, failed, ok, unchecked
 from netguard.core.doctor.node import Disk, InForce, Port, Secret, Server, Table, Wanted
 from netguard.core.foreign import concern
@@ -47,6 +47,7 @@ def checks(known: Known) -> list[Check]:
         Check((node.SYSCTL,), lambda: _sysctls(known)),
         Check((node.FOREIGN,), _foreign),
         Check((node.CONNECTIONS,), lambda: _connections(known)),
+        Check((features.CODE,), _features),
         Check((node.SETTINGS,), lambda: _settings(known)),
         Check((node.SECRETS,), lambda: _secrets(known)),
         Check((node.EDITED,), lambda: _edited(known)),
@@ -91,7 +92,10 @@ def _watch(known: Known) -> list[Finding]:
 def _radius(known: Known) -> list[Finding]:
     node_ = known.settings
     user, (host, own) = node_.users.radius, node_.radius_self
-    ports = [_port(known, "udp", number, user) for number in (1812, 1813)]
+    # Its unit may give it others than the usual two (NETGUARD_RADIUS_AUTH_PORT): what it holds counts.
+    taken = {e.port for e in known.listeners.get() if (e.protocol, e.user) == ("udp", user)} - {own}
+    numbers = sorted(taken) if len(taken) > 1 else [1812, 1813]
+    ports = [_port(known, "udp", number, user) for number in numbers]
     ports.append(_port(known, "udp", own, user, host))
     trouble = known.guard_says("radius", "radius-clients")
     if not trouble and all(port.holder for port in ports):
@@ -238,6 +242,28 @@ def _foreign() -> list[Finding]:
     hooks = asyncio.run(nft.foreign_hooks(nftables.FAMILY, nftables.TABLE))
     rows = [(f"{h.table}, chain {h.chain} ({h.hook})", concern(h.type, h.hook)) for h in hooks]
     return node.foreign(rows)
+
+
+def _features() -> list[Finding]:
+    """Let the kernel judge a small script of each feature; all at once first, for most have them all."""
+
+    async def missing() -> dict[str, str]:
+        try:
+            await nft.check(features.together())
+        except EnforcementError:
+            return {f: words for f in features.FEATURES if (words := await refused(f))}
+        return {}
+
+    async def refused(feature: str) -> str:
+        try:
+            await nft.check(features.FEATURES[feature][0])
+        except EnforcementError as error:
+            if "CAP_NET_ADMIN" in str(error):
+                raise
+            return str(error).splitlines()[0]
+        return ""
+
+    return features.judge(asyncio.run(missing()))
 
 
 def _connections(known: Known) -> list[Finding]:

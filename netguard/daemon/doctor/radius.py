@@ -21,8 +21,8 @@ from netguard.core.policy import Nas
 from netguard.core.radius import Attributes, Type
 from netguard.errors import BadValue, UsageError
 
-# How often whoever watches is told how it goes.
-_TICK = 0.5
+# How often whoever watches is told how it goes: after so many seconds, so many frames of a capture.
+_TICK, _EVERY = 0.5, 20_000
 # No tablet has it: the group bit of the first byte is clear, the rest is nobody's.
 _NOBODY = "02-00-00-00-00-00"
 _PROBES = 16
@@ -91,15 +91,24 @@ def listen(
     return lost
 
 
-def read(ear: Ear, neighbours: Neighbours, path: Path) -> None:
-    """Read a capture. Raises UsageError where it is none, or damaged."""
+def read(ear: Ear, neighbours: Neighbours, path: Path, said: Callable[[float], None]) -> None:
+    """Read a capture, or what there is of it until Ctrl-C; `said` hears which share is read.
+
+    Raises UsageError where it is none, or damaged.
+    """
     try:
         with path.open("rb") as file:
-            for frame in frames(file.read):
+            size = max(1, path.stat().st_size)
+            for number, frame in enumerate(frames(file.read)):
+                if number % _EVERY == 0:
+                    said(min(1.0, file.tell() / size))
                 if (one := datagram(frame)) is not None:
                     ear.take(one)
                 if (pair := macs(frame)) is not None:
                     neighbours.take(pair)
+    except KeyboardInterrupt:
+        # What was read so far is the answer.
+        pass
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
     except BadValue as error:

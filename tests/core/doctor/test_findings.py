@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from netguard.core.doctor import cabling, node
+from netguard.core.doctor import cabling, features, node
 from netguard.core.doctor.findings import (
     CHECKS,
     Finding,
@@ -69,6 +69,7 @@ def test_every_code_is_written_alike_and_used_once():
     ]
     assert len(codes) == len(set(codes))
     assert set(codes) <= set(CHECKS)
+    assert features.CODE in CHECKS
 
 
 @pytest.mark.parametrize("code", sorted(CHECKS))

@@ -71,7 +71,12 @@ LOOKS = {
     # what was sent, what differs of the client, when it ends, the code, the outcome, words of the finding
     "nothing": ([], {}, 60, "NG-D301", UNCHECKED, "no MAC authentication was seen"),
     "only 802.1X": ([f"0 10.1.2.10 ask {MAC} eap"], {}, 200, "NG-D301", UNCHECKED, "in 3 min, 1 request of 802.1X"),
-    "vendor attributes": ([f"0 10.1.2.10 ask {MAC} vendor=aruba-controller"], {}, 1, "NG-D301", OK, "Aruba"),
+    "vendor attributes": (
+        [f"0 10.1.2.10 ask {MAC} vendor=aruba-controller"], {"vendor": "aruba-instant"}, 1, "NG-D301", OK, "Aruba",
+    ),
+    "another vendor": (
+        [f"0 10.1.2.10 ask {MAC} vendor=aruba-controller"], {}, 1, "NG-D301", WARNING, "'cisco-9800', its attributes are those of Aruba",
+    ),
     "another secret": ([f"0 10.1.2.10 ask {MAC} wrong no-answer"], {}, 1, "NG-D303", FAILED, "1 of 1 packet made"),
     "another secret, unsigned": (
         [f"0 10.1.2.10 ask {MAC} wrong unsigned"], {"message_authenticator": "never"}, 1, "NG-D303", FAILED, "1 of 1",

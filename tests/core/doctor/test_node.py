@@ -46,6 +46,11 @@ ROWS = {
         UNCHECKED,
         "try as root",
     ),
+    "not root, and it runs": (
+        node.daemon(node.DNS, Daemon(False, "tells this user nothing: try as root", 7)),
+        UNCHECKED,
+        "try as root",
+    ),
     "proxy with a trouble": (
         node.daemon(node.DNS, Daemon(True, problems=("nobody listens on tcp/53",))),
         FAILED,
@@ -92,7 +97,7 @@ ROWS = {
     "few": (node.sysctls({"net/ipv4/ip_forward": 1, "n/t": 7}, WANTED), FAILED, "at least 8"),
     "no conntrack": (node.connections(None, None, 5), UNCHECKED, "no connection tracking"),
     "full": (node.connections(95, 100, 1), FAILED, "95 of 100"),
-    "too small": (node.connections(1, 1000, 150), WARNING, "15000"),
+    "too small": (node.connections(1, 1000, 150), WARNING, "7500"),
     "room": (node.connections(1, 262144, 150), OK, "1 of 262144"),
     "no tables": (node.foreign([]), OK, "none that matters"),
     "harmless": (node.foreign([("inet x", "")]), OK, "inet x"),

@@ -28,3 +28,11 @@ def test_ports_of_coa_are_those_of_the_vendors():
     # documentation.meraki.com: UDP 1700; RFC 5176 3.1 for the others.
     assert {v for v in VENDORS if products.coa_port(v) != 3799} == {"meraki"}
     assert products.coa_port("meraki") == 1700
+
+
+def test_a_product_speaks_as_its_vendor_or_not_at_all():
+    assert products.fits("meraki", [])
+    assert products.fits("meraki", ["Meraki", "Cisco"])
+    assert not products.fits("meraki", ["Cisco"])
+    assert products.fits("unifi", ["Cisco"]), "what it sends is not known"
+    assert set(products._SPEAKS) <= set(VENDORS)
