@@ -185,8 +185,8 @@ GREETS = TALKS.replace(
 )
 
 
-def test_a_call_on_which_nobody_says_a_word_ends_on_both_sides_after_a_withdrawal():
-    """HAProxy asks a silent tablet whether it is there; scaled from two minutes to a second."""
+def strict():
+    """The plan of the field with its service `sni: strict`."""
     loose = names_field.plan_of()
     services = tuple(
         replace(s, sni="strict", ports=(Ports("tcp", 443, 443), Ports("tcp", 8443, 8443)))
@@ -194,7 +194,12 @@ def test_a_call_on_which_nobody_says_a_word_ends_on_both_sides_after_a_withdrawa
         else s
         for s in loose.services
     )
-    with names_field.Field(replace(loose, services=services), 1) as field:
+    return replace(loose, services=services)
+
+
+def test_a_call_on_which_nobody_says_a_word_ends_on_both_sides_after_a_withdrawal():
+    """HAProxy asks a silent tablet whether it is there; scaled from two minutes to a second."""
+    with names_field.Field(strict(), 1) as field:
         field.proxy()
         field.haproxy(alive="1s")
         field.start(field.outside, sys.executable, "-c", GREETS)
@@ -217,14 +222,7 @@ def test_a_call_on_which_nobody_says_a_word_ends_on_both_sides_after_a_withdrawa
 
 def test_a_call_that_is_running_through_haproxy_stops_at_once_on_both_sides():
     """Its tablet hears nothing more, and the server is told: no leg of it stays behind."""
-    loose = names_field.plan_of()
-    services = tuple(
-        replace(s, sni="strict", ports=(Ports("tcp", 443, 443), Ports("tcp", 8443, 8443)))
-        if s.name == names_field.SERVICE
-        else s
-        for s in loose.services
-    )
-    with names_field.Field(replace(loose, services=services), 1) as field:
+    with names_field.Field(strict(), 1) as field:
         field.proxy()
         field.haproxy()
         field.start(field.outside, sys.executable, "-c", TALKS)
