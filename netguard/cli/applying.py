@@ -41,17 +41,17 @@ def apply(arguments: argparse.Namespace) -> int:
     answer = _handed(arguments, node, path, folder, within)
     for enforcer, why in answer["problems"].items():
         sys.stderr.write(f"warning: {enforcer}: {why}\n")
+    applied = answer["applied"]
+    if not arguments.json:
+        plan = applied["plan"][:12]
+        sys.stdout.write(f"applied plan {applied['number']}: {answer['tablets']} tablets, {plan}\n")
+        sys.stdout.flush()
     if arguments.probe and within is not None:
         answer["probes"] = _probed(arguments, node, policy, before, within)
         answer["waiting"] = None
     if arguments.json:
         sys.stdout.write(json.dumps(answer) + "\n")
-        return 0
-    applied = answer["applied"]
-    sys.stdout.write(
-        f"applied plan {applied['number']}: {answer['tablets']} tablets, {applied['plan'][:12]}\n"
-    )
-    if answer["waiting"] is not None:
+    elif answer["waiting"] is not None:
         sys.stdout.write(f"rolls back at {answer['waiting']['until']} unless: netguard confirm\n")
     return 0
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from netguard.adapters import clock
 from netguard.cli import folders
 from netguard.cli.parser import settings_file
-from netguard.core.doctor.findings import Finding, Outcome, exit_code
+from netguard.core.doctor.findings import Finding, Outcome, exit_code, many
 from netguard.daemon.doctor import cabling, checks, node
 from netguard.daemon.doctor.known import Known
 from netguard.errors import UsageError
@@ -75,7 +75,14 @@ def report(
         shown = [f for f in found if arguments.all or f.outcome is not Outcome.OK]
         shown.sort(key=lambda finding: _ORDER.index(finding.outcome))
         sys.stdout.write("".join(_line(finding) for finding in shown))
-    words = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _ORDER if counts[outcome])
+    # "warning" alone is a word that is counted: 2 warnings, 1 failed, 3 not checked, 40 ok.
+    words = ", ".join(
+        many(counts[outcome], str(outcome))
+        if outcome is Outcome.WARNING
+        else f"{counts[outcome]} {outcome}"
+        for outcome in _ORDER
+        if counts[outcome]
+    )
     sys.stderr.write(f"{about}: {words or 'nothing was looked at'}; {seconds:.1f} s\n")
     return exit_code(found)
 
