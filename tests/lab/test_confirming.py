@@ -135,7 +135,7 @@ def test_a_probe_that_fails_takes_the_plan_back(joined, guard, netguard, without
     before = guard("status")["applied"]["number"]
     undo = FAULTS[fault](joined)
     try:
-        done = netguard("apply", str(without_zoom), "--confirm-within", "20s", "--probe")
+        done = netguard("apply", str(without_zoom), "--confirm-within", "90s", "--probe")
     finally:
         undo()
     assert done.returncode == 5, done.stderr
