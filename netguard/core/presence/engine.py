@@ -147,7 +147,7 @@ def figures(model: Model, state: State) -> dict[str, float]:
 
 def _meet(model: Model, state: State, mac: str, at: float) -> Seen:
     seen = state.tablets[mac] = Seen(model.tablets[mac])
-    seen.first = seen.last = seen.arrived = at
+    seen.first = seen.last = at
     state.since = state.since or at
     groups = (state.fleet, *(state.group(group_of(seen, c)) for c in (0, EDGE)))
     for pool in groups:
@@ -242,7 +242,6 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
         seen.site = seen.area.site or event.site or model.nas.get(event.nas, "") or seen.site
         place = places.ap_of(model, state, ap)
         place.tablets.add(seen.mac)
-        seen.arrived = event.at
         since = event.at - _PATH_SPAN
         kept = [step for step in seen.path[1 - _PATH_LONGEST :] if step[0] >= since]
         seen.path = (*kept, (event.at, ap))
@@ -309,7 +308,9 @@ def _on_start(model: Model, state: State, seen: Seen, event: Event, out: Actions
 
 
 def _on_heard(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
-    if not seen.ap and event.ap:
+    if event.ap and (not seen.ap or (not seen.heard_at and event.at > seen.placed)):
+        # Until an association is known, it is where it was heard last, told in whatever order.
+        seen.placed = event.at
         _settle(model, state, seen, event, out)
     else:
         _sighting(model, state, seen, event.at, out)

@@ -30,7 +30,6 @@ class Seen:
         "alert_at",
         "ap",
         "area",
-        "arrived",
         "candidate",
         "cause",
         "closed",
@@ -53,6 +52,7 @@ class Seen:
         "packets",
         "path",
         "peak",
+        "placed",
         "planned",
         "probability",
         "reported",
@@ -70,8 +70,9 @@ class Seen:
         self.probability = 0.0
         self.last = 0.0
         self.first = 0.0
-        self.arrived = 0.0
         self.due = 0.0
+        # When it was heard at the AP that is taken for its own as long as it has not associated.
+        self.placed = 0.0
         self.ap = self.nas = self.session = self.goodbye = self.loan = ""
         self.site = tablet.site
         self.area: AreaModel = NOWHERE
@@ -178,7 +179,7 @@ class State:
 
 
 _SEEN = (
-    "state", "cause", "probability", "last", "first", "arrived", "due", "ap", "nas", "session",
+    "state", "cause", "probability", "last", "first", "placed", "due", "ap", "nas", "session",
     "goodbye", "loan", "site", "goodbye_at", "heard_at", "reported", "entered", "packets", "closed", "candidate", "path",
     "misses", "miss_of", "context", "counted", "peak", "alert", "alert_at", "planned", "moved",
 )  # fmt: skip
