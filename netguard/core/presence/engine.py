@@ -29,7 +29,7 @@ from netguard.core.presence.actions import (
     Probe,
     Transition,
 )
-from netguard.core.presence.curves import EDGE
+from netguard.core.presence.curves import EDGE, WAY
 from netguard.core.presence.judge import (
     IDLE,
     Verdict,
@@ -199,9 +199,7 @@ def _clear(state: State, seen: Seen, at: float, out: Actions) -> None:
 
 def _learn(model: Model, state: State, seen: Seen, at: float) -> None:
     gap = at - seen.last
-    if not seen.counted:
-        # The context is the one in which the silence began.
-        seen.context = context_of(model, seen)
+    _begun(model, state, seen)
     if seen.context == EDGE or seen.goodbye_at >= seen.last or gap > _INSIDE_LEARN:
         pools = (state.fleet, state.group(group_of(seen, seen.context)))
         curves.count(seen.curve, pools, seen.context, seen.counted, curves.passed(gap))
@@ -210,6 +208,24 @@ def _learn(model: Model, state: State, seen: Seen, at: float) -> None:
         state.answers[seen.tablet.model] = (missed + seen.misses, answered + 1)
     if seen.peak > 0 and seen.loan not in {"lost", "stolen"}:
         state.peaks[band_of(seen.peak)] += 1
+
+
+def _begun(model: Model, state: State, seen: Seen) -> bool:
+    """Fix the context in which a silence began; say whether we saw nobody then.
+
+    Who was heard until we went blind, and not since, has had the time to go anywhere: that it was at
+    an exit says nothing. Who was silent there while others were heard was seen to be silent there.
+    """
+    site = model.site_of(seen.site)
+    unseen = seen.watched != seen.last and places.blind_until(state, seen) - seen.last > site.interim
+    looked_for = EDGE_SILENT if seen.area.edge else site.interim
+    if not unseen and places.others_heard(state, seen, seen.last + looked_for):
+        seen.watched = seen.last
+    if unseen and seen.context in {EDGE, WAY}:
+        _forget_counts(state, seen)
+    if not seen.counted:
+        seen.context = context_of(model, seen, unseen=unseen)
+    return unseen
 
 
 def _change(state: State, seen: Seen, after: str, at: float, out: Actions) -> None:
@@ -476,10 +492,9 @@ def _weigh(
     model: Model, state: State, seen: Seen, site: SiteModel, elapsed: float, out: Actions
 ) -> None:
     now = state.now
-    if not seen.counted:
-        seen.context = context_of(model, seen)
+    unseen = _begun(model, state, seen)
     _count_open(state, seen, elapsed)
-    judged = verdict(model, state, seen, now, elapsed)
+    judged = verdict(model, state, seen, now, elapsed, unseen=unseen)
     taken = judged.probabilities[0]
     soonest = _SOONEST * site.grace
     if elapsed >= soonest:

@@ -52,8 +52,10 @@ class Verdict:
         return tuple(sorted(kept, key=lambda reason: (-abs(reason.weight), reason.name)))
 
 
-def context_of(model: Model, seen: Seen) -> int:
-    """Return the context of a silence that starts at the last sighting."""
+def context_of(model: Model, seen: Seen, *, unseen: bool = False) -> int:
+    """Return the context of a silence that starts at the last sighting, or `unseen` some time after."""
+    if unseen:
+        return NIGHT if model.is_night(seen.site, seen.last) else DAY
     at_home = is_home(seen)
     if seen.area.edge and (not at_home or walked_to_edge(model, seen)):
         return EDGE
@@ -93,8 +95,13 @@ def group_of(seen: Seen, context: int) -> str:
     return f"model:{seen.tablet.model}"
 
 
-def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) -> Verdict:
-    """Judge one silence of `elapsed` seconds (without what an outage explains)."""
+def verdict(
+    model: Model, state: State, seen: Seen, now: float, elapsed: float, *, unseen: bool = False
+) -> Verdict:
+    """Judge one silence of `elapsed` seconds (without what an outage explains).
+
+    `unseen` says that it began while nobody could be heard: then the way there says nothing.
+    """
     context = seen.context
     normal = rate_of(model, state, seen, context, elapsed)
     weights = model.weights
@@ -108,10 +115,11 @@ def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) 
         log(weights.outage * weights.time_share[context]) + _quiet_around(state, seen, place, now),
         log(weights.moved * share),
     )
-    pieces: list[Piece] = [
-        ("length", start, f"{elapsed:.0f} s; a silence so long is normal {normal:.3g} times a day")
-    ]
-    for name, detail in _evidence(model, seen, place, now, elapsed):
+    length = f"{elapsed:.0f} s; a silence so long is normal {normal:.3g} times a day"
+    if unseen:
+        length += "; before that nothing could be heard, it may have gone anywhere"
+    pieces: list[Piece] = [("length", start, length)]
+    for name, detail in _evidence(model, seen, place, now, elapsed, unseen=unseen):
         row = weights.evidence.get(name)
         if row is not None:
             pieces.append((name, row, detail))
@@ -155,9 +163,9 @@ def rhythm(place: Place) -> float:
 
 
 def _evidence(
-    model: Model, seen: Seen, place: Place | None, now: float, elapsed: float
+    model: Model, seen: Seen, place: Place | None, now: float, elapsed: float, *, unseen: bool
 ) -> list[tuple[str, str]]:
-    found = [*_leaving(model, seen), *_around(seen, place, now)]
+    found = [*_leaving(model, seen, unseen=unseen), *_around(seen, place, now)]
     night = seen.context == NIGHT
     if night:
         found.append(("night-inside", "at night, away from the exits"))
@@ -174,9 +182,9 @@ def _evidence(
     return found
 
 
-def _leaving(model: Model, seen: Seen) -> list[tuple[str, str]]:
+def _leaving(model: Model, seen: Seen, *, unseen: bool) -> list[tuple[str, str]]:
     found = []
-    if walked_to_edge(model, seen):
+    if not unseen and walked_to_edge(model, seen):
         names = " > ".join(ap for _, ap in seen.path[-4:])
         found.append(("walked-to-edge", names))
     said = seen.goodbye if seen.goodbye_at >= seen.last else ""

@@ -225,8 +225,20 @@ def why_unreachable(state: State, seen: Seen) -> str:
 def thaw_of(state: State, seen: Seen) -> float:
     """Return from when on a tablet's silence counts, after what was down is back."""
     place = state.aps.get(seen.ap)
-    thaws = [each.thaw for each in state.nases_of(seen)]
-    return max(state.thaw, place.thaw if place is not None else 0.0, *thaws, 0.0)
+    return max(blind_until(state, seen), place.thaw if place is not None else 0.0)
+
+
+def blind_until(state: State, seen: Seen) -> float:
+    """Return until when nobody could be heard where a tablet is; 0 where that was never so.
+
+    An AP that was down is no such time: its tablets would have been heard elsewhere.
+    """
+    return max(state.thaw, *(each.thaw for each in state.nases_of(seen)), 0.0)
+
+
+def others_heard(state: State, seen: Seen, since: float) -> bool:
+    """Say whether somebody was heard after a moment where a tablet is."""
+    return any(place.last > since for place in state.nases_of(seen))
 
 
 def feed(model: Model, state: State, event: Event, out: Actions) -> None:

@@ -17,7 +17,9 @@ from netguard.core.presence.model import NOWHERE, AreaModel, Model, TabletModel
 from netguard.core.presence.stays import SIZE as STAYS
 from netguard.errors import BadValue
 
-VERSION = 2
+VERSION = 3
+# A state of version 2 knows nothing of `watched`.
+_READ = (2, VERSION)
 # Bands of the peak probability of silences that ended by themselves, in quarters of a nat of log odds.
 PEAKS = 41
 
@@ -60,6 +62,7 @@ class Seen:
         "site",
         "state",
         "tablet",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, tablet: TabletModel) -> None:
@@ -81,6 +84,8 @@ class Seen:
         self.closed: tuple[str, ...] = ()
         self.candidate: tuple[str, int, float] = ("", -1, 0.0)
         self.path: tuple[tuple[float, str], ...] = ()
+        # The last sighting whose silence was seen to begin: somebody else was heard after it.
+        self.watched = 0.0
         self.misses = 0
         self.miss_of = 0.0
         self.context = self.counted = 0
@@ -182,6 +187,7 @@ _SEEN = (
     "state", "cause", "probability", "last", "first", "placed", "due", "ap", "nas", "session",
     "goodbye", "loan", "site", "goodbye_at", "heard_at", "reported", "entered", "packets", "closed", "candidate", "path",
     "misses", "miss_of", "context", "counted", "peak", "alert", "alert_at", "planned", "moved",
+    "watched",
 )  # fmt: skip
 _PLACE = (
     "kind", "name", "site", "last", "due", "thaw", "hold", "alert_at", "slot", "count", "counts", "gap", "gaps",
@@ -217,7 +223,7 @@ def load(data: bytes, model: Model) -> State:
     """Read what `dump` wrote; tablets that the rules no longer have are left out. Raises BadValue."""
     try:
         body = json.loads(data)
-        if body["version"] != VERSION:
+        if body["version"] not in _READ:
             raise BadValue("syntax", f"the state has version {body['version']}, not {VERSION}")
         return _read(body, model)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -256,7 +262,8 @@ def _place(state: State, row: dict[str, Any]) -> None:
 
 def _tablet(state: State, model: Model, tablet: TabletModel, row: list[Any]) -> None:
     seen = Seen(tablet)
-    for name, value in zip(_SEEN, row[:-1], strict=True):
+    values = row[:-1] if len(row) > len(_SEEN) else [*row[:-1], 0.0]
+    for name, value in zip(_SEEN, values, strict=True):
         setattr(seen, name, tuple(value) if isinstance(value, list) else value)
     seen.path = tuple((at, ap) for at, ap in seen.path)
     seen.curve = bytearray(base64.b64decode(row[-1], validate=True))
