@@ -5,7 +5,7 @@ sighting does not touch it: when it comes due it is set anew from what was seen 
 """
 
 from collections.abc import Callable
-from heapq import heappop
+from heapq import heappop, heapreplace
 
 from netguard.core import evidence
 from netguard.core.evidence import FUTURE, HISTORY, Event
@@ -68,30 +68,35 @@ _RARE = 0.01
 
 def step(model: Model, state: State, event: Event) -> Actions:
     """Take one event in the order of receipt; return what follows, timers before it included."""
-    at, kind, mac, _, _, _, _, _, _, _, received, _, _ = event
+    at, kind, mac, ap, nas, _, _, _, _, _, received, _, _ = event
     received = received or at
     out: Actions = []
     if received > state.now:
         if state.back:
             _caught_up(model, state, received)
-        out = due(model, state, received)
+        heap = state.heap
+        if received - state.now > _PAUSE or (heap and heap[0][0] <= received):
+            out = due(model, state, received)
+        else:
+            state.now = received
     elif received < state.now - HISTORY:
         state.back = True
     if at < state.now - HISTORY or at > (received if received > 0 else at) + FUTURE:
         why = "late" if at < state.now - HISTORY else "future"
         state.ignored[why] = state.ignored.get(why, 0) + 1
         return out
-    if kind in _ABOUT_PLACES:
+    handler = _ABOUT_TABLETS.get(kind)
+    if handler is None:
         _ABOUT_PLACES[kind](model, state, event, out)
         return out
     if kind in _SIGNS:
-        places.heard(model, state, event, out)
+        places.heard(model, state, at, mac, ap, nas, out)
     seen = state.tablets.get(mac)
     if seen is None:
         if mac not in model.tablets:
             return out
         seen = _meet(model, state, mac, at)
-    _ABOUT_TABLETS[kind](model, state, seen, event, out)
+    handler(model, state, seen, event, out)
     return out
 
 
@@ -112,13 +117,24 @@ def due(model: Model, state: State, now: float) -> Actions:
         places.pause(state, now)
     heap = state.heap
     while heap and heap[0][0] <= now:
-        when, _, thing = heappop(heap)
+        when, _, thing = heap[0]
         if thing.due != when:
+            heappop(heap)
             continue
         state.now = max(state.now, when)
         if isinstance(thing, Seen):
-            _judge(model, state, thing, out)
+            # Most were heard meanwhile: their timer is moved, and that is all.
+            site = model.sites.get(thing.site) or model.site_of(thing.site)
+            heard = thing.last + _silent_after(thing, site)
+            if state.now < heard:
+                thing.due = heard
+                state.sequence += 1
+                heapreplace(heap, (heard, state.sequence, thing))
+                continue
+            heappop(heap)
+            _judge(model, state, thing, site, out)
         else:
+            heappop(heap)
             places.look(model, state, thing, out)
             _spread(model, state, thing, out)
     state.now = max(state.now, now)
@@ -216,13 +232,15 @@ def _begun(model: Model, state: State, seen: Seen) -> bool:
     Who was heard until we went blind, and not since, has had the time to go anywhere: that it was at
     an exit says nothing. Who was silent there while others were heard was seen to be silent there.
     """
-    site = model.site_of(seen.site)
-    unseen = seen.watched != seen.last and places.blind_until(state, seen) - seen.last > site.interim
-    looked_for = EDGE_SILENT if seen.area.edge else site.interim
-    if not unseen and places.others_heard(state, seen, seen.last + looked_for):
-        seen.watched = seen.last
-    if unseen and seen.context in {EDGE, WAY}:
-        _forget_counts(state, seen)
+    unseen = False
+    if seen.watched != seen.last:
+        site = model.site_of(seen.site)
+        unseen = places.blind_until(state, seen) - seen.last > site.interim
+        looked_for = EDGE_SILENT if seen.area.edge else site.interim
+        if not unseen and places.others_heard(state, seen, seen.last + looked_for):
+            seen.watched = seen.last
+        if unseen and seen.context in {EDGE, WAY}:
+            _forget_counts(state, seen)
     if not seen.counted:
         seen.context = context_of(model, seen, unseen=unseen)
     return unseen
@@ -430,15 +448,11 @@ def _on_planned(_model: Model, _state: State, seen: Seen, event: Event, _out: Ac
 # judging
 
 
-def _judge(model: Model, state: State, seen: Seen, out: Actions) -> None:
-    """Look at a tablet whose timer has come: is it silent, and what may that mean."""
+def _judge(model: Model, state: State, seen: Seen, site: SiteModel, out: Actions) -> None:
+    """Look at a tablet that is silent: what may that mean."""
     now = state.now
-    site = model.site_of(seen.site)
     threshold = _silent_after(seen, site)
     silent = now - seen.last
-    if silent < threshold:
-        state.wake(seen, seen.last + threshold)
-        return
     down = places.why_unreachable(state, seen)
     if down:
         _unreachable(state, seen, now, out)
@@ -499,8 +513,8 @@ def _weigh(
     soonest = _SOONEST * site.grace
     if elapsed >= soonest:
         seen.peak = max(seen.peak, taken)
-    limit = threshold_of(model, state)
     if model.trace:
+        limit = threshold_of(model, state)
         out.append(
             Judgement(
                 now,
@@ -521,7 +535,7 @@ def _weigh(
         places.fell(model, state, seen, seen.last, out)
         if seen.state != QUIET:
             return
-    cause = _decide(model, state, seen, site, judged, elapsed, limit)
+    cause = _decide(model, state, seen, site, judged, elapsed)
     if cause is not None:
         _announce(model, state, seen, judged, cause, out)
 
@@ -542,10 +556,12 @@ def _decide(
     site: SiteModel,
     judged: Verdict,
     elapsed: float,
-    limit: float,
 ) -> int | None:
     """Return the cause with which a tablet is missing now, or None."""
-    if judged.probabilities[0] >= limit and elapsed >= _SOONEST * site.grace:
+    taken = judged.probabilities[0]
+    # The threshold is never lower than `smallest`, and not looked for below that.
+    told = taken >= model.weights.smallest and elapsed >= _SOONEST * site.grace
+    if told and taken >= threshold_of(model, state):
         return 0
     if seen.alert:
         # Told by the baseline before it was sure: whoever was told hears how sure it has become.
@@ -561,8 +577,7 @@ def _decide(
         # The baseline: at an edge silence is theft, unless nearly all speaks against it; elsewhere it
         # is what is most likely.
         plausible = judged.best != 3 and not (seen.planned[0] and seen.planned[1] >= state.now)
-        taken = edge and plausible and judged.probabilities[0] >= _LEAST_SAID
-        return 0 if taken else judged.best or 1
+        return 0 if edge and plausible and taken >= _LEAST_SAID else judged.best or 1
     if judged.normal > _RARE and not (edge and elapsed >= site.missing_default):
         return None
     return judged.best or 1

@@ -125,7 +125,7 @@ class State:
     """Everything the engine remembers."""
 
     __slots__ = (
-        "alarms", "answers", "aps", "back", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
+        "alarms", "answers", "aps", "around", "back", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
         "nases", "now", "open", "peaks", "sequence", "settled", "silent", "since", "sites", "stays", "tablets",
         "thaw",
     )  # fmt: skip
@@ -139,6 +139,8 @@ class State:
         self.tablets: dict[str, Seen] = {}
         self.aps: dict[str, Place] = {}
         self.nases: dict[str, Place] = {}
+        # What nases_of has found, by site and NAS of a tablet.
+        self.around: dict[tuple[str, str], tuple[Place, ...]] = {}
         self.sites: dict[str, Place] = {}
         # Feeds that somebody has declared lost: (feed, site or "") to since when.
         self.blind: dict[tuple[str, str], float] = {}
@@ -164,16 +166,26 @@ class State:
         self.sequence += 1
         heappush(self.heap, (due, self.sequence, thing))
 
-    def nases_of(self, seen: Seen) -> list[Place]:
+    def nases_of(self, seen: Seen) -> tuple[Place, ...]:
         """Return the controllers by which a tablet can be heard: its site's, and the one it was heard by.
 
         One controller may serve the access points of several sites.
         """
-        return [
-            place
-            for place in self.nases.values()
-            if place.site == seen.site or place.name == seen.nas
-        ]
+        key = (seen.site, seen.nas)
+        found = self.around.get(key)
+        if found is None:
+            found = self.around[key] = tuple(
+                place
+                for place in self.nases.values()
+                if place.site == seen.site or place.name == seen.nas
+            )
+        return found
+
+    def add_nas(self, place: Place) -> Place:
+        """Take in a controller that is heard for the first time."""
+        self.nases[place.name] = place
+        self.around.clear()
+        return place
 
     def group(self, name: str) -> Pool:
         """Return a group, made when it is first asked for."""
@@ -255,7 +267,10 @@ def _place(state: State, row: dict[str, Any]) -> None:
     for name, value in row.items():
         setattr(place, name, tuple(value) if isinstance(value, list) else value)
     place.fell = tuple((at, mac) for at, mac in place.fell)
-    {"ap": state.aps, "nas": state.nases, "site": state.sites}[place.kind][place.name] = place
+    if place.kind == "nas":
+        state.add_nas(place)
+    else:
+        {"ap": state.aps, "site": state.sites}[place.kind][place.name] = place
     if place.due:
         state.wake(place, place.due)
 
