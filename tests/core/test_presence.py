@@ -325,6 +325,27 @@ def test_who_was_at_an_exit_when_we_went_blind_may_have_gone_anywhere(run, blind
     assert length.detail.endswith("nothing could be heard, it may have gone anywhere")
 
 
+def test_a_session_that_starts_while_the_clock_is_wrong_is_no_late_one(run):
+    """Its Start bears a time before the last association: after that its reports were not believed."""
+    run.on(0, S, session="a").on(2990, S, ap="h1", session="b").on(3000, H, ap="h1")
+    run.on(-600, H, ap="h1").on(2600, S, ap="w2", session="c", packets=0)
+    run.on(3050, I, ap="w2", session="c", packets=9)
+    assert run.state.tablets[ONE].ap == "w2"
+    assert run.state.ignored == {"late": 2}
+
+
+def test_what_an_exit_reports_first_after_a_blind_time_is_no_sighting(run):
+    """The AP of the exit still counts what the tablet sent there before it was carried back."""
+    run.on(0, S, session="a", packets=0).on(0, S, TWO, session="c", packets=0)
+    run.on(10, evidence.FEED_LOST, "", "", source="radius")
+    run.on(2000, evidence.FEED_BACK, "", "", source="radius")
+    run.on(2010, I, ap="h1", session="b", packets=40).on(2010, I, TWO, "w2", session="d", packets=40)
+    assert run.state.tablets[ONE].ap == "w1"
+    assert run.state.tablets[TWO].ap == "w2", "a ward is no place to slip away from"
+    run.on(2300, I, ap="h1", session="b", packets=41)
+    assert run.state.tablets[ONE].ap == "h1", "it grows: it is there"
+
+
 def test_a_short_pause_of_the_feeds_lets_nobody_get_away(run):
     """What a tablet does in a minute and a half it does at the exit."""
     fleet(run, 2940).on(2960, A, ap="h1").on(2990, H, ap="h1")

@@ -81,8 +81,10 @@ def step(model: Model, state: State, event: Event) -> Actions:
             state.now = received
     elif received < state.now - HISTORY:
         state.back = True
-    if at < state.now - HISTORY or at > (received if received > 0 else at) + FUTURE:
-        why = "late" if at < state.now - HISTORY else "future"
+    # While our clock runs through a time that has been, no record can be told from an older one.
+    late = state.back or at < state.now - HISTORY
+    if late or at > (received if received > 0 else at) + FUTURE:
+        why = "late" if late else "future"
         state.ignored[why] = state.ignored.get(why, 0) + 1
         return out
     handler = _ABOUT_TABLETS.get(kind)
@@ -382,7 +384,9 @@ def _adopt(model: Model, state: State, seen: Seen, event: Event, key: str, out: 
     grown = packets is not None and known == key and packets > before
     moving = grown and seen.heard_at <= noted
     # While we were blind it may have associated anywhere: the first session that is heard of is its.
-    fresh = fresh or seen.last < places.thaw_of(state, seen)
+    # What an exit reports of that time may have gone before, and has to grow.
+    blind = seen.last < places.thaw_of(state, seen)
+    fresh = fresh or (blind and not model.area_of(event.ap).edge)
     if fresh or moving:
         seen.session, seen.packets = key, -1 if packets is None else packets
         seen.heard_at = max(seen.heard_at, event.at)
