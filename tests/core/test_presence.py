@@ -339,7 +339,9 @@ def test_what_an_exit_reports_first_after_a_blind_time_is_no_sighting(run):
     run.on(0, S, session="a", packets=0).on(0, S, TWO, session="c", packets=0)
     run.on(10, evidence.FEED_LOST, "", "", source="radius")
     run.on(2000, evidence.FEED_BACK, "", "", source="radius")
-    run.on(2010, I, ap="h1", session="b", packets=40).on(2010, I, TWO, "w2", session="d", packets=40)
+    run.on(2010, I, ap="h1", session="b", packets=40).on(
+        2010, I, TWO, "w2", session="d", packets=40
+    )
     assert run.state.tablets[ONE].ap == "w1"
     assert run.state.tablets[TWO].ap == "w2", "a ward is no place to slip away from"
     run.on(2300, I, ap="h1", session="b", packets=41)

@@ -512,6 +512,8 @@ def _weigh(
     now = state.now
     unseen = _begun(model, state, seen)
     _count_open(state, seen, elapsed)
+    if not model.trace and _too_soon(model, seen, site, elapsed):
+        return
     judged = verdict(model, state, seen, now, elapsed, unseen=unseen)
     taken = judged.probabilities[0]
     soonest = _SOONEST * site.grace
@@ -542,6 +544,15 @@ def _weigh(
     cause = _decide(model, state, seen, site, judged, elapsed)
     if cause is not None:
         _announce(model, state, seen, judged, cause, out)
+
+
+def _too_soon(model: Model, seen: Seen, site: SiteModel, elapsed: float) -> bool:
+    """Say whether no verdict could change anything yet."""
+    if elapsed < site.grace:
+        return True
+    if elapsed >= _SOONEST * site.grace or seen.state not in {QUIET, MISSING} or seen.alert:
+        return False
+    return elapsed < _missing_after(model, seen, site)
 
 
 def _count_open(state: State, seen: Seen, elapsed: float) -> None:

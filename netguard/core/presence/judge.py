@@ -19,7 +19,12 @@ from netguard.core.presence.weights import CAP, Row
 IDLE = frozenset({"inactivity", "idle-timeout", "idle", "lost-carrier", "inactive", "ageout"})
 HANDSHAKE = frozenset({"handshake", "4-way-handshake-timeout", "802.1x-failed"})
 _TWO_HOURS, _DAY = 7200.0, 86400.0
-_GOODBYES = {DAY: "goodbye-at-rest", NIGHT: "goodbye-at-rest", EDGE: "goodbye-at-edge", WAY: "goodbye-on-the-way"}
+_GOODBYES = {
+    DAY: "goodbye-at-rest",
+    NIGHT: "goodbye-at-rest",
+    EDGE: "goodbye-at-edge",
+    WAY: "goodbye-on-the-way",
+}
 
 # A text is put together when somebody reads it: a template, and what belongs into it.
 Detail = tuple[str, tuple[object, ...]]
@@ -195,7 +200,9 @@ def _evidence(
         if place.down:
             found.append(("ap-down", ("{}", (place.down,))))
         elif place.last > seen.last + 5:
-            found.append(("ap-still-heard", ("{} was heard {:.0f} s ago", (seen.ap, now - place.last))))
+            found.append(
+                ("ap-still-heard", ("{} was heard {:.0f} s ago", (seen.ap, now - place.last)))
+            )
     if seen.context == NIGHT:
         found.append(("night-inside", ("at night, away from the exits", ())))
     if seen.area.expected_silent:

@@ -46,9 +46,7 @@ def _nas(model: Model, state: State, name: str) -> Place:
     return place
 
 
-def heard(
-    model: Model, state: State, at: float, mac: str, ap: str, nas: str, out: Actions
-) -> None:
+def heard(model: Model, state: State, at: float, mac: str, ap: str, nas: str, out: Actions) -> None:
     """Note that an AP and a NAS have said something.
 
     Of one device in a row they have said one thing: the silence of one is no silence of the place.
