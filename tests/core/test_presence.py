@@ -284,7 +284,9 @@ def test_a_controller_of_two_sites_makes_us_blind_for_both(run):
 
 
 def test_a_lost_feed_freezes_silences_and_they_start_anew(run):
-    run.on(0, A, ap="h1").on(20, evidence.FEED_LOST, "", "", source="radius").until(2000)
+    """Silent at the exit while another was heard: that it left there was seen, and counts on."""
+    run.on(0, A, ap="h1").on(0, A, TWO).until(40).on(45, H, TWO).until(55)
+    run.on(55, evidence.FEED_LOST, "", "", source="radius").until(2000)
     assert run.state_of() == "unreachable"
     run.on(2000, evidence.FEED_BACK, "", "", source="radius").on(
         2000, evidence.FEED_BACK, "", "", source="x"
@@ -293,6 +295,80 @@ def test_a_lost_feed_freezes_silences_and_they_start_anew(run):
     run.until(2300)
     assert [a.at - T0 >= 2240 for a in run.alerts("taken")] == [True]
     assert [a.kind for a in run.alerts("blind")] == ["raised", "cleared"]
+
+
+@pytest.mark.parametrize("blind", ["feed", "controller", "old-data", "clock", "pause"])
+def test_who_was_at_an_exit_when_we_went_blind_may_have_gone_anywhere(run, blind):
+    """It was carried back unseen, and fell silent before we could hear again: no theft."""
+    fleet(run, 2940).on(2960, A, ap="h1").on(2990, H, ap="h1")
+    others = sorted(run.model.tablets)[1:]
+    step_ = -3600 if blind == "clock" else 0
+    if blind == "feed":
+        run.on(3001, evidence.FEED_LOST, "", "", source="radius").until(6590)
+        run.on(6600, evidence.FEED_BACK, "", "", source="radius")
+    elif blind == "controller":
+        run.until(6590)
+    for at in range(3010, 6600, 30):
+        for number, mac in enumerate(others):
+            if blind == "old-data":
+                run.on(at - 3600 + number, H, mac, received=at + number)
+            elif blind == "clock":
+                run.on(at - 3600 + number, H, mac)
+    for at in range(6600, 14_000, 30):
+        for number, mac in enumerate(others):
+            run.on(at + step_ + number, H, mac)
+    assert not run.alerts("taken")
+    assert [a.cause for a in run.alerts(None, "raised") if a.tablet] == ["asleep"]
+    assert run.state_of() == "missing"
+    (alert,) = [a for a in run.alerts(None, "raised") if a.tablet]
+    length = next(reason for reason in alert.reasons if reason.name == "length")
+    assert length.detail.endswith("nothing could be heard, it may have gone anywhere")
+
+
+def test_a_session_that_starts_while_the_clock_is_wrong_is_no_late_one(run):
+    """Its Start bears a time before the last association: after that its reports were not believed."""
+    run.on(0, S, session="a").on(2990, S, ap="h1", session="b").on(3000, H, ap="h1")
+    run.on(-600, H, ap="h1").on(2600, S, ap="w2", session="c", packets=0)
+    run.on(3050, I, ap="w2", session="c", packets=9)
+    assert run.state.tablets[ONE].ap == "w2"
+    assert run.state.ignored == {"late": 2}
+
+
+def test_what_an_exit_reports_first_after_a_blind_time_is_no_sighting(run):
+    """The AP of the exit still counts what the tablet sent there before it was carried back."""
+    run.on(0, S, session="a", packets=0).on(0, S, TWO, session="c", packets=0)
+    run.on(10, evidence.FEED_LOST, "", "", source="radius")
+    run.on(2000, evidence.FEED_BACK, "", "", source="radius")
+    run.on(2010, I, ap="h1", session="b", packets=40).on(
+        2010, I, TWO, "w2", session="d", packets=40
+    )
+    assert run.state.tablets[ONE].ap == "w1"
+    assert run.state.tablets[TWO].ap == "w2", "a ward is no place to slip away from"
+    run.on(2300, I, ap="h1", session="b", packets=41)
+    assert run.state.tablets[ONE].ap == "h1", "it grows: it is there"
+
+
+def test_a_short_pause_of_the_feeds_lets_nobody_get_away(run):
+    """What a tablet does in a minute and a half it does at the exit."""
+    fleet(run, 2940).on(2960, A, ap="h1").on(2990, H, ap="h1")
+    run.on(3001, evidence.FEED_LOST, "", "", source="radius").until(3090)
+    run.on(3090, evidence.FEED_BACK, "", "", source="radius")
+    for at in range(3100, 4000, 30):
+        for number, mac in enumerate(sorted(run.model.tablets)[1:]):
+            run.on(at + number * 1.5, H, mac)
+    assert len(run.alerts("taken", "raised")) == 1
+
+
+def test_a_state_of_the_version_before_is_read(run):
+    import json
+
+    run.beats(0, 600)
+    body = json.loads(dump(run.state))
+    body["version"] = 2
+    body["tablets"] = {mac: [*row[:-2], row[-1]] for mac, row in body["tablets"].items()}
+    again = load(json.dumps(body).encode(), run.model)
+    assert again.tablets[ONE].last == run.state.tablets[ONE].last
+    assert again.tablets[ONE].watched == 0.0
 
 
 @pytest.mark.parametrize("step_", [3600, -3600])

@@ -69,16 +69,16 @@ def test_a_record_moves_the_log_odds_only_so_far():
 def test_who_passes_the_exit_is_suspected_sooner_than_who_stayed(run):
     """The length of the stay at the exit is evidence, learned from the stays that ended well."""
     said = {}
-    for mac, stay in ((ONE, 40), (TWO, 700)):
-        run.beats(0, 3000, mac)
-        run.on(3000, A, mac, "h1").beats(3010, 3000 + stay, mac, "h1", 10)
-        run.until(3000 + stay + 200)
+    for mac, stay, at in ((ONE, 40, 3000), (TWO, 700, 6300)):
+        run.beats(at - 3000, at, mac)
+        run.on(at, A, mac, "h1").beats(at + 10, at + stay, mac, "h1", 10)
+        run.until(at + stay + 200)
         (alert, *_) = [a for a in run.alerts(None, "raised") if a.mac == mac]
         said[mac] = alert
     assert (said[ONE].cause, said[TWO].cause) == ("taken", "asleep")
     assert next(reason.weight for reason in said[ONE].reasons if reason.name == "stay") > 1
     before = stays.share(run.state.stays, stays.AT_EDGE, 1)
-    run.on(5000, A, TWO, "w1")
+    run.on(8300, A, TWO, "w1")
     assert run.state.stays[: stays.SPANS] == [15.0, 105.0, 180.0, 300.0, pytest.approx(90, abs=11)]
     for _ in range(20):
         stays.add(run.state.stays, stays.AT_EDGE, 60.0)

@@ -1,6 +1,6 @@
 """What holds for every stream: no change before the grace, duplicates and small disorder change nothing."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netguard.core import evidence
@@ -88,10 +88,18 @@ def test_duplicates_change_nothing(events):
     assert {m: s.ap for m, s in once.tablets.items()} == {m: s.ap for m, s in twice.tablets.items()}
 
 
+def heard(*moments):
+    """The first tablet, heard at an AP each, so many seconds after the first."""
+    return [Event(T0 + at, evidence.HEARD, MACS[0], ap, "wlc", "main") for at, ap in moments]
+
+
 @given(
     streams((evidence.ASSOCIATED, evidence.HEARD)),
     st.lists(st.floats(0, 4.9), min_size=40, max_size=40),
 )
+@example(heard((2, "w1"), (3, "w2")), [2.0, 0.0])
+@example(heard((1, "w1"), (4, "w2"), (6, "w1")), [0.0, 4.0, 0.0])
+@example(heard((3, "w1"), (4, "w2"), (5, "")), [3.0, 4.0, 0.0])
 def test_the_order_of_arrival_does_not_matter(events, delays):
     late = [e._replace(received=e.at + d) for e, d in zip(events, delays, strict=False)]
     late.sort(key=lambda event: event.received)

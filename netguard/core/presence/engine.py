@@ -5,7 +5,7 @@ sighting does not touch it: when it comes due it is set anew from what was seen 
 """
 
 from collections.abc import Callable
-from heapq import heappop
+from heapq import heappop, heapreplace
 
 from netguard.core import evidence
 from netguard.core.evidence import FUTURE, HISTORY, Event
@@ -29,7 +29,7 @@ from netguard.core.presence.actions import (
     Probe,
     Transition,
 )
-from netguard.core.presence.curves import EDGE
+from netguard.core.presence.curves import EDGE, WAY
 from netguard.core.presence.judge import (
     IDLE,
     Verdict,
@@ -68,30 +68,37 @@ _RARE = 0.01
 
 def step(model: Model, state: State, event: Event) -> Actions:
     """Take one event in the order of receipt; return what follows, timers before it included."""
-    at, kind, mac, _, _, _, _, _, _, _, received, _, _ = event
+    at, kind, mac, ap, nas, _, _, _, _, _, received, _, _ = event
     received = received or at
     out: Actions = []
     if received > state.now:
         if state.back:
             _caught_up(model, state, received)
-        out = due(model, state, received)
+        heap = state.heap
+        if received - state.now > _PAUSE or (heap and heap[0][0] <= received):
+            out = due(model, state, received)
+        else:
+            state.now = received
     elif received < state.now - HISTORY:
         state.back = True
-    if at < state.now - HISTORY or at > (received if received > 0 else at) + FUTURE:
-        why = "late" if at < state.now - HISTORY else "future"
+    # While our clock runs through a time that has been, no record can be told from an older one.
+    late = state.back or at < state.now - HISTORY
+    if late or at > (received if received > 0 else at) + FUTURE:
+        why = "late" if late else "future"
         state.ignored[why] = state.ignored.get(why, 0) + 1
         return out
-    if kind in _ABOUT_PLACES:
+    handler = _ABOUT_TABLETS.get(kind)
+    if handler is None:
         _ABOUT_PLACES[kind](model, state, event, out)
         return out
     if kind in _SIGNS:
-        places.heard(model, state, event, out)
+        places.heard(model, state, at, mac, ap, nas, out)
     seen = state.tablets.get(mac)
     if seen is None:
         if mac not in model.tablets:
             return out
         seen = _meet(model, state, mac, at)
-    _ABOUT_TABLETS[kind](model, state, seen, event, out)
+    handler(model, state, seen, event, out)
     return out
 
 
@@ -112,13 +119,24 @@ def due(model: Model, state: State, now: float) -> Actions:
         places.pause(state, now)
     heap = state.heap
     while heap and heap[0][0] <= now:
-        when, _, thing = heappop(heap)
+        when, _, thing = heap[0]
         if thing.due != when:
+            heappop(heap)
             continue
         state.now = max(state.now, when)
         if isinstance(thing, Seen):
-            _judge(model, state, thing, out)
+            # Most were heard meanwhile: their timer is moved, and that is all.
+            site = model.sites.get(thing.site) or model.site_of(thing.site)
+            heard = thing.last + _silent_after(thing, site)
+            if state.now < heard:
+                thing.due = heard
+                state.sequence += 1
+                heapreplace(heap, (heard, state.sequence, thing))
+                continue
+            heappop(heap)
+            _judge(model, state, thing, site, out)
         else:
+            heappop(heap)
             places.look(model, state, thing, out)
             _spread(model, state, thing, out)
     state.now = max(state.now, now)
@@ -147,7 +165,7 @@ def figures(model: Model, state: State) -> dict[str, float]:
 
 def _meet(model: Model, state: State, mac: str, at: float) -> Seen:
     seen = state.tablets[mac] = Seen(model.tablets[mac])
-    seen.first = seen.last = seen.arrived = at
+    seen.first = seen.last = at
     state.since = state.since or at
     groups = (state.fleet, *(state.group(group_of(seen, c)) for c in (0, EDGE)))
     for pool in groups:
@@ -199,9 +217,7 @@ def _clear(state: State, seen: Seen, at: float, out: Actions) -> None:
 
 def _learn(model: Model, state: State, seen: Seen, at: float) -> None:
     gap = at - seen.last
-    if not seen.counted:
-        # The context is the one in which the silence began.
-        seen.context = context_of(model, seen)
+    _begun(model, state, seen)
     if seen.context == EDGE or seen.goodbye_at >= seen.last or gap > _INSIDE_LEARN:
         pools = (state.fleet, state.group(group_of(seen, seen.context)))
         curves.count(seen.curve, pools, seen.context, seen.counted, curves.passed(gap))
@@ -210,6 +226,26 @@ def _learn(model: Model, state: State, seen: Seen, at: float) -> None:
         state.answers[seen.tablet.model] = (missed + seen.misses, answered + 1)
     if seen.peak > 0 and seen.loan not in {"lost", "stolen"}:
         state.peaks[band_of(seen.peak)] += 1
+
+
+def _begun(model: Model, state: State, seen: Seen) -> bool:
+    """Fix the context in which a silence began; say whether we saw nobody then.
+
+    Who was heard until we went blind, and not since, has had the time to go anywhere: that it was at
+    an exit says nothing. Who was silent there while others were heard was seen to be silent there.
+    """
+    unseen = False
+    if seen.watched != seen.last:
+        site = model.site_of(seen.site)
+        unseen = places.blind_until(state, seen) - seen.last > site.interim
+        looked_for = EDGE_SILENT if seen.area.edge else site.interim
+        if not unseen and places.others_heard(state, seen, seen.last + looked_for):
+            seen.watched = seen.last
+        if unseen and seen.context in {EDGE, WAY}:
+            _forget_counts(state, seen)
+    if not seen.counted:
+        seen.context = context_of(model, seen, unseen=unseen)
+    return unseen
 
 
 def _change(state: State, seen: Seen, after: str, at: float, out: Actions) -> None:
@@ -242,7 +278,6 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
         seen.site = seen.area.site or event.site or model.nas.get(event.nas, "") or seen.site
         place = places.ap_of(model, state, ap)
         place.tablets.add(seen.mac)
-        seen.arrived = event.at
         since = event.at - _PATH_SPAN
         kept = [step for step in seen.path[1 - _PATH_LONGEST :] if step[0] >= since]
         seen.path = (*kept, (event.at, ap))
@@ -309,7 +344,9 @@ def _on_start(model: Model, state: State, seen: Seen, event: Event, out: Actions
 
 
 def _on_heard(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
-    if not seen.ap and event.ap:
+    if event.ap and (not seen.ap or (not seen.heard_at and event.at > seen.placed)):
+        # Until an association is known, it is where it was heard last, told in whatever order.
+        seen.placed = event.at
         _settle(model, state, seen, event, out)
     else:
         _sighting(model, state, seen, event.at, out)
@@ -347,7 +384,9 @@ def _adopt(model: Model, state: State, seen: Seen, event: Event, key: str, out: 
     grown = packets is not None and known == key and packets > before
     moving = grown and seen.heard_at <= noted
     # While we were blind it may have associated anywhere: the first session that is heard of is its.
-    fresh = fresh or seen.last < places.thaw_of(state, seen)
+    # What an exit reports of that time may have gone before, and has to grow.
+    blind = seen.last < places.thaw_of(state, seen)
+    fresh = fresh or (blind and not model.area_of(event.ap).edge)
     if fresh or moving:
         seen.session, seen.packets = key, -1 if packets is None else packets
         seen.heard_at = max(seen.heard_at, event.at)
@@ -413,15 +452,11 @@ def _on_planned(_model: Model, _state: State, seen: Seen, event: Event, _out: Ac
 # judging
 
 
-def _judge(model: Model, state: State, seen: Seen, out: Actions) -> None:
-    """Look at a tablet whose timer has come: is it silent, and what may that mean."""
+def _judge(model: Model, state: State, seen: Seen, site: SiteModel, out: Actions) -> None:
+    """Look at a tablet that is silent: what may that mean."""
     now = state.now
-    site = model.site_of(seen.site)
     threshold = _silent_after(seen, site)
     silent = now - seen.last
-    if silent < threshold:
-        state.wake(seen, seen.last + threshold)
-        return
     down = places.why_unreachable(state, seen)
     if down:
         _unreachable(state, seen, now, out)
@@ -475,16 +510,17 @@ def _weigh(
     model: Model, state: State, seen: Seen, site: SiteModel, elapsed: float, out: Actions
 ) -> None:
     now = state.now
-    if not seen.counted:
-        seen.context = context_of(model, seen)
+    unseen = _begun(model, state, seen)
     _count_open(state, seen, elapsed)
-    judged = verdict(model, state, seen, now, elapsed)
+    if not model.trace and _too_soon(model, seen, site, elapsed):
+        return
+    judged = verdict(model, state, seen, now, elapsed, unseen=unseen)
     taken = judged.probabilities[0]
     soonest = _SOONEST * site.grace
     if elapsed >= soonest:
         seen.peak = max(seen.peak, taken)
-    limit = threshold_of(model, state)
     if model.trace:
+        limit = threshold_of(model, state)
         out.append(
             Judgement(
                 now,
@@ -505,9 +541,18 @@ def _weigh(
         places.fell(model, state, seen, seen.last, out)
         if seen.state != QUIET:
             return
-    cause = _decide(model, state, seen, site, judged, elapsed, limit)
+    cause = _decide(model, state, seen, site, judged, elapsed)
     if cause is not None:
         _announce(model, state, seen, judged, cause, out)
+
+
+def _too_soon(model: Model, seen: Seen, site: SiteModel, elapsed: float) -> bool:
+    """Say whether no verdict could change anything yet."""
+    if elapsed < site.grace:
+        return True
+    if elapsed >= _SOONEST * site.grace or seen.state not in {QUIET, MISSING} or seen.alert:
+        return False
+    return elapsed < _missing_after(model, seen, site)
 
 
 def _count_open(state: State, seen: Seen, elapsed: float) -> None:
@@ -526,10 +571,12 @@ def _decide(
     site: SiteModel,
     judged: Verdict,
     elapsed: float,
-    limit: float,
 ) -> int | None:
     """Return the cause with which a tablet is missing now, or None."""
-    if judged.probabilities[0] >= limit and elapsed >= _SOONEST * site.grace:
+    taken = judged.probabilities[0]
+    # The threshold is never lower than `smallest`, and not looked for below that.
+    told = taken >= model.weights.smallest and elapsed >= _SOONEST * site.grace
+    if told and taken >= threshold_of(model, state):
         return 0
     if seen.alert:
         # Told by the baseline before it was sure: whoever was told hears how sure it has become.
@@ -545,8 +592,7 @@ def _decide(
         # The baseline: at an edge silence is theft, unless nearly all speaks against it; elsewhere it
         # is what is most likely.
         plausible = judged.best != 3 and not (seen.planned[0] and seen.planned[1] >= state.now)
-        taken = edge and plausible and judged.probabilities[0] >= _LEAST_SAID
-        return 0 if taken else judged.best or 1
+        return 0 if edge and plausible and taken >= _LEAST_SAID else judged.best or 1
     if judged.normal > _RARE and not (edge and elapsed >= site.missing_default):
         return None
     return judged.best or 1

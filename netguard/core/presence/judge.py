@@ -5,8 +5,8 @@ context: learned, curves.py) and gains or loses by the evidence, all in log odds
 are what remains after dividing by their sum.
 """
 
-from dataclasses import dataclass
 from math import exp, log
+from typing import NamedTuple
 
 from netguard.core.presence import calibration, curves, record, stays
 from netguard.core.presence.actions import CAUSES, Reason
@@ -19,12 +19,22 @@ from netguard.core.presence.weights import CAP, Row
 IDLE = frozenset({"inactivity", "idle-timeout", "idle", "lost-carrier", "inactive", "ageout"})
 HANDSHAKE = frozenset({"handshake", "4-way-handshake-timeout", "802.1x-failed"})
 _TWO_HOURS, _DAY = 7200.0, 86400.0
+_GOODBYES = {
+    DAY: "goodbye-at-rest",
+    NIGHT: "goodbye-at-rest",
+    EDGE: "goodbye-at-edge",
+    WAY: "goodbye-on-the-way",
+}
 
-Piece = tuple[str, Row, str]
+# A text is put together when somebody reads it: a template, and what belongs into it.
+Detail = tuple[str, tuple[object, ...]]
+Piece = tuple[str, Row, Detail]
+_NOTHING: Detail = ("", ())
+_LENGTH = "{:.0f} s; a silence so long is normal {:.3g} times a day"
+_UNSEEN = f"{_LENGTH}; before that nothing could be heard, it may have gone anywhere"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The probabilities in the order of CAUSES, and the pieces whose sum they are."""
 
     probabilities: tuple[float, ...]
@@ -45,15 +55,17 @@ class Verdict:
         rivals = [i for i in range(len(CAUSES)) if i != cause]
         rival = max(rivals, key=self.probabilities.__getitem__)
         found = [
-            Reason(name, round(row[cause] - row[rival], 2), detail)
-            for name, row, detail in self.pieces
+            Reason(name, round(row[cause] - row[rival], 2), template.format(*values))
+            for name, row, (template, values) in self.pieces
         ]
         kept = [reason for reason in found if reason.weight]
         return tuple(sorted(kept, key=lambda reason: (-abs(reason.weight), reason.name)))
 
 
-def context_of(model: Model, seen: Seen) -> int:
-    """Return the context of a silence that starts at the last sighting."""
+def context_of(model: Model, seen: Seen, *, unseen: bool = False) -> int:
+    """Return the context of a silence that starts at the last sighting, or `unseen` some time after."""
+    if unseen:
+        return NIGHT if model.is_night(seen.site, seen.last) else DAY
     at_home = is_home(seen)
     if seen.area.edge and (not at_home or walked_to_edge(model, seen)):
         return EDGE
@@ -69,20 +81,25 @@ def is_home(seen: Seen) -> bool:
 
 def walked_to_edge(model: Model, seen: Seen) -> bool:
     """Say whether the last sighting ends a walk from inside to an edge."""
+    if not seen.area.edge:
+        return False
     site = model.site_of(seen.site)
     since = seen.last - site.path_within
     aps = {ap for at, ap in seen.path if at >= since}
     inside = any(not model.area_of(ap).edge for at, ap in seen.path if at >= since)
-    return seen.area.edge and inside and len(aps) >= site.path_aps
+    return inside and len(aps) >= site.path_aps
 
 
 def rate_of(model: Model, state: State, seen: Seen, context: int, elapsed: float) -> float:
     """Return the learned rate a tablet-day of normal silences this long in this context."""
     name = group_of(seen, context)
     group = state.groups.get(name)
-    pools: tuple[curves.Pool, ...] = (state.fleet,) if group is None else (state.fleet, group)
-    days = tuple(pool.days(state.now) for pool in pools)
-    own = max(0.0, (state.now - seen.first) / _DAY)
+    now = state.now
+    pools: tuple[curves.Pool, ...] = (state.fleet,)
+    days: tuple[float, ...] = (state.fleet.days(now),)
+    if group is not None:
+        pools, days = (state.fleet, group), (*days, group.days(now))
+    own = max(0.0, (now - seen.first) / _DAY)
     return curves.rate(seen.curve, own, pools, days, context, elapsed, seen.counted)
 
 
@@ -93,8 +110,13 @@ def group_of(seen: Seen, context: int) -> str:
     return f"model:{seen.tablet.model}"
 
 
-def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) -> Verdict:
-    """Judge one silence of `elapsed` seconds (without what an outage explains)."""
+def verdict(
+    model: Model, state: State, seen: Seen, now: float, elapsed: float, *, unseen: bool = False
+) -> Verdict:
+    """Judge one silence of `elapsed` seconds (without what an outage explains).
+
+    `unseen` says that it began while nobody could be heard: then the way there says nothing.
+    """
     context = seen.context
     normal = rate_of(model, state, seen, context, elapsed)
     weights = model.weights
@@ -108,27 +130,40 @@ def verdict(model: Model, state: State, seen: Seen, now: float, elapsed: float) 
         log(weights.outage * weights.time_share[context]) + _quiet_around(state, seen, place, now),
         log(weights.moved * share),
     )
-    pieces: list[Piece] = [
-        ("length", start, f"{elapsed:.0f} s; a silence so long is normal {normal:.3g} times a day")
-    ]
-    for name, detail in _evidence(model, seen, place, now, elapsed):
+    pieces: list[Piece] = [("length", start, (_UNSEEN if unseen else _LENGTH, (elapsed, normal)))]
+    for name, detail in _evidence(model, seen, place, now, elapsed, unseen=unseen):
         row = weights.evidence.get(name)
         if row is not None:
             pieces.append((name, row, detail))
-    pieces += [*_stay(state, seen), *_probes(model, state, seen), *_record(state)]
-    scores = [sum(column) for column in zip(*(row for _, row, _ in pieces), strict=True)]
-    top = max(scores)
-    odds = [exp(score - top) for score in scores]
-    total = sum(odds)
-    probabilities = tuple(each / total for each in odds)
+    _stay(state, seen, pieces)
+    _probes(model, state, seen, pieces)
+    _record(state, pieces)
+    probabilities = _shares(pieces)
     if weights.calibration and learned(state):
         by = calibration.shift(weights.calibration, context, probabilities[0])
         if by:
             pieces.append(
-                ("calibration", (by, 0.0, 0.0, 0.0, 0.0), "how often such alarms were right")
+                ("calibration", (by, 0.0, 0.0, 0.0, 0.0), ("how often such alarms were right", ()))
             )
             probabilities = _moved(probabilities, by)
     return Verdict(probabilities, tuple(pieces), normal, context)
+
+
+def _shares(pieces: list[Piece]) -> tuple[float, ...]:
+    """Return what remains of the sums of all pieces after dividing by their sum."""
+    taken = battery = asleep = outage = moved = 0.0
+    for _, row, _ in pieces:
+        taken += row[0]
+        battery += row[1]
+        asleep += row[2]
+        outage += row[3]
+        moved += row[4]
+    top = max(taken, battery, asleep, outage, moved)
+    a, b, c, d, e = (
+        exp(taken - top), exp(battery - top), exp(asleep - top), exp(outage - top), exp(moved - top),
+    )  # fmt: skip
+    total = a + b + c + d + e
+    return a / total, b / total, c / total, d / total, e / total
 
 
 def _moved(probabilities: tuple[float, ...], by: float) -> tuple[float, ...]:
@@ -141,12 +176,15 @@ def _moved(probabilities: tuple[float, ...], by: float) -> tuple[float, ...]:
 
 def _quiet_around(state: State, seen: Seen, ap: Place | None, now: float) -> float:
     """Return how surprising the silence of the whole AP or controller is, in nats, from its rhythm."""
-    around = [place for place in (ap, *state.nases_of(seen)) if place is not None]
-    return max((_surprise(place, seen, now) for place in around), default=0.0)
+    most = _surprise(ap, seen, now) if ap is not None else 0.0
+    for place in state.nases_of(seen):
+        most = max(most, _surprise(place, seen, now))
+    return most
 
 
 def _surprise(place: Place, seen: Seen, now: float) -> float:
-    return min(12.0, rhythm(place) * max(0.0, now - max(place.last, seen.last)))
+    silent = now - max(place.last, seen.last)
+    return min(12.0, rhythm(place) * silent) if silent > 0 else 0.0
 
 
 def rhythm(place: Place) -> float:
@@ -155,89 +193,84 @@ def rhythm(place: Place) -> float:
 
 
 def _evidence(
-    model: Model, seen: Seen, place: Place | None, now: float, elapsed: float
-) -> list[tuple[str, str]]:
-    found = [*_leaving(model, seen), *_around(seen, place, now)]
-    night = seen.context == NIGHT
-    if night:
-        found.append(("night-inside", "at night, away from the exits"))
+    model: Model, seen: Seen, place: Place | None, now: float, elapsed: float, *, unseen: bool
+) -> list[tuple[str, Detail]]:
+    found = _leaving(model, seen, unseen=unseen)
+    if place is not None:
+        if place.down:
+            found.append(("ap-down", ("{}", (place.down,))))
+        elif place.last > seen.last + 5:
+            found.append(
+                ("ap-still-heard", ("{} was heard {:.0f} s ago", (seen.ap, now - place.last)))
+            )
+    if seen.context == NIGHT:
+        found.append(("night-inside", ("at night, away from the exits", ())))
     if seen.area.expected_silent:
-        found.append(("sleeps-here", f"tablets sleep in {seen.area.name}"))
+        found.append(("sleeps-here", ("tablets sleep in {}", (seen.area.name,))))
     if elapsed > _TWO_HOURS:
-        found.append(("over-two-hours", ""))
+        found.append(("over-two-hours", _NOTHING))
     if seen.planned[0] and now <= seen.planned[1]:
-        found.append(("planned-move", f"to {seen.planned[0]}"))
+        found.append(("planned-move", ("to {}", (seen.planned[0],))))
     if seen.loan == "stock":
-        found.append(("in-stock", "not lent"))
+        found.append(("in-stock", ("not lent", ())))
     if seen.loan in {"lost", "stolen"}:
-        found.append(("reported-missing", f"people say it is {seen.loan}"))
+        found.append(("reported-missing", ("people say it is {}", (seen.loan,))))
     return found
 
 
-def _leaving(model: Model, seen: Seen) -> list[tuple[str, str]]:
-    found = []
-    if walked_to_edge(model, seen):
+def _leaving(model: Model, seen: Seen, *, unseen: bool) -> list[tuple[str, Detail]]:
+    found: list[tuple[str, Detail]] = []
+    if not unseen and walked_to_edge(model, seen):
         names = " > ".join(ap for _, ap in seen.path[-4:])
-        found.append(("walked-to-edge", names))
+        found.append(("walked-to-edge", ("{}", (names,))))
     said = seen.goodbye if seen.goodbye_at >= seen.last else ""
+    detail: Detail = ("{}", (said,)) if said else _NOTHING
     if seen.context == WAY and (not said or said in IDLE):
-        found.append(("silent-on-the-way", said))
+        found.append(("silent-on-the-way", detail))
     elif not said:
-        found.append(("no-goodbye", ""))
+        found.append(("no-goodbye", detail))
     elif said in HANDSHAKE:
-        found.append(("handshake-failed", said))
+        found.append(("handshake-failed", detail))
     elif said in IDLE:
-        found.append(("idle-at-edge" if seen.context == EDGE else "idle-at-rest", said))
+        found.append(("idle-at-edge" if seen.context == EDGE else "idle-at-rest", detail))
     else:
-        where = {EDGE: "at-edge", WAY: "on-the-way"}.get(seen.context, "at-rest")
-        found.append((f"goodbye-{where}", said))
+        found.append((_GOODBYES[seen.context], detail))
     return found
 
 
-def _stay(state: State, seen: Seen) -> list[Piece]:
-    """Return what the length of its stay says, on its way or at an exit."""
+def _stay(state: State, seen: Seen, pieces: list[Piece]) -> None:
+    """Add what the length of its stay says, on its way or at an exit."""
     if seen.context not in {EDGE, WAY}:
-        return []
+        return
     where = stays.AT_EDGE if seen.context == EDGE else stays.ON_THE_WAY
     stay = seen.last - seen.entered
     gain, usual = stays.weight(state.stays, where, stay)
-    detail = (
-        f"{stay:.0f} s in {seen.area.name or seen.ap}; {usual:.0%} of the time there is like it"
-    )
-    return [("stay", (gain, 0.0, 0.0, 0.0, gain), detail)]
+    values = (stay, seen.area.name or seen.ap, usual)
+    detail = ("{:.0f} s in {}; {:.0%} of the time there is like it", values)
+    pieces.append(("stay", (gain, 0.0, 0.0, 0.0, gain), detail))
 
 
-def _around(seen: Seen, place: Place | None, now: float) -> list[tuple[str, str]]:
-    if place is None:
-        return []
-    if place.down:
-        return [("ap-down", place.down)]
-    if place.last > seen.last + 5:
-        return [("ap-still-heard", f"{seen.ap} was heard {now - place.last:.0f} s ago")]
-    return []
-
-
-def _probes(model: Model, state: State, seen: Seen) -> list[Piece]:
-    """Return the CUSUM of missed probes; it fades as the curves, which hold it too, are learned."""
+def _probes(model: Model, state: State, seen: Seen, pieces: list[Piece]) -> None:
+    """Add the CUSUM of missed probes; it fades as the curves, which hold it too, are learned."""
     if not seen.misses or seen.miss_of != seen.last:
-        return []
+        return
     missed, answered = state.answers.get(seen.tablet.model, (0, 0))
     q = (missed + 10 * model.weights.probe_miss) / (missed + answered + 10)
-    learned = state.fleet.days(state.now)
-    fade = curves.FLEET_DAYS / (curves.FLEET_DAYS + learned)
+    fade = curves.FLEET_DAYS / (curves.FLEET_DAYS + state.fleet.days(state.now))
     gain = min(CAP, seen.misses * log(1 / min(0.99, max(0.05, q)))) * fade
     # A tablet asleep does not answer for long either; what is excluded is that it only dozes.
     row: Row = (gain, gain / 4, 0.0, gain, gain / 4)
-    return [("probes-unanswered", row, f"{seen.misses} in a row")]
+    pieces.append(("probes-unanswered", row, ("{} in a row", (seen.misses,))))
 
 
-def _record(state: State) -> list[Piece]:
-    """Return what closed incidents say of how sure one may be."""
+def _record(state: State, pieces: list[Piece]) -> None:
+    """Add what closed incidents say of how sure one may be."""
     count, expected, gone = state.settled
     if not count:
-        return []
+        return
     row: Row = (record.shift(state), 0.0, 0.0, 0.0, 0.0)
-    return [("record", row, f"{gone} of the last {count} were gone, {expected:.1f} expected")]
+    values = (gone, count, expected)
+    pieces.append(("record", row, ("{} of the last {} were gone, {:.1f} expected", values)))
 
 
 def changes_of(cause: str) -> tuple[str, ...]:

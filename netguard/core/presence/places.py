@@ -38,44 +38,39 @@ def ap_of(model: Model, state: State, name: str) -> Place:
     return place
 
 
-def _place(state: State, table: dict[str, Place], kind: str, name: str, site: str) -> Place:
-    place = table.get(name)
+def _nas(model: Model, state: State, name: str) -> Place:
+    place = state.nases.get(name)
     if place is None:
-        place = table[name] = Place(kind, name, site)
+        place = state.add_nas(Place("nas", name, model.nas.get(name, "")))
         state.wake(place, state.now + SLOT)
     return place
 
 
-def heard(
-    model: Model,
-    state: State,
-    event: Event,
-    out: Actions,
-) -> None:
+def heard(model: Model, state: State, at: float, mac: str, ap: str, nas: str, out: Actions) -> None:
     """Note that an AP and a NAS have said something.
 
     Of one device in a row they have said one thing: the silence of one is no silence of the place.
     """
-    ap, nas, at, who = event.ap, event.nas, event.at, event.mac[-2:]
+    who = mac[-2:]
     if ap:
         place = state.aps.get(ap) or ap_of(model, state, ap)
         if at > place.last:
             place.last = at
-            place.count += who != place.who
-            place.who = who
+            if who != place.who:
+                place.who = who
+                place.count += 1
     if nas:
-        place = state.nases.get(nas) or _place(
-            state, state.nases, "nas", nas, model.nas.get(nas, "")
-        )
+        place = state.nases.get(nas) or _nas(model, state, nas)
         gap = at - place.last
         if gap > 0:
             place.last = at
-            place.count += who != place.who
-            place.who = who
-            if gap > place.gap and not place.down:
-                place.gap = gap
+            if who != place.who:
+                place.who = who
+                place.count += 1
             if place.down:
                 regain(model, state, place, at, out)
+            elif gap > place.gap:
+                place.gap = gap
 
 
 def lively(state: State) -> bool:
@@ -160,7 +155,7 @@ def regain(model: Model, state: State, place: Place, at: float, out: Actions) ->
 
 def restarted(model: Model, state: State, nas: str, at: float) -> None:
     """Give the tablets of a NAS that has started one grace to come back."""
-    place = _place(state, state.nases, "nas", nas, model.nas.get(nas, ""))
+    place = _nas(model, state, nas)
     place.thaw = max(place.thaw, at + model.site_of(place.site).grace)
 
 
@@ -225,8 +220,23 @@ def why_unreachable(state: State, seen: Seen) -> str:
 def thaw_of(state: State, seen: Seen) -> float:
     """Return from when on a tablet's silence counts, after what was down is back."""
     place = state.aps.get(seen.ap)
-    thaws = [each.thaw for each in state.nases_of(seen)]
-    return max(state.thaw, place.thaw if place is not None else 0.0, *thaws, 0.0)
+    return max(blind_until(state, seen), place.thaw if place is not None else 0.0)
+
+
+def blind_until(state: State, seen: Seen) -> float:
+    """Return until when nobody could be heard where a tablet is; 0 where that was never so.
+
+    An AP that was down is no such time: its tablets would have been heard elsewhere.
+    """
+    until = state.thaw
+    for place in state.nases_of(seen):
+        until = max(until, place.thaw)
+    return until
+
+
+def others_heard(state: State, seen: Seen, since: float) -> bool:
+    """Say whether somebody was heard after a moment where a tablet is."""
+    return any(place.last > since for place in state.nases_of(seen))
 
 
 def feed(model: Model, state: State, event: Event, out: Actions) -> None:

@@ -17,7 +17,9 @@ from netguard.core.presence.model import NOWHERE, AreaModel, Model, TabletModel
 from netguard.core.presence.stays import SIZE as STAYS
 from netguard.errors import BadValue
 
-VERSION = 2
+VERSION = 3
+# A state of version 2 knows nothing of `watched`.
+_READ = (2, VERSION)
 # Bands of the peak probability of silences that ended by themselves, in quarters of a nat of log odds.
 PEAKS = 41
 
@@ -30,7 +32,6 @@ class Seen:
         "alert_at",
         "ap",
         "area",
-        "arrived",
         "candidate",
         "cause",
         "closed",
@@ -53,6 +54,7 @@ class Seen:
         "packets",
         "path",
         "peak",
+        "placed",
         "planned",
         "probability",
         "reported",
@@ -60,6 +62,7 @@ class Seen:
         "site",
         "state",
         "tablet",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, tablet: TabletModel) -> None:
@@ -70,8 +73,9 @@ class Seen:
         self.probability = 0.0
         self.last = 0.0
         self.first = 0.0
-        self.arrived = 0.0
         self.due = 0.0
+        # When it was heard at the AP that is taken for its own as long as it has not associated.
+        self.placed = 0.0
         self.ap = self.nas = self.session = self.goodbye = self.loan = ""
         self.site = tablet.site
         self.area: AreaModel = NOWHERE
@@ -80,6 +84,8 @@ class Seen:
         self.closed: tuple[str, ...] = ()
         self.candidate: tuple[str, int, float] = ("", -1, 0.0)
         self.path: tuple[tuple[float, str], ...] = ()
+        # The last sighting whose silence was seen to begin: somebody else was heard after it.
+        self.watched = 0.0
         self.misses = 0
         self.miss_of = 0.0
         self.context = self.counted = 0
@@ -119,7 +125,7 @@ class State:
     """Everything the engine remembers."""
 
     __slots__ = (
-        "alarms", "answers", "aps", "back", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
+        "alarms", "answers", "aps", "around", "back", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
         "nases", "now", "open", "peaks", "sequence", "settled", "silent", "since", "sites", "stays", "tablets",
         "thaw",
     )  # fmt: skip
@@ -133,6 +139,8 @@ class State:
         self.tablets: dict[str, Seen] = {}
         self.aps: dict[str, Place] = {}
         self.nases: dict[str, Place] = {}
+        # What nases_of has found, by site and NAS of a tablet.
+        self.around: dict[tuple[str, str], tuple[Place, ...]] = {}
         self.sites: dict[str, Place] = {}
         # Feeds that somebody has declared lost: (feed, site or "") to since when.
         self.blind: dict[tuple[str, str], float] = {}
@@ -158,16 +166,26 @@ class State:
         self.sequence += 1
         heappush(self.heap, (due, self.sequence, thing))
 
-    def nases_of(self, seen: Seen) -> list[Place]:
+    def nases_of(self, seen: Seen) -> tuple[Place, ...]:
         """Return the controllers by which a tablet can be heard: its site's, and the one it was heard by.
 
         One controller may serve the access points of several sites.
         """
-        return [
-            place
-            for place in self.nases.values()
-            if place.site == seen.site or place.name == seen.nas
-        ]
+        key = (seen.site, seen.nas)
+        found = self.around.get(key)
+        if found is None:
+            found = self.around[key] = tuple(
+                place
+                for place in self.nases.values()
+                if place.site == seen.site or place.name == seen.nas
+            )
+        return found
+
+    def add_nas(self, place: Place) -> Place:
+        """Take in a controller that is heard for the first time."""
+        self.nases[place.name] = place
+        self.around.clear()
+        return place
 
     def group(self, name: str) -> Pool:
         """Return a group, made when it is first asked for."""
@@ -178,9 +196,10 @@ class State:
 
 
 _SEEN = (
-    "state", "cause", "probability", "last", "first", "arrived", "due", "ap", "nas", "session",
+    "state", "cause", "probability", "last", "first", "placed", "due", "ap", "nas", "session",
     "goodbye", "loan", "site", "goodbye_at", "heard_at", "reported", "entered", "packets", "closed", "candidate", "path",
     "misses", "miss_of", "context", "counted", "peak", "alert", "alert_at", "planned", "moved",
+    "watched",
 )  # fmt: skip
 _PLACE = (
     "kind", "name", "site", "last", "due", "thaw", "hold", "alert_at", "slot", "count", "counts", "gap", "gaps",
@@ -216,7 +235,7 @@ def load(data: bytes, model: Model) -> State:
     """Read what `dump` wrote; tablets that the rules no longer have are left out. Raises BadValue."""
     try:
         body = json.loads(data)
-        if body["version"] != VERSION:
+        if body["version"] not in _READ:
             raise BadValue("syntax", f"the state has version {body['version']}, not {VERSION}")
         return _read(body, model)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -248,14 +267,18 @@ def _place(state: State, row: dict[str, Any]) -> None:
     for name, value in row.items():
         setattr(place, name, tuple(value) if isinstance(value, list) else value)
     place.fell = tuple((at, mac) for at, mac in place.fell)
-    {"ap": state.aps, "nas": state.nases, "site": state.sites}[place.kind][place.name] = place
+    if place.kind == "nas":
+        state.add_nas(place)
+    else:
+        {"ap": state.aps, "site": state.sites}[place.kind][place.name] = place
     if place.due:
         state.wake(place, place.due)
 
 
 def _tablet(state: State, model: Model, tablet: TabletModel, row: list[Any]) -> None:
     seen = Seen(tablet)
-    for name, value in zip(_SEEN, row[:-1], strict=True):
+    values = row[:-1] if len(row) > len(_SEEN) else [*row[:-1], 0.0]
+    for name, value in zip(_SEEN, values, strict=True):
         setattr(seen, name, tuple(value) if isinstance(value, list) else value)
     seen.path = tuple((at, ap) for at, ap in seen.path)
     seen.curve = bytearray(base64.b64decode(row[-1], validate=True))
