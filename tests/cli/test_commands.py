@@ -263,3 +263,12 @@ def test_another_locale_changes_no_output():
         return done.stdout
 
     assert output("C") == output("fr_FR.UTF-8") != b""
+
+
+def test_no_function_that_adds_words_is_forgotten():
+    """Each module of the words adds them itself: whatever it defines to add some is called by it."""
+    folder = Path(__file__).parents[2] / "netguard" / "cli" / "words"
+    for file in sorted(folder.glob("*.py")):
+        text = file.read_text()
+        for name in re.findall(r"^def (_\w+_commands)\(", text, re.MULTILINE):
+            assert text.count(f"{name}(") == 2, f"{file.name}: {name} is not called"

@@ -34,6 +34,7 @@ def add(commands: Commands) -> None:
     denials.add_argument("--tablet", metavar="ID", help="of this tablet only")
     denials.add_argument("--limit", type=int, metavar="N", help="the newest N to begin with")
     denials.add_argument("--json", action="store_true", help="one JSON object a line")
+    _radius_commands(commands)
 
 
 def _radius_commands(commands: Commands) -> None:
