@@ -195,9 +195,11 @@ class Walkouts:
         return [a for a in self.ward.lab.alerts() if a["status"]["state"] == "active"]
 
     def surer(self) -> str:
-        """Compare what is said of it now with what was said first."""
+        """Compare what is said of it later with what was said first."""
+        # Told late, on a slow machine, it may not have been judged again yet.
+        self.ward.until(self._is_surer, SURER_WITHIN)
         found = self._open(self.thief_has, "taken")
-        if not found or found[0]["probability"] <= self.told:
+        if not self._is_surer():
             now = found[0]["probability"] if found else None
             raise Wrong(f"{self.thief_has} was told at {self.told:.0%} and stands at {now}")
         return f"{self.thief_has} {self.told:.0%} at first, {found[0]['probability']:.0%} now"
