@@ -20,6 +20,8 @@ from netguard.rules.load import load
 EXIT = ("AP-LOB-01", "AP-LOB-02")
 # In seconds of presence: until all are known, until a theft must be told, until the rest must not be.
 QUIET, THEFT, LATER = 1500.0, 600.0, 1800.0
+# How long a theft that was told late may take to be judged again.
+SURER_WITHIN = 3600.0
 # Until a dead feed must be told; and in seconds of ours, until an alert must have arrived.
 SILENCE, DELIVERY = 3600.0, 20.0
 
@@ -193,6 +195,10 @@ class Walkouts:
 
     def _outside(self) -> list[dict[str, Any]]:
         return [a for a in self.ward.lab.alerts() if a["status"]["state"] == "active"]
+
+    def _is_surer(self) -> bool:
+        found = self._open(self.thief_has, "taken")
+        return bool(found) and found[0]["probability"] > self.told
 
     def surer(self) -> str:
         """Compare what is said of it later with what was said first."""

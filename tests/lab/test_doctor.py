@@ -171,7 +171,8 @@ def test_what_was_changed_while_guard_is_dead_is_found_without_it(node):
         assert cries == {"NG-D101", "NG-D111", "NG-D112", "NG-D113", "NG-D206"}, found
         sh(node, "gw", f"{table}; nft flush ruleset")
         cries, found = doctor(node)
-        assert cries == {"NG-D101", "NG-D111", "NG-D112", "NG-D113"}, found
+        # The name proxy may have met its empty sets by now (NG-D102), or not.
+        assert cries - {"NG-D102"} == {"NG-D101", "NG-D111", "NG-D112", "NG-D113"}, found
         assert found["NG-D206"][0]["outcome"] == "not checked"
     sh(node, "gw", "sysctl -qw net.ipv4.ip_forward=1")
     healthy_again(node)
