@@ -76,6 +76,10 @@ class DamagedStore(StoreError):
     """The file of a database is empty, cut, garbled or another one."""
 
 
+class SealError(NetguardError):
+    """What is stored sealed could not be opened, or nothing could be sealed; nothing has changed."""
+
+
 class NewerStore(StoreError):
     """A newer netguard has written this database; the message names the version to install."""
 

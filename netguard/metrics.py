@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from netguard import __version__
 from netguard.core.loans import STATES
 from netguard.core.presence.actions import BLIND, CAUSES, CLEARED, RAISED, UPDATED
+from netguard.core.removal import FAILED
 
 REFUSALS = ("protected", "own", "special")
 ANSWERS = ("accept", "reject")
@@ -80,6 +81,9 @@ class NetguardCollector(Collector):
         yield from _delivery(view)
 
 
+_ENFORCERS = ("dns", "psk", "radius", "radius-clients", "resume", "enforce", "store", "sni")
+
+
 def _guard(view: View) -> Iterator[Metric]:
     guard = view.guard or {}
     applied = guard.get("applied") or {}
@@ -117,6 +121,15 @@ def _guard(view: View) -> Iterator[Metric]:
     for state in STATES:
         loans.add_metric([state], (guard.get("loans") or {}).get(state, 0))
     yield loans
+    profiles = GaugeMetricFamily(
+        "netguard_profile_since_timestamp_seconds",
+        "When a profile of the rules was switched on; absent while it is off",
+        labels=["profile"],
+    )
+    for each in guard.get("profiles") or ():
+        profiles.add_metric([each["name"]], datetime.fromisoformat(each["since"]).timestamp())
+    yield profiles
+    yield from _off_the_air(guard)
     drift = CounterMetricFamily(
         "netguard_nft_drift", "Changes of the ruleset made by somebody else"
     )
@@ -136,9 +149,32 @@ def _guard(view: View) -> Iterator[Metric]:
     problems = GaugeMetricFamily(
         "netguard_problem", "1 while an enforcer is not at the plan in force", labels=["enforcer"]
     )
-    for enforcer in ("dns", "radius", "radius-clients", "resume", "enforce", "store", "sni"):
+    for enforcer in _ENFORCERS:
         problems.add_metric([enforcer], float(enforcer in (guard.get("problems") or {})))
     yield problems
+
+
+def _off_the_air(guard: Mapping[str, Any]) -> Iterator[Metric]:
+    apart = GaugeMetricFamily("netguard_quarantined", "Tablets in quarantine")
+    apart.add_metric([], len(guard.get("quarantined") or ()))
+    yield apart
+    removals = guard.get("removals") or ()
+    going = GaugeMetricFamily(
+        "netguard_removals", "Refused tablets that have to leave the air", labels=["state"]
+    )
+    failing = sum(any(s["state"] == FAILED for s in each["steps"]) for each in removals)
+    going.add_metric(["failing"], failing)
+    going.add_metric(["going"], len(removals) - failing)
+    yield going
+    asked = CounterMetricFamily(
+        "netguard_coa_requests",
+        "Disconnect- and CoA-Requests by NAS and by what they brought (nak-CODE: RFC 5176 3.6)",
+        labels=["nas", "kind", "outcome"],
+    )
+    # NASes are those of the rules, outcomes those of a table: nothing from the wire is a label.
+    for nas, kind, outcome, count in guard.get("coa") or ():
+        asked.add_metric([nas, kind, outcome], count)
+    yield asked
 
 
 def _packets(counters: Mapping[str, list[int]]) -> Iterator[Metric]:

@@ -79,6 +79,8 @@ class Settings:
     webhooks: tuple[str, int] | None = None
     # None: receivers with a mail address are not reached that way.
     mail: MailServer | None = None
+    # Who restarts FreeRADIUS, dnsmasq, chronyd and HAProxy for guard: `systemd`, or nobody (`none`).
+    service_manager: str = "none"
     # Where people find docs/runbook.md: alerts link to its sections.
     runbook: str = RUNBOOK
     # So many seconds of presence pass in one: a lab shows in a minute what takes an hour.

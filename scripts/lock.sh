@@ -31,6 +31,8 @@ compile() {
 }
 
 compile runtime.txt pyproject.toml --group build
+# What an appliance gets: no tool that builds packages.
+compile appliance.txt pyproject.toml --constraint requirements/runtime.txt
 compile dev.txt pyproject.toml --group build --group dev --constraint requirements/runtime.txt
 compile peers.txt --group peers
 compile lock.txt --group lock

@@ -94,7 +94,7 @@ units >"$after"
 new=$(comm -13 "$before" "$after" | grep -v '@' || true)
 for unit in $new; do
     case $unit in
-    freeradius.service | nsd.service | unbound.service | unbound-resolvconf.service | prometheus.service | firewalld.service | dbus.service | \
+    freeradius.service | hostapd.service | nsd.service | unbound.service | unbound-resolvconf.service | prometheus.service | firewalld.service | dbus.service | \
         prometheus-alertmanager.service | exim4.service | exim4-base.service | rsyslog.service) ;;
     *) continue ;;
     esac

@@ -29,10 +29,22 @@ BUDGET = {
     "delivery": 120,
     "browser": 300,
     "deploy": 300,
+    "system": 600,
     "bench": 600,
     "soak": 3600,
 }
-MARKED = ("fuzz", "kernel", "radius", "lab", "delivery", "browser", "deploy", "bench", "soak")
+MARKED = (
+    "fuzz",
+    "kernel",
+    "radius",
+    "lab",
+    "delivery",
+    "browser",
+    "deploy",
+    "system",
+    "bench",
+    "soak",
+)
 # One generous limit against hanging per kind, where the one of pyproject.toml is too short.
 PATIENCE = {
     "fuzz": 7200,
@@ -40,6 +52,8 @@ PATIENCE = {
     "lab": 600,
     "browser": 300,
     "deploy": 600,
+    # The first one debootstraps.
+    "system": 1500,
     "bench": 900,
     "soak": 3600,
 }
@@ -107,13 +121,35 @@ def pytest_configure(config):
     config.pluginmanager.register(Books(config), "netguard-books")
 
 
+# What takes long begins first: two streams of tests end at about the same time then.
+FIRST = ("lab", "system", "kernel", "deploy", "browser", "delivery", "radius", "fuzz")
+
+
 def pytest_collection_modifyitems(items):
+    last = len(FIRST)
+    rank = {kind: number for number, kind in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(kind_of(item.path), last))
     for item in items:
         kind = kind_of(item.path)
         if kind in MARKED:
             item.add_marker(getattr(pytest.mark, kind))
         if kind in PATIENCE and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(PATIENCE[kind]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each kind that stands on real parts to one of the workers, whole; of the others each file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByKind(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.split("::", 1)[0]
+            kind = kind_of(HERE.parent / path)
+            return kind if kind in MARKED else path
+
+    config.option.loadscopereorder = False
+    return ByKind(config, log)
 
 
 @pytest.fixture

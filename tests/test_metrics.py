@@ -57,3 +57,24 @@ def test_what_is_known_in_advance_starts_at_nothing():
         'netguard_outbox_letters{state="waiting"} 0.0',
     ):
         assert line in text
+
+
+def test_what_left_the_air_is_counted_by_nas_and_bounded_outcomes():
+    view = View()
+    steps = [{"step": "kernel", "state": "done"}, {"step": "proof", "state": "failed"}]
+    going = [{"step": "kernel", "state": "done"}, {"step": "proof", "state": "pending"}]
+    view.guard = {
+        "quarantined": ["T-001"],
+        "removals": [{"tablet": "T-001", "steps": steps}, {"tablet": "T-002", "steps": going}],
+        "coa": [["wlc-1", "disconnect", "sent", 3], ["wlc-1", "disconnect", "nak-503", 1]],
+    }
+    text = exposed(view)
+    for line in (
+        "netguard_quarantined 1.0",
+        'netguard_removals{state="failing"} 1.0',
+        'netguard_removals{state="going"} 1.0',
+        'netguard_coa_requests_total{kind="disconnect",nas="wlc-1",outcome="sent"} 3.0',
+        'netguard_coa_requests_total{kind="disconnect",nas="wlc-1",outcome="nak-503"} 1.0',
+    ):
+        assert line in text
+    assert "T-001" not in text

@@ -1,7 +1,8 @@
 """The kernel's table of connections: forgotten by address, and read for what their openers sent.
 
-One ctnetlink message an address (linux/netfilter/nfnetlink_conntrack.h); the filter by source alone
-needs Linux 5.8. A connection that is still allowed goes on: its next packet opens it again.
+By ctnetlink (linux/netfilter/nfnetlink_conntrack.h). Connections are listed by their source alone, which needs
+Linux 5.8, and deleted one by one: deleting by source alone needs 6.9, and Debian 12 has 6.1. A connection that
+is still allowed goes on: its next packet opens it again.
 """
 
 import errno
@@ -21,7 +22,7 @@ _DELETE = (1 << 8) | 2
 _GET, _NEW = (1 << 8) | 1, 1 << 8
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_MARK, _COUNTERS_ORIGIN, _ID, _PACKETS = 8, 9, 12, 1
+_MARK, _COUNTERS_ORIGIN, _ID, _ZONE, _PACKETS = 8, 9, 12, 18, 1
 _MOST_FLOWS = 500_000
 _TUPLE_ORIGIN, _TUPLE_IP, _FILTER = 1, 1, 25
 _SOURCE = {4: (socket.AF_INET, 1), 6: (socket.AF_INET6, 3)}
@@ -37,12 +38,29 @@ def forget(addresses: Iterable[Address]) -> None:
     ) as wire:
         wire.bind((0, 0))
         wire.settimeout(5)
-        for number, address in enumerate(addresses, 1):
-            wire.send(_message(number, address))
-            try:
-                _await(wire.recv(1 << 16), number)
-            except TimeoutError as error:
-                raise EnforcementError("conntrack did not answer within 5 s") from error
+        number = 0
+        for address in addresses:
+            family, only = _by_source(address)
+            # Listed to the end first: a table that changes under a listing is listed twice or not.
+            for payload in list(_connections(family, only)):
+                number += 1
+                wire.send(
+                    message(_DELETE, _REQUEST | _ACK, number, generic(family, 0) + _key(payload))
+                )
+                try:
+                    _await(wire.recv(1 << 16), number)
+                except TimeoutError as error:
+                    raise EnforcementError("conntrack did not answer within 5 s") from error
+
+
+def _key(payload: bytes) -> bytes:
+    """Return what names this connection and no later one between the same ends."""
+    held = dict(attributes(payload))
+    found = attribute(_TUPLE_ORIGIN | NESTED, held.get(_TUPLE_ORIGIN, b""))
+    for key in (_ZONE, _ID):
+        if key in held:
+            found += attribute(key, held[key])
+    return found
 
 
 def flows() -> dict[int, tuple[str, int]]:
@@ -102,14 +120,14 @@ def by_mark() -> Counter[int]:
     return found
 
 
-def _connections(family: int) -> Iterator[bytes]:
+def _connections(family: int, only: bytes = b"") -> Iterator[bytes]:
     """Yield each connection of a family as ctnetlink tells of it."""
     with socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
     ) as wire:
         wire.bind((0, 0))
         wire.settimeout(5)
-        wire.send(message(_GET, _REQUEST | _DUMP, 1, generic(family, 0)))
+        wire.send(message(_GET, _REQUEST | _DUMP, 1, generic(family, 0) + only))
         while True:
             try:
                 data = wire.recv(1 << 20)
@@ -138,13 +156,13 @@ def _inside(nested: bytes) -> dict[int, bytes]:
     return dict(attributes(generic(0, 0) + nested))
 
 
-def _message(number: int, address: Address) -> bytes:
+def _by_source(address: Address) -> tuple[int, bytes]:
+    """Return the family, and the attributes that let a listing hold what this address has opened."""
     family, source = _SOURCE[address.version]
     of = attribute(_TUPLE_IP | NESTED, attribute(source, address.packed))
     only = attribute(_FLAGS_ORIGIN, struct.pack("=I", _BY_SOURCE))
     only += attribute(_FLAGS_REPLY, struct.pack("=I", 0))
-    body = attribute(_TUPLE_ORIGIN | NESTED, of) + attribute(_FILTER | NESTED, only)
-    return message(_DELETE, _REQUEST | _ACK, number, generic(family, 0) + body)
+    return family, attribute(_TUPLE_ORIGIN | NESTED, of) + attribute(_FILTER | NESTED, only)
 
 
 def _await(data: bytes, number: int) -> None:

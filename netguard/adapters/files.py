@@ -47,7 +47,7 @@ def write(path: Path, text: str | bytes, mode: int = 0o644) -> bool:
 def text(path: Path) -> str:
     """Return what a file holds; an empty text where it cannot be read."""
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""
 

@@ -105,8 +105,13 @@ def tls_of(folder: Path) -> ssl.SSLContext:
     """Return what a server with `tls.crt` and `tls.key` of a folder needs. Raises UsageError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_certificate(context, folder)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, folder: Path) -> None:
+    """Read `tls.crt` and `tls.key` of a folder for the connections to come. Raises UsageError."""
     try:
         context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"{folder}: tls.crt and tls.key are needed: {error}") from error
-    return context

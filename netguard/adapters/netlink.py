@@ -27,7 +27,8 @@ _UNREACHABLE = 7  # FR_ACT_UNREACHABLE, linux/fib_rules.h
 _MAIN, _KERNEL, _SCOPE_LINK = 254, 2, 253  # linux/rtnetlink.h
 _MAIN_PRIORITY = 32766  # ip-rule(8)
 _UP = 1  # IFF_UP, linux/if.h
-# RTNLGRP_*, linux/rtnetlink.h: links, and addresses, routes and rules of both families.
+# RTNLGRP_*, linux/rtnetlink.h: links, and addresses, routes and rules of both families. Not of traffic
+# control: whoever looks at a queueing discipline makes news of it, and would look again.
 _NEWS = (1, 5, 7, 8, 9, 11, 19)
 # After the table stands and never before: until then nothing may be forwarded at all.
 _FORWARDING = ("net/ipv4/ip_forward", "1")

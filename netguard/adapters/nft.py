@@ -43,10 +43,15 @@ async def check(script: str) -> None:
 
 async def read(family: str, table: str, learned: frozenset[str]) -> Held | None:
     """Read our table back; None when it is not there. `learned` are the sets whose elements move."""
-    names = await _tables()
-    if (family, table) not in names:
+    if (family, table) not in await _tables():
         return None
-    rows = await _list("table", family, table)
+    try:
+        rows = await _list("table", family, table)
+    except EnforcementError:
+        if (family, table) in await _tables():
+            raise
+        # Somebody took it away between the two looks.
+        return None
     chains = tuple(row["chain"]["name"] for row in rows if "chain" in row)
     sets = tuple(
         (kind, row[kind]["name"]) for row in rows for kind in ("set", "map") if kind in row
@@ -137,8 +142,7 @@ def _digest(rows: list[dict[str, Any]], learned: frozenset[str]) -> str:
             )
             kept = {key: value for key, value in body.items() if key not in moving}
             if "elem" in kept:
-                staying = [each for each in kept["elem"] if not _passes(each)]
-                kept["elem"] = sorted(staying, key=json.dumps)
+                kept["elem"] = sorted(kept["elem"], key=json.dumps)
             text = json.dumps({kind: kept}, sort_keys=True)
             if kind == "rule":
                 # Order matters between the rules of one chain, and nowhere else.
@@ -149,11 +153,6 @@ def _digest(rows: list[dict[str, Any]], learned: frozenset[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _passes(element: Any) -> bool:  # noqa: ANN401  # whatever nft prints
-    """Say whether an element ends by itself: a limit per tablet, hours until closing time."""
-    return isinstance(element, dict) and "timeout" in element.get("elem", {})
-
-
 async def _nft(*arguments: str, script: str | None = None) -> tuple[str, int]:
     try:
         process = await asyncio.create_subprocess_exec(
@@ -162,7 +161,8 @@ async def _nft(*arguments: str, script: str | None = None) -> tuple[str, int]:
             stdin=asyncio.subprocess.PIPE if script is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            # Moments of `meta time` are printed by the clock of a time zone: by the one without changes.
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TZ": "UTC"},
         )
     except FileNotFoundError as error:
         raise EnforcementError(

@@ -18,8 +18,9 @@ from urllib.parse import unquote
 
 from netguard.errors import EnforcementError
 
-# Areas first: a tablet must not be judged by an area that its entry does not know yet.
-MODULES = ("netguard_areas", "netguard_tablets")
+# Tablets after areas and hours: none must be judged by what its entry does not know yet. Keys last: a server that
+# was started before there were any refuses that one alone.
+MODULES = ("netguard_areas", "netguard_hours", "netguard_tablets", "netguard_psk")
 # Within about 2 s of its last load the module is not loaded again, and radmin says it was.
 SETTLE = 3.0
 # It takes milliseconds; a server that hangs must not hold up what else guard does.
@@ -50,7 +51,7 @@ def identity(control: Path) -> str | None:
 
 
 async def reload(control: Path) -> None:
-    """Let FreeRADIUS load areas and tablets anew; raises EnforcementError, then the old ones stay."""
+    """Let FreeRADIUS load areas, hours and tablets anew; raises EnforcementError, then the old ones stay."""
     for module in MODULES:
         await _hup(control, module)
 

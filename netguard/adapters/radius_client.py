@@ -50,6 +50,18 @@ def ask(
 
     Raises NotReachable in silence, or when what answers does not know the secret.
     """
+    return ask_whole(server, source, secret, attributes, password, patience)[0]
+
+
+def ask_whole(
+    server: tuple[str, int],
+    source: str,
+    secret: bytes,
+    attributes: Attributes,
+    password: bytes,
+    patience: float = 1.0,
+) -> tuple[Packet, bytes]:
+    """Do the same, and return with the answer the request's authenticator: what is hidden is read with both."""
     reason = "no answer"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.bind((source, 0))
@@ -65,7 +77,7 @@ def ask(
                     reply = radius.decode(sock.recv(radius.MAX_PACKET))
                     if reply.identifier == identifier:
                         radius.verify_reply(reply, identifier, authenticator, secret)
-                        return reply
+                        return reply, authenticator
             except TimeoutError:
                 continue
             except (BadValue, OSError) as error:

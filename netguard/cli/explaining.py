@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from datetime import datetime
 from typing import Any
 
 from netguard.adapters import clock, control, files
@@ -16,12 +17,14 @@ from netguard.core.explain import (
     explain_name,
     find_tablet,
 )
-from netguard.core.hours import open_for
+from netguard.core.hours import next_opening, open_for
 from netguard.core.loans import why_of
 from netguard.core.names import Address, Mac, Ports, parse_address, parse_fqdn, shown, suggest
 from netguard.core.plan import compile_plan
 from netguard.core.policy import Policy
+from netguard.core.profiles import under
 from netguard.core.verdict import Flow
+from netguard.core.week import DAYS
 from netguard.errors import BadValue, NetguardError, UsageError
 from netguard.rules.findings import errors
 from netguard.rules.folder import Folder, read_folder
@@ -89,6 +92,7 @@ def _packet(
             "unknown-ref", f"unknown site {shown(site_name)}{suggest(site_name, policy.sites)}"
         )
     known = loans_in_force(arguments, node)
+    policy = under(policy, known.get("profiles", ()))
     plan = compile_plan(
         policy,
         {site_name, *(s for s in (node.sites if node else ()) if s in policy.sites)},
@@ -113,7 +117,7 @@ def _packet(
     target = _address(arguments.destination)
     left = open_for(plan, clock.now()) if _is_live(arguments, node) else {}
     live = _live(arguments, node, target, arguments.destination)
-    live |= {key: why for key, why in known.items() if key == "unreachable"}
+    live |= {key: why for key, why in known.items() if why and key in {"unreachable", "profiles"}}
     if target is not None:
         interface = plan.site[site_name].interfaces[0]
         flow = Flow(interface, tablet.mac, address, target, port.protocol, port.first)
@@ -132,6 +136,8 @@ def _packet(
         name = parse_fqdn(arguments.destination)
         action, rule, lines = explain_name(policy, plan, tablet.group, name, port)
     live |= _counter(arguments, node, tablet.group, rule)
+    if rule == f"{tablet.group}/hours" and (opens := next_opening(plan, tablet.group, clock.now())):
+        live["opens"] = opens.isoformat(timespec="minutes")
     explained = Explanation(
         tablet.id, site_name, arguments.destination, arguments.port, action, rule, lines
     )
@@ -148,9 +154,10 @@ def loans_in_force(arguments: argparse.Namespace, node: Settings | None) -> Live
     if node is None or not _is_live(arguments, node):
         return {}
     try:
-        return {"loans": control.call(node.guard_socket, "loans")["loans"] or {}}
+        answer = control.call(node.guard_socket, "loans")
     except NetguardError as error:
         return {"unreachable": str(error)}
+    return {"loans": answer["loans"] or {}, "profiles": answer.get("profiles", [])}
 
 
 def _port(text: str) -> Ports:
@@ -225,6 +232,11 @@ def _print(explanation: Explanation, live: Live) -> None:
     if "denied" in live:
         row = live["denied"]
         lines.append(f"  refused by name {row['count']} times, last {row['at']} to {row['tablet']}")
+    if "opens" in live:
+        opens = datetime.fromisoformat(live["opens"])
+        lines.append(f"  open again on {DAYS[opens.weekday()]} {opens:%Y-%m-%d} at {opens:%H:%M}")
+    if "profiles" in live:
+        lines.append(f"  while this is on: profile {', '.join(live['profiles'])}")
     if "unreachable" in live:
         lines.append(f"  live state unknown: {live['unreachable']}")
     before = explanation.lines[:-1]

@@ -12,10 +12,12 @@ from netguard.adapters import control, files
 from netguard.cli import folders
 from netguard.cli.testing import sound
 from netguard.core.changes import Changes, GroupChange, Line, changes
+from netguard.core.loans import Loans
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
+from netguard.core.profiles import under
 from netguard.errors import BadValue, NotReachable, UsageError
-from netguard.render import dhcp, freeradius, haproxy, names, nftables, ntp
+from netguard.render import dhcp, freeradius, haproxy, names, nftables, ntp, radius_hours
 from netguard.rules.folder import read_folder
 from netguard.settings import Settings
 
@@ -29,18 +31,20 @@ def plan(arguments: argparse.Namespace) -> int:
     running = arguments.against is None
     if running and node is None:
         raise UsageError("nothing runs here to compare with: netguard plan DIR --against DIR2")
-    loans = control.call(node.guard_socket, "loans")["loans"] if running and node else {}
+    loans, on = _said(node) if running and node else ({}, ())
     in_force = (
         sound(read_folder(arguments.against), arguments)[1]
         if arguments.against is not None
         else _in_force(arguments, node)
     )
+    policy = under(policy, on)
     sites = _sites(node, policy)
-    after = compile_plan(policy, sites, loans or {})
+    after = compile_plan(policy, sites, loans)
     before = None
     if in_force is not None:
+        in_force = under(in_force, on)
         known = _sites(node, in_force) if node else sorted(in_force.sites)
-        before = compile_plan(in_force, known, loans or {})
+        before = compile_plan(in_force, known, loans)
     found = changes(before, after, (in_force, policy))
     flows = _flows(node, found) if running and node else {}
     native = list(_native(before, after)) if arguments.native or arguments.json else []
@@ -59,10 +63,18 @@ def pending(
     in_force = _in_force(arguments, node)
     if in_force is None:
         return None, {}
-    loans = control.call(node.guard_socket, "loans")["loans"] or {}
+    loans, on = _said(node)
+    in_force, policy = under(in_force, on), under(policy, on)
     before = compile_plan(in_force, _sites(node, in_force), loans)
     found = changes(before, compile_plan(policy, _sites(node, policy), loans), (in_force, policy))
     return found, _flows(node, found)
+
+
+def _said(node: Settings) -> tuple[Loans, list[str]]:
+    """Return what people have said on a running node: who is lost, and which profiles are on."""
+    answer = control.call(node.guard_socket, "loans")
+    # An older guard knows no profiles.
+    return answer["loans"] or {}, answer.get("profiles", [])
 
 
 def _digests(before: Plan | None, after: Plan) -> bool:
@@ -125,6 +137,7 @@ def _texts(plan_: Plan) -> Iterator[tuple[str, str]]:
     yield "nftables", "\n".join(_spread(nftables.render(plan_)))
     yield "freeradius/tablets", freeradius.tablets(plan_)
     yield "freeradius/areas", freeradius.areas(plan_)
+    yield "freeradius/hours", radius_hours.hours(plan_)
     yield "freeradius/lent", freeradius.lent(plan_)
     yield "freeradius/clients", freeradius.clients(plan_, "SECRETS")
     yield "dhcp/dnsmasq.conf", dhcp.configuration(plan_, "DHCP")

@@ -23,7 +23,7 @@ from netguard.core.proof import ASSUMED, Claim, notes
 from netguard.core.proof import prove as decide
 from netguard.errors import NetguardError, UsageError
 from netguard.render import nftables
-from netguard.render.nftables import TABLE
+from netguard.render.nft_names import TABLE
 from netguard.rules.folder import Folder
 
 

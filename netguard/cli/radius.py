@@ -59,12 +59,12 @@ def _compared(
     node: Settings, policy: Policy, site: Site, mac: Mac, sent: radius.Attributes, vendor: str
 ) -> tuple[Said, Admission]:
     loans = _loans(node)
-    said = question(node, site.name, sent, shapes.password(vendor, str(mac)))
     request = Request(next(iter(sorted(site.nas))), _read(sent))
     wanted = decide(policy, request, loans, clock.now())
+    said = question(node, site.name, sent, shapes.password(vendor, str(mac)))
     if (said.answer, said.vlan) != (wanted.answer, wanted.vlan):
-        # FreeRADIUS judges hours by its own clock, in the time zone of its unit.
-        wanted = decide(policy, request, loans)
+        # A window of the group's hours may have begun or ended in between.
+        wanted = decide(policy, request, loans, clock.now())
     return said, wanted
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from netguard.adapters import control
 from netguard.cli import folders
 from netguard.core.loans import STATES
+from netguard.core.removal import DONE, FAILED
 from netguard.errors import NetguardError, NotReachable, Refused
 from netguard.rules.folder import Folder, read_folder
 
@@ -61,6 +62,12 @@ def _wrong(guard: dict[str, Any], dns: dict[str, Any] | None) -> list[str]:
         wrong.append("the name proxy does not answer: no new name opens, established calls go on")
     elif guard["plan"] is not None and dns["plan"] != guard["plan"]:
         wrong.append("the name proxy answers from another plan")
+    wrong += [
+        f"{removal['tablet']} may still be on the air, {step['step']}: {step['why']}"
+        for removal in guard["removals"]
+        for step in removal["steps"]
+        if step["state"] == FAILED
+    ]
     wrong += [f"names: {why}" for why in (dns or {}).get("problems", ())]
     if guard["drift"] and not guard["drift"][-1]["repaired"]:
         wrong.append(f"the ruleset was changed and not repaired: {guard['drift'][-1]['what']}")
@@ -97,8 +104,19 @@ def _print(
             None: "cannot be read from here",
         }
         lines.append(f"folder     {applied['folder']}: {words[edited]}")
+    for each in guard.get("profiles", ()):
+        until = each["until"] or "somebody ends it"
+        lines.append(
+            f"profile    {each['name']} since {each['since']} by {each['who']}, until {until}"
+        )
     loans = ", ".join(f"{guard['loans'][s]} {s}" for s in STATES if s in guard["loans"])
     lines.append(f"loans      {loans or 'none recorded'}")
+    if guard["quarantined"]:
+        lines.append(f"quarantine {', '.join(guard['quarantined'])}")
+    for removal in guard["removals"]:
+        step = next(s for s in removal["steps"] if s["state"] != DONE)
+        why = f": {step['why']}" if step["why"] else ""
+        lines.append(f"leaving    {removal['tablet']}, {step['step']} {step['state']}{why}")
     belt = "in place" if guard["belt"] else "not in place"
     lines.append(f"kernel     belt {belt}, changed by others {guard['drifts']} times")
     for drift in guard["drift"][-3:]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from netguard.adapters import files, store
 from netguard.cli import folders
+from netguard.daemon.psks import KEY_FILE
 from netguard.errors import UsageError
 from netguard.settings import Settings
 
@@ -28,6 +29,11 @@ def backup(arguments: argparse.Namespace) -> int:
             continue
         store.backup(path, kind, target / path.name)
         sys.stdout.write(f"{name}: {target / path.name}, sound\n")
+    key = node.paths.state / KEY_FILE
+    if key.exists():
+        sys.stderr.write(
+            f"{key}: not copied; without it the Wi-Fi keys in guard.db open for nobody\n"
+        )
     return 0
 
 

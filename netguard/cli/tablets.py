@@ -1,4 +1,4 @@
-"""tablet, unknown, audit: where a tablet is in its life, who knocks, and who changed what."""
+"""tablet, rejects, unknown, audit: where a tablet is in its life, who knocks, and who changed what."""
 
 import argparse
 import csv
@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from netguard.adapters import control, files
-from netguard.cli import folders, presence
+from netguard.cli import folders, going, presence
 from netguard.core.loans import FOUND, LENT, LOST, STOCK
 from netguard.errors import NetguardError, UsageError
 from netguard.settings import Settings
 
 # Kernel, names, and the seconds that FreeRADIUS wants between two loads.
 CHANGE_TIMEOUT = 60.0
+# Problems that a change of one tablet has to wait for.
+LATE = frozenset({"enforce", "psk", "radius", "store"})
 # What each word makes of a tablet.
 _STATES = {"lend": LENT, "return": STOCK, "lost": LOST, "found": FOUND}
 _COLUMNS = "id,mac,group,home,model,serial"
@@ -43,7 +45,7 @@ def tablet(arguments: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(known, indent=1) + "\n")
     else:
         _print(known, arguments.state)
-    late = {k: why for k, why in known["problems"].items() if k in {"enforce", "radius", "store"}}
+    late = {k: why for k, why in known["problems"].items() if k in LATE}
     for enforcer, why in late.items():
         sys.stderr.write(f"warning: {enforcer}: {why}\n")
     return 1 if arguments.state is not None and late else 0
@@ -71,6 +73,13 @@ def _print(known: Mapping[str, Any], state: str | None) -> None:
         f"{known['tablet']}   {said}",
         "  refused everywhere" if known["refused"] else "  as its group may do",
     ]
+    if known["quarantine"] is not None:
+        lines.append(f"  {going.described(known['quarantine'])}")
+    lines += [f"  {line}" for line in going.steps(known["removal"])]
+    # An older guard says nothing of keys.
+    if known.get("psk_rotated"):
+        id_ = known["tablet"]
+        lines.append(f"  has a new Wi-Fi key: netguard psk card {id_} --out {id_}.html")
     if entry is None:
         lines.append("  not in the inventory in force, so its MAC is refused")
     else:
@@ -117,6 +126,28 @@ def move(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def rejects(arguments: argparse.Namespace) -> int:
+    """Print where tablets were refused: outside their fence, or because people reported them."""
+    node = folders.settings(arguments)
+    span = folders.seconds(arguments.since)
+    answer = control.call(node.watch_socket, "rejects", seconds=span, tablet=arguments.tablet or "")
+    found = answer["rejects"]
+    if arguments.json:
+        sys.stdout.write(json.dumps({"rejects": found}, indent=1) + "\n")
+        return 0
+    for each in found:
+        place = "/".join(filter(None, (each["site"], each["area"])))
+        where = " ".join(filter(None, (place, each["ap"], each["ssid"])))
+        sys.stdout.write(
+            f"{each['tablet'] or each['mac']:16} {each['count']:>5} times  {each['rule']:24} {where}  "
+            f"{each['first_at']} to {each['last_at']}\n"
+        )
+    if not found:
+        whom = arguments.tablet or "a tablet"
+        sys.stderr.write(f"nowhere was {whom} refused since {arguments.since}\n")
+    return 0
+
+
 def unknown(arguments: argparse.Namespace) -> int:
     """Print refused MACs: lines of tablets.csv on standard output, where they were beside it."""
     node = folders.settings(arguments)
@@ -133,6 +164,13 @@ def unknown(arguments: argparse.Namespace) -> int:
             f"{each['mac']}  {each['count']} times, last {each['last_at']} at {place}, "
             f"{each['site']}: {each['hint']}\n"
         )
+        # An older watch suggests none.
+        for tablet in each.get("perhaps", ()):
+            model = f" ({tablet['model']})" if tablet["model"] else ""
+            sys.stderr.write(
+                f"    perhaps {tablet['tablet']}{model}, silent at this access point since "
+                f"{tablet['apart']:.0f} s before or after: netguard adopt {each['mac']} {tablet['tablet']}\n"
+            )
     pasted = [each["mac"] for each in found if each["reason"] != "private-mac"]
     if not pasted:
         sys.stderr.write(f"no unknown MAC to enter since {arguments.since}\n")

@@ -11,11 +11,19 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from netguard.core.areas import Attributes as Attributes  # noqa: PLC0414  # part of a Request
-from netguard.core.areas import area_of, enrolment_vlan, first, ssid_of, values
+from netguard.core.areas import (
+    area_of,
+    enrolment_vlan,
+    first,
+    quarantine_vlan,
+    ssid_of,
+    values,
+)
 from netguard.core.hours import seconds_left
 from netguard.core.loans import REFUSED, Loans, rule_of, why_of
 from netguard.core.names import Mac, shown
 from netguard.core.policy import Group, Origin, Policy, Site, Tablet
+from netguard.core.psk import Form
 from netguard.errors import BadValue
 
 ACCEPT, REJECT = "accept", "reject"
@@ -53,6 +61,8 @@ class Admission:
     steps: tuple[Step, ...]
     session_timeout: int | None = None
     interim: int | None = None
+    # How the tablet's own Wi-Fi key is sent with it; None where it is not.
+    psk: Form | None = None
 
 
 def decide(
@@ -126,12 +136,24 @@ class _Case:
         state = self.loans.get(tablet.id, "")
         if state in REFUSED:
             # Before anything its group may do: a stolen tablet is refused at every site alike.
-            why = why_of(tablet.id, state)
-            return self.answered(REJECT, rule_of(state), why, "tablets", tablet.id)
+            return self.of_refused(site, tablet, state)
         if site.name not in group.sites:
             why = f"group '{group.name}' has no access at site '{site.name}'"
             return self.answered(REJECT, f"{group.name}/sites", why, "groups", group.name, "sites")
         return self.on_which_network(site, tablet, group)
+
+    def of_refused(self, site: Site, tablet: Tablet, state: str) -> Admission:
+        why = why_of(tablet.id, state)
+        vlan = quarantine_vlan(self.policy, site, tablet, state)
+        if vlan is None:
+            return self.answered(REJECT, rule_of(state), why, "tablets", tablet.id)
+        elsewhere = self.on_another_network(site)
+        if elsewhere is not None:
+            return elsewhere
+        path = ("sites", site.name, "quarantine-vlan")
+        found = replace(self.answered(ACCEPT, rule_of(state), why, *path), vlan=vlan)
+        # Without its key it could not even join where it is kept apart.
+        return self.with_key(site, found)
 
     def on_which_network(self, site: Site, tablet: Tablet, group: Group) -> Admission:
         elsewhere = self.on_another_network(site)
@@ -163,12 +185,22 @@ class _Case:
         spans = [left] if left is not None else []
         if group.session_timeout is not None:
             spans.append(int(group.session_timeout.total_seconds()))
-        return replace(
+        found = replace(
             self.answered(ACCEPT, f"{group.name}/admit", why, "sites", site.name, "vlan"),
             vlan=site.vlan,
             session_timeout=min(spans, default=None),
             interim=int(site.interim.total_seconds()),
         )
+        return self.with_key(site, found)
+
+    def with_key(self, site: Site, found: Admission) -> Admission:
+        """Add in which form the key of the tablet goes with an Accept, where its NAS wants one."""
+        nas = site.nas[self.request.nas]
+        if nas.form is None:
+            return found
+        origin = self.policy.where("sites", site.name, "nas", nas.name, "psk")
+        step = Step("psk", decided=False, why=f"with its own Wi-Fi key, {nas.form}", origin=origin)
+        return replace(found, psk=nas.form, steps=(*found.steps[:-1], step, found.steps[-1]))
 
 
 def site_of_nas(policy: Policy, nas: str) -> Site | None:

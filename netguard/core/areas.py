@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
+from netguard.core.loans import QUARANTINED
 from netguard.core.names import Mac
-from netguard.core.policy import Area, Policy, Site
+from netguard.core.policy import Area, Policy, Site, Tablet
 from netguard.errors import BadValue
 
 # Attribute names are spelled as FreeRADIUS' dictionaries spell them; several values of one
@@ -156,3 +157,12 @@ def _area(site: Site, ap: str) -> Area | None:
 def enrolment_vlan(policy: Policy, site: Site) -> int | None:
     """Return the VLAN of MACs that are not in the inventory, where the rules give them one."""
     return site.enrolment_vlan if policy.defaults.unknown_mac == "enrol" else None
+
+
+def quarantine_vlan(policy: Policy, site: Site, tablet: Tablet, state: str) -> int | None:
+    """Return the VLAN that a tablet of this state is put into instead of being rejected, if any.
+
+    Only one in quarantine, only at a site of its group that has such a VLAN: who is lost or stolen gets none.
+    """
+    at_home = site.name in policy.groups[tablet.group].sites
+    return site.quarantine_vlan if state == QUARANTINED and at_home else None

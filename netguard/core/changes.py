@@ -5,7 +5,7 @@ reviews looks at those first. Addresses are counted by exact algebra over the ne
 name; what names may open is told as names.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import summarize_address_range
 from typing import Any
@@ -14,8 +14,9 @@ from netguard.core import reach, regions
 from netguard.core.fronts import newly_shared
 from netguard.core.names import Domain
 from netguard.core.plan import Binding, Grant, GroupPlan, Plan, ServicePlan
-from netguard.core.policy import Policy
+from netguard.core.policy import Nas, Policy
 from netguard.core.regions import Region, Spans
+from netguard.core.week import Hours
 
 MORE, LESS, OTHER = "+", "-", "~"
 _SHOWN = 5
@@ -162,12 +163,23 @@ def _sites(before: Plan, after: Plan) -> Iterator[Line]:
         for nas in sorted({*old, *new}):
             if old.get(nas) != new.get(nas):
                 sign = MORE if nas not in old else LESS if nas not in new else OTHER
-                yield Line(sign, f"site {name}", f"NAS {nas}", widens=sign == MORE)
+                # A MAC that somebody copied is enough again where tablets have no key of their own.
+                opens = sign == OTHER and old[nas].psk and not new[nas].psk
+                yield Line(
+                    sign, f"site {name}", f"NAS {nas}{_keyed(old, new, nas)}", sign == MORE or opens
+                )
         aps, now = {a.name: a.aps for a in was.areas}, {a.name: a.aps for a in is_.areas}
         for area in sorted({*aps, *now}):
             if aps.get(area) != now.get(area):
                 sign = MORE if area not in aps else LESS if area not in now else OTHER
                 yield Line(sign, f"site {name}", f"area {area}: {_word(now.get(area, ()))}")
+
+
+def _keyed(old: Mapping[str, Nas], new: Mapping[str, Nas], nas: str) -> str:
+    was, is_ = (nas in each and each[nas].psk for each in (old, new))
+    if was == is_:
+        return ""
+    return ": a Wi-Fi key per tablet" if is_ else ": no Wi-Fi key per tablet any more"
 
 
 _WATCHED = {
@@ -260,11 +272,11 @@ def _terms(old: GroupPlan, new: GroupPlan) -> Iterator[Line]:
             yield Line(OTHER, word, f"{_word(was)} -> {_word(is_)}", widens)
 
 
-def _inside(was: Any, is_: Any) -> bool:  # noqa: ANN401  # Hours or None
+def _inside(was: Hours | None, is_: Hours | None) -> bool:
     """Say whether the hours that are to be lie inside those that were; none are all hours."""
     if was is None:
         return True
-    return is_ is not None and bool(was.start <= is_.start and is_.end <= was.end)
+    return is_ is not None and is_.zone == was.zone and is_.within(was)
 
 
 def _services(

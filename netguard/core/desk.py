@@ -14,7 +14,7 @@ from netguard.core.held import Change, Memory
 from netguard.core.learning import Book, Client
 from netguard.core.routes import Asked, Index, Match, Route, Seat
 from netguard.core.toplist import TopList
-from netguard.core.usage import ALLOWED, MOST_AT_ONCE, NAME, REFUSED, Seen, Tally
+from netguard.core.usage import ALLOWED, ASKED_WITHIN, MOST_AT_ONCE, NAME, REFUSED, Seen, Tally
 
 MAX_CACHED = 10_000
 MAX_ROUTES = 10_000
@@ -61,6 +61,8 @@ class Desk:
         self.notes: deque[Note] = deque(maxlen=RECENT)
         self.seen: dict[tuple[str, str], float] = {}
         self.limited: Counter[str] = Counter()
+        # By tablet: questions for names that are not its group's.
+        self.asked_in_vain: Counter[str] = Counter()
         # What was refused since somebody last took it, by group and name; see `used`.
         self._refused: Tally[tuple[str, str, str]] = Tally(MOST_AT_ONCE)
         self._looked = float("-inf")
@@ -210,9 +212,13 @@ class Desk:
     def used(self, now: float) -> tuple[list[tuple[Seen, int]], int]:
         """Return what was asked for since the last time, by group and name, and how much was left out.
 
-        A name that is answered counts once a look, however often it was asked.
+        A name that is answered counts once a look, however often it was asked. Asked for the first
+        time in a while, it only begins to count.
         """
         since, self._looked = self._looked, now
+        if now - since > ASKED_WITHIN:
+            self._refused.take()
+            return [], 0
         found: Counter[Seen] = Counter()
         for (group, name, rule), times in self._refused.take():
             found[Seen(NAME, "", group, REFUSED, rule, name=name)] += times
@@ -279,6 +285,7 @@ class Desk:
 
     def _denied(self, book: Book, client: Client, question: Question, now: float) -> bytes:
         self.counts["denied", client.group] += 1
+        self.asked_in_vain[client.tablet] += 1
         why = "never resolved" if book.rules.banned(question.name) else "not a name of its services"
         note = self.note(client.tablet, question.name, why, now)
         self.denied.add(question.name[:NAME_SHOWN], note)

@@ -4,7 +4,8 @@ Neither costs a packet. A renewal is known to the second; of a flow it is known 
 two looks.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 from netguard.core.names import Mac
 from netguard.errors import BadValue
@@ -14,21 +15,27 @@ MOST_LEASES = 20_000
 
 
 def read_leases(text: str) -> dict[Mac, float]:
-    """Return when each IPv4 lease of a dnsmasq lease file ends, in seconds since 1970.
+    """Return when each IPv4 lease of a dnsmasq lease file ends, in seconds since 1970."""
+    return {mac: end for end, mac, _ in _leases(text)}
+
+
+def read_holders(text: str) -> dict[str, Mac]:
+    """Return to which MAC each address of a dnsmasq lease file is leased."""
+    return {address: mac for _, mac, address in _leases(text)}
+
+
+def _leases(text: str) -> Iterator[tuple[float, Mac, str]]:
+    """Yield expiry, MAC and address of each line.
 
     A line is `EXPIRY MAC ADDRESS NAME CLIENT-ID` (dnsmasq(8), --dhcp-leasefile); an expiry of 0 has no
     end and tells nothing. Whatever is no such line is left out.
     """
-    found: dict[Mac, float] = {}
     for line in text.split("\n", MOST_LEASES)[:MOST_LEASES]:
         words = line.split()
         if len(words) < 4 or not words[0].isdecimal() or len(words[0]) > 11 or words[0] == "0":
             continue
-        try:
-            found[Mac.parse(words[1])] = float(words[0])
-        except BadValue:
-            continue
-    return found
+        with contextlib.suppress(BadValue):
+            yield float(words[0]), Mac.parse(words[1]), words[2]
 
 
 class Flows:

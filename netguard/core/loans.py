@@ -1,19 +1,31 @@
 """Where a tablet is in its life: on the shelf, lent, or gone. Only people say that, never a packet.
 
-A tablet that is lost, stolen or retired is refused everywhere, whatever its group may do. The words
-only; the store keeps them, `compile_plan`, `decide` and `verdict` act on them.
+A tablet that is lost, stolen or retired is refused everywhere, whatever its group may do. So is one in
+quarantine, where only the reason differs: it is still lent, or wherever it was. The words only; the store
+keeps them, `compile_plan`, `decide` and `verdict` act on them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 STOCK, LENT, LOST, STOLEN, RETIRED = "stock", "lent", "lost", "stolen", "retired"
 STATES = (STOCK, LENT, LOST, STOLEN, RETIRED)
-REFUSED = frozenset({LOST, STOLEN, RETIRED})
+# No state of its own: what a tablet that is in quarantine counts as, whatever else is said of it.
+QUARANTINED = "quarantined"
+REFUSED = frozenset({LOST, STOLEN, RETIRED, QUARANTINED})
 # What people type when a tablet turns up again.
 FOUND = "found"
 
 # State by the tablet's id; a tablet that is not named has never been spoken of.
 Loans = Mapping[str, str]
+
+
+def effective(loans: Loans, quarantined: Iterable[str]) -> dict[str, str]:
+    """Return what each tablet counts as: one that is lost, stolen or retired stays that in quarantine."""
+    found = dict(loans)
+    for tablet in quarantined:
+        if found.get(tablet) not in REFUSED:
+            found[tablet] = QUARANTINED
+    return found
 
 
 def rule_of(state: str) -> str:
@@ -23,4 +35,6 @@ def rule_of(state: str) -> str:
 
 def why_of(tablet: str, state: str) -> str:
     """Say why a tablet of this state is refused, and how that ends."""
+    if state == QUARANTINED:
+        return f"{tablet} is in quarantine; to end that: netguard release {tablet}"
     return f"{tablet} is {state}; when it is back: netguard tablet {tablet} {FOUND}"

@@ -9,7 +9,7 @@ newline.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import time, timedelta
+from datetime import timedelta
 from difflib import SequenceMatcher, get_close_matches
 from ipaddress import (
     IPv4Address,
@@ -51,7 +51,6 @@ _FREQUENCY = re.compile(r"([0-9]{1,6})/(s|m|h|d)")
 _WEEKLY = re.compile(r"([0-9]{1,6})/w(?:eek)?")
 _A_DAY = {"s": 86400.0, "m": 1440.0, "h": 24.0, "d": 1.0, "w": 1 / 7}
 _PORT = re.compile(r"(tcp|udp)/([0-9]{1,5})(?:-([0-9]{1,5}))?")
-_HOURS = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,9}")
 
 _UNITS = {
@@ -467,33 +466,3 @@ class Frequency:
 
     def __str__(self) -> str:
         return f"{self.count}/{self.unit}"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Hours:
-    """A part of the day in the site's local time."""
-
-    start: time
-    end: time
-
-    @classmethod
-    def parse(cls, text: str, *, over_midnight: bool = False) -> Self:
-        """Read `07:00-22:00`; 24:00 is written 00:00 only where midnight may be crossed."""
-        match = _HOURS.fullmatch(text)
-        if not match:
-            raise BadValue(
-                "schedule", f"{shown(text)} is not an interval of hours, write 07:00-22:00"
-            )
-        start, end = _clock(match[1], match[2]), _clock(match[3], match[4])
-        if not over_midnight and end <= start:
-            raise BadValue("schedule", f"'{text}' ends before it starts")
-        return cls(start, end)
-
-    def __str__(self) -> str:
-        return f"{self.start:%H:%M}-{self.end:%H:%M}"
-
-
-def _clock(hour: str, minute: str) -> time:
-    if int(hour) > 23 or int(minute) > 59:
-        raise BadValue("schedule", f"'{hour}:{minute}' is not a time of day, 00:00 to 23:59")
-    return time(int(hour), int(minute))

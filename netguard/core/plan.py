@@ -13,10 +13,10 @@ from functools import cached_property
 from itertools import pairwise
 from types import MappingProxyType
 
-from netguard.core.areas import canonical_ap, enrolment_vlan
+from netguard.core.areas import canonical_ap, enrolment_vlan, quarantine_vlan
 from netguard.core.intervals import AddressSet
 from netguard.core.loans import REFUSED, Loans, rule_of
-from netguard.core.names import Address, Domain, Hours, Mac, Network, Ports
+from netguard.core.names import Address, Domain, Mac, Network, Ports
 from netguard.core.policy import (
     Ceiling,
     Group,
@@ -28,7 +28,9 @@ from netguard.core.policy import (
     Site,
     Tablet,
 )
+from netguard.core.psk import Form
 from netguard.core.territories import Territory, territories
+from netguard.core.week import Hours
 from netguard.errors import BadValue
 
 _NO_LOANS: Loans = MappingProxyType({})
@@ -62,10 +64,17 @@ class SitePlan:
     dhcp_servers: tuple[Address, ...]
     refuse_other_networks: bool
     enrolment_vlan: int | None
+    quarantine_vlan: int | None
     time_zone: str
     interim: int
+    ceiling: Ceiling | None
     areas: tuple[AreaPlan, ...]
     nas: tuple[Nas, ...]
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Return how its NASes take the key of a tablet, sorted; none where tablets have no key."""
+        return tuple(sorted({nas.form for nas in self.nas if nas.form is not None}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,8 @@ class GroupPlan:
     rate: Ceiling | None
     hours: Hours | None
     session_timeout: int | None
+    # The traffic class that is written on its packets, by nft's word (RFC 2474).
+    dscp: str
 
     @property
     def number(self) -> int:
@@ -130,11 +141,16 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A tablet of the inventory that a site does not admit, and the rule that says so."""
+    """A tablet of the inventory that a site does not admit, and the rule that says so.
+
+    `vlan` is where it is put instead, None where it is rejected: a tablet in quarantine, at a site that
+    has a VLAN for it.
+    """
 
     site: str
     mac: Mac
     rule: str
+    vlan: int | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +249,8 @@ def compile_plan(
 
     `leases` are the addresses of tablets where the hospital's own DHCP gives them.
 
-    Raises BadValue when a site is unknown or when two grants or two groups hash to one mark (rename a group).
+    Raises BadValue when a site is unknown, when a group with hours is at sites of two time zones, or
+    when two grants or two groups hash to one mark (rename a group).
     """
     sites = tuple(policy.sites[name] for name in sorted(set(serves)) if _served(policy, name))
     groups = sorted(
@@ -247,16 +264,19 @@ def compile_plan(
     )
     _refuse_collisions((grant.mark, grant.rule) for grant in grants)
     _refuse_collisions((number_of(name), name) for name in groups)
-    _one_time_zone(policy, sites, groups)
+    zones = _time_zones(policy, sites, groups)
     lost = {
         id_: state for id_, state in loans.items() if state in REFUSED and id_ in policy.tablets
     }
     return Plan(
         sites=tuple(_site(policy, site) for site in sites),
-        protected=_sorted({n for entry in policy.protected.values() for n in entry.networks}),
+        protected=in_order({n for entry in policy.protected.values() for n in entry.networks}),
         never_domains=policy.never.domains,
         services=tuple(_service(policy.services[name]) for name in used),
-        groups=tuple(_group(policy.groups[name]) for name in groups),
+        groups=tuple(
+            _group(policy.groups[name], policy.defaults.dscp, zones.get(name, ""))
+            for name in groups
+        ),
         grants=grants,
         bindings=tuple(sorted(_bindings(policy, sites, leases), key=lambda b: (b.site, b.mac))),
         refusals=tuple(sorted(_refusals(policy, sites, lost), key=lambda r: (r.site, r.mac))),
@@ -270,83 +290,6 @@ def compile_plan(
         new_flow_burst=policy.defaults.new_flow_burst,
         dscp=policy.defaults.dscp,
     )
-
-
-def meet(before: Plan, after: Plan) -> Plan:
-    """Return the plan that opens only what both open, and refuses what either refuses.
-
-    An enforcer that looks at several tables for one packet may find one as it was and the next as
-    it will be. On the way over this plan no such mixture opens what neither plan does. Where the
-    sites themselves change nobody may send in between.
-    """
-    services = {s.name: s for s in before.services}
-    common = tuple(
-        _both(services[service.name], service)
-        for service in after.services
-        if service.name in services
-        and services[service.name].local == service.local
-        and services[service.name].sni == service.sni
-    )
-    names = {service.name for service in common}
-    old = {group.name: group for group in before.groups}
-    groups = tuple(
-        replace(
-            group,
-            services=tuple(
-                s for s in group.services if s in names and s in old[group.name].services
-            ),
-        )
-        for group in after.groups
-        if group.name in old
-    )
-    rights = {(group.name, service) for group in groups for service in group.services}
-    held = set(before.bindings) if before.sites == after.sites else set()
-    return replace(
-        after,
-        protected=_sorted({*before.protected, *after.protected}),
-        services=common,
-        groups=groups,
-        grants=tuple(
-            g for g in after.grants if (g.group, g.service) in rights and g in before.grants
-        ),
-        bindings=tuple(binding for binding in after.bindings if binding in held),
-        loans=tuple(sorted({**before.loan, **after.loan}.items())),
-    )
-
-
-def _both(one: ServicePlan, other: ServicePlan) -> ServicePlan:
-    networks = tuple(
-        a if a.prefixlen >= b.prefixlen else b
-        for a in one.networks
-        for b in other.networks
-        if a.version == b.version and a.overlaps(b)
-    )
-    ports = tuple(
-        Ports(a.protocol, max(a.first, b.first), min(a.last, b.last))
-        for a in one.ports
-        for b in other.ports
-        if a.protocol == b.protocol and max(a.first, b.first) <= min(a.last, b.last)
-    )
-    domains = tuple(domain for domain in other.domains if domain in one.domains)
-    return replace(other, networks=_collapsed(networks), ports=_joined(ports), domains=domains)
-
-
-def freed(before: Plan, after: Plan) -> tuple[Address, ...]:
-    """Return the addresses of tablets that are lost, gone, or in another group from now on.
-
-    Their connections were judged by what no longer holds for them; the rights may live on for others.
-    """
-    kept = {
-        (b.site, b.mac, b.address, b.group) for b in after.bindings if b.tablet not in after.loan
-    }
-    left = {
-        b.address
-        for b in before.bindings
-        if b.address is not None
-        and b.tablet not in before.loan
-        and (b.site, b.mac, b.address, b.group) not in kept
-    }
-    return tuple(sorted(left, key=lambda a: (a.version, int(a))))
 
 
 def mark_of(group: str, service: str, *, strict: bool = False) -> int:
@@ -378,9 +321,15 @@ def canonical(plan: Plan) -> str:
 
 
 def _jsonable(value: object) -> object:
-    fields = getattr(value, "__dataclass_fields__", None)
-    if fields is not None:
-        return {name: _jsonable(getattr(value, name)) for name in fields}
+    if isinstance(value, Hours):
+        return value.plain()
+    found = getattr(value, "__dataclass_fields__", None)
+    if found is not None:
+        return {
+            name: _jsonable(getattr(value, name))
+            for name, field in found.items()
+            if not field.metadata.get("later") or getattr(value, name) != field.default
+        }
     if isinstance(value, tuple):
         return [_jsonable(item) for item in value]
     return value if isinstance(value, int | bool | None) else str(value)
@@ -401,27 +350,37 @@ def _refuse_collisions(marks: Iterable[tuple[int, str]]) -> None:
             )
 
 
-def _one_time_zone(policy: Policy, sites: tuple[Site, ...], groups: list[str]) -> None:
-    """Refuse hours on a node whose sites have several clocks: FreeRADIUS reads one (TZ)."""
-    zones = sorted({site.time_zone for site in sites})
-    timed = [name for name in groups if policy.groups[name].hours is not None]
-    if timed and len(zones) > 1:
-        raise BadValue(
-            "schedule",
-            f"group '{timed[0]}' has hours and this node serves time zones {', '.join(zones)}: "
-            "one node, one time zone",
-        )
+def _time_zones(policy: Policy, sites: tuple[Site, ...], groups: list[str]) -> dict[str, str]:
+    """Return the time zone of each group with hours, where the node's sites have several.
+
+    The kernel tells flows apart by group, not by site: one group opens and closes at one moment.
+    """
+    if len({site.time_zone for site in sites}) < 2:
+        return {}
+    found = {}
+    for name in groups:
+        group = policy.groups[name]
+        zones = sorted({site.time_zone for site in sites if site.name in group.sites})
+        if group.hours is not None and len(zones) > 1:
+            raise BadValue(
+                "schedule",
+                f"group '{name}' has hours and is at sites of this node in {', '.join(zones)}: "
+                "write a group for each time zone, with its own 'sites'",
+            )
+        found[name] = zones[0]
+    return found
 
 
-def _group(group: Group) -> GroupPlan:
+def _group(group: Group, dscp: str, zone: str) -> GroupPlan:
     timeout = group.session_timeout
     return GroupPlan(
         group.name,
         group.deny,
         group.allow,
         group.rate,
-        group.hours,
+        replace(group.hours, zone=zone) if group.hours is not None else None,
         int(timeout.total_seconds()) if timeout is not None else None,
+        group.dscp or dscp,
     )
 
 
@@ -433,14 +392,16 @@ def _site(policy: Policy, site: Site) -> SitePlan:
         interfaces=tuple(sorted(site.interfaces)),
         uplink=site.uplink,
         masquerade=site.nat == "masquerade",
-        networks=_sorted(site.networks),
+        networks=in_order(site.networks),
         gateways=tuple(sorted(site.gateways, key=lambda a: (a.version, int(a)))),
         dhcp=site.addresses == "netguard",
         dhcp_servers=tuple(sorted(site.dhcp_servers)),
         refuse_other_networks=site.other_networks == "reject",
         enrolment_vlan=enrolment_vlan(policy, site),
+        quarantine_vlan=site.quarantine_vlan,
         time_zone=site.time_zone,
         interim=int(site.interim.total_seconds()),
+        ceiling=site.ceiling,
         areas=tuple(
             AreaPlan(
                 area.name, tuple(sorted({canonical_ap(ap) for ap in area.aps})), area.closed_to
@@ -455,8 +416,8 @@ def _service(service: Service) -> ServicePlan:
     return ServicePlan(
         service.name,
         service.domains,
-        _collapsed(service.networks),
-        _joined(service.ports),
+        collapsed(service.networks),
+        joined_ports(service.ports),
         service.allow_private,
         service.local,
         service.sni,
@@ -474,7 +435,12 @@ def _refusals(policy: Policy, sites: tuple[Site, ...], lost: Loans) -> Iterable[
     for tablet in policy.tablets.values():
         for site in sites:
             if tablet.id in lost:
-                yield Refusal(site.name, tablet.mac, rule_of(lost[tablet.id]))
+                yield Refusal(
+                    site.name,
+                    tablet.mac,
+                    rule_of(lost[tablet.id]),
+                    quarantine_vlan(policy, site, tablet, lost[tablet.id]),
+                )
             elif site.name not in policy.groups[tablet.group].sites:
                 yield Refusal(site.name, tablet.mac, f"{tablet.group}/sites")
 
@@ -485,11 +451,12 @@ def _binding(policy: Policy, tablet: Tablet, site: Site, leases: Leases) -> Bind
     return Binding(site.name, tablet.mac, tablet.id, tablet.group, address)
 
 
-def _sorted(networks: Iterable[Network]) -> tuple[Network, ...]:
+def in_order(networks: Iterable[Network]) -> tuple[Network, ...]:
+    """Return networks by version, address and length: equal plans are equal bytes."""
     return tuple(sorted(networks, key=lambda n: (n.version, int(n.network_address), n.prefixlen)))
 
 
-def _collapsed(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+def collapsed(networks: tuple[Network, ...]) -> tuple[Network, ...]:
     """Drop networks that lie in a wider one: the kernel's interval sets refuse overlaps."""
     kept: list[Network] = []
     last = (0, 0)
@@ -503,7 +470,7 @@ def _collapsed(networks: tuple[Network, ...]) -> tuple[Network, ...]:
     return tuple(kept)
 
 
-def _joined(ports: tuple[Ports, ...]) -> tuple[Ports, ...]:
+def joined_ports(ports: tuple[Ports, ...]) -> tuple[Ports, ...]:
     """Join intervals that overlap or touch: the kernel's interval sets refuse overlaps."""
     joined: list[Ports] = []
     for each in sorted(ports):

@@ -7,22 +7,27 @@ the place where it stands, and takes no part in comparisons.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import time, timedelta
+from datetime import timedelta
 from types import MappingProxyType
 
 from netguard.core.names import (
     Address,
     Domain,
     Frequency,
-    Hours,
     Mac,
     Network,
     Ports,
     Upstream,
     VlanId,
 )
+from netguard.core.psk import FORMS, Form
+from netguard.core.week import Hours, Window
 
 Path = tuple[str, ...]
+
+# A field that came later: while it has its default a plan's name is what it was before there was the field, so an
+# upgrade changes no plan.
+LATER = MappingProxyType({"later": True})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -160,6 +165,13 @@ class Nas:
     vendor: str
     message_authenticator: str
     secret_file: str
+    # Whether its tablets have a Wi-Fi key each, sent with the Access-Accept (core/psk.py).
+    psk: bool = field(default=False, metadata=LATER)
+
+    @property
+    def form(self) -> Form | None:
+        """Return how it takes the key of a tablet; None where tablets have none."""
+        return FORMS[self.vendor] if self.psk else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +184,14 @@ class Area:
     edge: bool = False
     expected_silent: bool = False
     closed_to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Walk:
+    """The least time on foot between two areas of a site; `areas` are sorted."""
+
+    areas: tuple[str, str]
+    takes: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +219,7 @@ class Site:
     interim: timedelta = timedelta(seconds=300)
     # Where `addresses` is external: the hospital's DHCP servers, to which we relay.
     dhcp_servers: tuple[Address, ...] = ()
+    walks: tuple[Walk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +240,7 @@ class PresencePolicy:
     missing_area: timedelta = timedelta(minutes=30)
     missing_default: timedelta = timedelta(minutes=20)
     missing_night: timedelta = timedelta(minutes=60)
-    night: Hours = field(default_factory=lambda: Hours(time(22), time(6)))
+    night: Window = field(default_factory=lambda: Window(22 * 60, 6 * 60))
     path_within: timedelta = timedelta(minutes=10)
     path_aps: int = 2
     outage_share: float = 0.6
@@ -280,6 +301,28 @@ class Group:
     session_timeout: timedelta | None = None
     # The receiver that owns the group, and is told of its tablets.
     notify: str | None = None
+    # Its traffic class, where that is not the one of all.
+    dscp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What a profile leaves a group: only these services, at most this rate; None leaves all."""
+
+    allow: frozenset[str] | None = None
+    rate: Ceiling | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Agreed beforehand, switched on by a person: it only ever narrows.
+
+    `silences` are the severities of alerts that are held back meanwhile; never `critical`.
+    """
+
+    name: str
+    groups: Mapping[str, Narrowing]
+    silences: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +347,10 @@ class AlertRule:
     when: Mapping[str, str]
     severity: str
     to: tuple[str, ...]
+    # Whether the tablet that it is about is put into quarantine as well.
+    quarantine: bool = False
+    # Not told before it is at least so probable; 0 for every one.
+    above: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +371,8 @@ class Receiver:
     chat_file: str = ""
     repeat: float | None = None
     language: str = "en"
+    # What the receiver of the webhook, a device management, is to do with the tablet.
+    actions: tuple[str, ...] = ()
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -360,6 +409,7 @@ class Policy:
     presence: Mapping[str, PresencePolicy] = field(default_factory=lambda: MappingProxyType({}))
     alerts: tuple[AlertRule, ...] = ()
     receivers: Mapping[str, Receiver] = field(default_factory=lambda: MappingProxyType({}))
+    profiles: Mapping[str, Profile] = field(default_factory=lambda: MappingProxyType({}))
     origins: Mapping[Path, Origin] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )

@@ -172,6 +172,7 @@ def _name_of(domain: Domain) -> str:
 def _vlans(policy: Policy, plan: Plan) -> Iterator[Claim]:
     given = {site.vlan: site.name for site in plan.sites}
     given |= {s.enrolment_vlan: s.name for s in plan.sites if s.enrolment_vlan is not None}
+    given |= {s.quarantine_vlan: s.name for s in plan.sites if s.quarantine_vlan is not None}
     for vlan in policy.never.vlans:
         site = given.get(vlan)
         why = "no site gives it" if site is None else f"site '{site}' gives it"

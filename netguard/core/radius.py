@@ -51,6 +51,7 @@ class Type(IntEnum):
     NAS_IP_ADDRESS = 4
     NAS_PORT = 5
     SERVICE_TYPE = 6
+    FRAMED_IP_ADDRESS = 8
     REPLY_MESSAGE = 18
     VENDOR_SPECIFIC = 26
     SESSION_TIMEOUT = 27
@@ -70,10 +71,12 @@ class Type(IntEnum):
     NAS_PORT_TYPE = 61
     TUNNEL_TYPE = 64
     TUNNEL_MEDIUM_TYPE = 65
+    TUNNEL_PASSWORD = 69
     EAP_MESSAGE = 79
     MESSAGE_AUTHENTICATOR = 80
     TUNNEL_PRIVATE_GROUP_ID = 81
     ACCT_INTERIM_INTERVAL = 85
+    NAS_IPV6_ADDRESS = 95
     ERROR_CAUSE = 101
 
 
@@ -217,8 +220,16 @@ def verify_reply(reply: Packet, identifier: int, authenticator: bytes, secret: b
 
 
 def disconnect_request(identifier: int, secret: bytes, attributes: Attributes) -> bytes:
-    """Make a Disconnect-Request, signed twice: its authenticator, and a Message-Authenticator (RFC 5176 2.3)."""
-    code, blank = Code.DISCONNECT_REQUEST, (int(Type.MESSAGE_AUTHENTICATOR), _ZERO)
+    """Make a Disconnect-Request (RFC 5176 3.1)."""
+    return change_request(Code.DISCONNECT_REQUEST, identifier, secret, attributes)
+
+
+def change_request(code: Code, identifier: int, secret: bytes, attributes: Attributes) -> bytes:
+    """Make a Disconnect- or CoA-Request, signed twice (RFC 5176 2.3, 3.5).
+
+    By its authenticator as accounting is, and by a Message-Authenticator that goes first.
+    """
+    blank = (int(Type.MESSAGE_AUTHENTICATOR), _ZERO)
     packet = _packed(code, identifier, _ZERO, (blank, *attributes))
     packet = packet[:22] + hmac.digest(secret, packet, "md5") + packet[38:]
     return packet[:4] + _md5(packet[:4] + _ZERO + packet[20:] + secret) + packet[20:]
@@ -251,11 +262,44 @@ def revealed_password(packet: Packet, secret: bytes) -> bytes | None:
     return plain.rstrip(b"\0")
 
 
+def shown_password(hidden: bytes, secret: bytes, authenticator: bytes) -> bytes:
+    """Return what a salted value of a reply hides (RFC 2868 3.5); `authenticator` is the request's.
+
+    `hidden` is the salt and what follows, without a tag. Raises BadValue for what cannot be one.
+    """
+    salt, body = hidden[:2], hidden[2:]
+    # The first bit of a salt is set, so that nobody takes it for a tag.
+    if not body or len(body) % 16 or not salt[0] & 0x80:
+        raise BadValue("bad-radius", "a hidden value is a salt and blocks of 16 bytes")
+    plain, before = b"", authenticator + salt
+    for start in range(0, len(body), 16):
+        block = body[start : start + 16]
+        plain += bytes(a ^ b for a, b in zip(block, _md5(secret + before), strict=True))
+        before = block
+    length = plain[0]
+    if length > len(plain) - 1:
+        raise BadValue("bad-radius", "a hidden value is shorter than it says: another secret?")
+    return plain[1 : 1 + length]
+
+
 def is_reply(reply: Packet, authenticator: bytes, secret: bytes) -> bool:
     """Say whether a reply was made with the secret, for the request with this authenticator (RFC 2865 3)."""
     raw = reply.raw
     expected = _md5(raw[:4] + authenticator + raw[20:] + secret)
     return hmac.compare_digest(expected, reply.authenticator)
+
+
+def is_change_reply(reply: Packet, request: bytes, secret: bytes) -> bool:
+    """Say whether a reply answers this Disconnect- or CoA-Request and was made with the secret.
+
+    A Message-Authenticator need not be there (RFC 5176 3.4); one that is there must be right.
+    """
+    authenticator = request[4:20]
+    if reply.identifier != request[1] or not is_reply(reply, authenticator, secret):
+        return False
+    expected = _reply_signature(reply.raw, authenticator, secret)
+    signatures = reply.all(Type.MESSAGE_AUTHENTICATOR)
+    return len(signatures) < 2 and all(hmac.compare_digest(expected, s) for s in signatures)
 
 
 def vlan_of(reply: Packet) -> str | None:

@@ -4,7 +4,7 @@ Every field was chosen by a NAS or a device in the air: what does not parse is n
 are cut, control characters are written out. Times never lie in the future.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -82,6 +82,37 @@ def read_asked(record: Mapping[str, str], now: datetime) -> Asked | None:
         rule=_text(record, "rule"),
         vlan=_text(record, "vlan"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A tablet of the inventory that was refused somewhere: by which rule, since when, how often."""
+
+    mac: Mac
+    site: str
+    rule: str
+    ssid: str
+    ap: str
+    first_at: datetime
+    last_at: datetime
+    count: int
+
+
+def rejects(every: Iterable[Asked]) -> list[Reject]:
+    """Return where tablets of the inventory were refused, one entry a place and a rule."""
+    found: dict[tuple[Mac, str, str, str, str], Reject] = {}
+    for asked in every:
+        if asked.by_stranger or asked.answer != "reject":
+            continue
+        key = asked.mac, asked.site, asked.rule, asked.ssid, asked.ap
+        held = found.get(key)
+        first, last, count = (
+            (min(held.first_at, asked.at), max(held.last_at, asked.at), held.count + 1)
+            if held is not None
+            else (asked.at, asked.at, 1)
+        )
+        found[key] = Reject(*key, first, last, count)
+    return list(found.values())
 
 
 def met(stranger: Stranger | None, asked: Asked) -> Stranger:

@@ -18,6 +18,8 @@ KINDS = frozenset({ADMISSION, NAME, FLOW})
 ALLOWED, REFUSED = "allowed", "refused"
 # Different things in one answer of a daemon.
 MOST_AT_ONCE = 2000
+# Whoever gathers asks each half minute. What was counted while nobody did is nobody's: it is thrown away.
+ASKED_WITHIN = 300.0
 _LONGEST = 253
 
 K = TypeVar("K", bound=Hashable)
@@ -40,8 +42,8 @@ class Tally(Generic[K]):
 
     def take(self) -> list[tuple[K, int]]:
         """Return what was seen since the last time, and begin anew."""
-        taken, self._counts = sorted(self._counts.items(), key=str), Counter()
-        return taken
+        taken, self._counts = self._counts, Counter()
+        return sorted(taken.items(), key=str)
 
 
 class Seen(NamedTuple):

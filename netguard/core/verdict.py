@@ -70,7 +70,7 @@ class Verdict:
 
 # Addresses learned from DNS answers, by service.
 LearnedAddresses = Mapping[str, frozenset[Address]]
-# Groups with hours: seconds until they close, 0 while closed (core/hours.py: open_for).
+# Groups with hours: seconds until what runs ends, 0 while closed (core/hours.py: open_for).
 SecondsLeft = Mapping[str, int]
 ALWAYS: SecondsLeft = MappingProxyType({})
 Found = tuple[str, str, str]
@@ -117,6 +117,8 @@ def _rules(
     yield "established", _granted(plan, flow, left), "no flow of a service that is in force"
     yield "rogue-dhcp", _rogue_dhcp(flow), "not a DHCP server's answer"
     yield "no-grant", _no_grant(flow), "a new flow"
+    if group.hours is not None and group.hours.grace:
+        yield f"{group.name}/hours", _too_late(group, left), "new flows may begin"
     limit = f"at most {plan.new_flow_rate} new flows of one tablet, {plan.new_flow_burst} at once"
     yield "new-flows", None, limit
     # A strict service's flow is turned to the appliance before anything else looks at it.
@@ -184,6 +186,19 @@ def _hours(group: GroupPlan, left: SecondsLeft) -> Found | None:
     if left.get(group.name, 1) > 0:
         return None
     return DROP, f"{group.name}/hours", f"outside the hours {group.hours}"
+
+
+def still_fresh(group: GroupPlan, left: SecondsLeft) -> int:
+    """Return how many seconds something new of a group may still begin: its grace is for what runs."""
+    grace = int(group.hours.grace.total_seconds()) if group.hours is not None else 0
+    return max(0, left.get(group.name, grace + 1) - grace)
+
+
+def _too_late(group: GroupPlan, left: SecondsLeft) -> Found | None:
+    if still_fresh(group, left) > 0:
+        return None
+    why = f"after the hours {group.hours}, only what runs goes on for a while"
+    return DROP, f"{group.name}/hours", why
 
 
 def _open_hours(group: GroupPlan, left: SecondsLeft) -> str:

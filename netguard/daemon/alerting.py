@@ -14,12 +14,14 @@ from netguard.adapters import clock
 from netguard.adapters.store import HELD, WAITING, Incident, Letter, WatchStore
 from netguard.core import alerting
 from netguard.core.alerting import Matter, Notice, Place, Silence, Trouble, Troubles
+from netguard.core.alerting.floods import Floods, grown
 from netguard.core.clones import Clones
 from netguard.core.evidence import Event
-from netguard.core.loans import REFUSED
+from netguard.core.loans import QUARANTINED, REFUSED, rule_of
 from netguard.core.names import parse_duration
 from netguard.core.policy import AlertRule
 from netguard.core.presence import Action, Alert
+from netguard.core.records import STRANGER_RULES
 from netguard.daemon.process import say
 from netguard.render.watch import Book
 
@@ -30,6 +32,8 @@ CLONED_FOR = 3600.0
 # What refusals are counted over, where a rule does not say.
 RECENT = 300.0
 WEEK = 7 * 86400.0
+# Quarantines that wait for guard at once.
+MOST_WANTED = 1000
 
 
 class Alerting:
@@ -41,11 +45,14 @@ class Alerting:
         # What tablets asked for where they may not, and when (on the engine's clock).
         self._asked: dict[str, tuple[Trouble, float]] = {}
         self._clones = Clones()
+        self.floods = Floods()
         # By rule: when (on the engine's clock) how many packets had been refused.
         self._refused: dict[str, list[tuple[float, int]]] = {}
         self._answers: list[tuple[float, int]] = []
         self._drifts: list[tuple[float, int]] = []
         self._false: list[tuple[float, int]] = []
+        # By incident: the tablet that a rule wants in quarantine, that rule, and why; until guard has heard it.
+        self.wanted: dict[str, tuple[str, str, str]] = {}
 
     # the engine
 
@@ -69,10 +76,22 @@ class Alerting:
 
     def posted(self, matter: Matter, book: Book, wall: float, number: float) -> list[Letter]:
         """Return a letter for each receiver of a matter, over its first channel."""
+        self._want(matter, book)
         tablet = book.tablets.get(matter.tablet)
         owner = book.owners.get(tablet.group) if tablet is not None else None
         notices = alerting.notices_of(matter, book.alerts, number, [owner] if owner else ())
         return [each for n in notices if (each := self._letter(n, book, wall)) is not None]
+
+    def _want(self, matter: Matter, book: Book) -> None:
+        rule = alerting.quarantine_of(matter, book.alerts)
+        if rule and len(self.wanted) < MOST_WANTED:
+            why = f"{matter.code} {matter.incident}"
+            self.wanted.setdefault(matter.incident, (matter.tablet, rule, why))
+
+    def want_again(self, store: WatchStore, book: Book) -> None:
+        """Want what open alerts wanted, at a start: guard does nothing twice for one incident."""
+        for letter in store.latest([row.id for row in store.open_incidents()]):
+            self._want(alerting.read_notice(letter.body).matter, book)
 
     def _letter(self, notice: Notice, book: Book, wall: float) -> Letter | None:
         receiver = book.receivers.get(notice.receiver)
@@ -85,15 +104,10 @@ class Alerting:
             if len(receiver.channels) == 1:
                 return None
             channel = receiver.channels[1]
-        place = matter.place
+        if receiver.actions:
+            notice = _for_devices(notice, book)
         # An end goes to whoever heard the beginning: an Alertmanager would hold it for ever.
-        silence = (
-            alerting.silenced(
-                self.silences, wall, matter.code, place.site, place.area, matter.tablet
-            )
-            if matter.kind != alerting.CLEARED
-            else None
-        )
+        held = self._held(notice, book, wall) if matter.kind != alerting.CLEARED else ""
         return Letter(
             notice=notice.id,
             receiver=receiver.name,
@@ -101,11 +115,22 @@ class Alerting:
             incident=matter.incident,
             key=matter.key,
             code=matter.code,
-            state=HELD if silence is not None else WAITING,
+            state=HELD if held else WAITING,
             at=wall,
             body=alerting.write_notice(notice),
-            why=f"silence {silence.id} by {silence.who}" if silence is not None else "",
+            why=held,
         )
+
+    def _held(self, notice: Notice, book: Book, wall: float) -> str:
+        """Say what holds a notice back: a silence, or a profile that is on; empty where nothing does."""
+        matter, place = notice.matter, notice.matter.place
+        silence = alerting.silenced(
+            self.silences, wall, matter.code, place.site, place.area, matter.tablet
+        )
+        if silence is not None:
+            return f"silence {silence.id} by {silence.who}"
+        profile = book.silenced.get(notice.severity)
+        return f"profile {profile}" if profile is not None else ""
 
     # records
 
@@ -116,8 +141,10 @@ class Alerting:
         if book is None:
             return
         for record in records:
-            if record and record.get("kind") == "admission" and record.get("answer") == "reject":
-                trouble = _asked(record, book)
+            if record and record.get("kind") == "admission":
+                if record.get("rule") in STRANGER_RULES:
+                    self.floods.refused(record.get("nas", ""))
+                trouble = _clinical(record, book) or _asked(record, book)
                 if trouble is not None:
                     self._asked[trouble.key] = trouble, now
 
@@ -126,7 +153,7 @@ class Alerting:
         if book is None:
             return
         for event in events:
-            clone = self._clones.tell(event)
+            clone = self._clones.tell(event, book.model.walk)
             tablet = book.model.tablets.get(clone.mac) if clone is not None else None
             if clone is not None and tablet is not None:
                 here, there = (
@@ -170,18 +197,14 @@ class Alerting:
             said.append(on_the_wall)
         return said
 
-    def release(self, store: WatchStore, wall: float) -> None:
-        """Let out what a silence has held back, where the silence is over and the alert is not."""
+    def release(self, store: WatchStore, book: Book, wall: float) -> None:
+        """Let out what a silence or a profile has held back, where that is over and the alert is not."""
         open_ = [row.id for row in store.open_incidents()]
         ready = []
         for letter in store.latest(open_):
             if letter.state != HELD:
                 continue
-            matter = alerting.read_notice(letter.body).matter
-            place = matter.place
-            if not alerting.silenced(
-                self.silences, wall, matter.code, place.site, place.area, matter.tablet
-            ):
+            if not self._held(alerting.read_notice(letter.body), book, wall):
                 ready.append(letter)
         if ready:
             store.release(ready)
@@ -202,7 +225,7 @@ class Alerting:
                 if name == word or name.endswith(f"/{word}")
             )
             since = self._refused.setdefault(rule.name, [])
-            if _grown(since, count, now, parse_duration(span).total_seconds()) > int(most):
+            if grown(since, count, now, parse_duration(span).total_seconds()) > int(most):
                 about = {"rule": word, "more_than": rule.when["more_than"]}
                 fields = {"limit": rule.when["more_than"]}
                 found.append(
@@ -221,14 +244,14 @@ class Alerting:
         """
         about = {"trouble": "appliance"}
         found = []
-        if guard is not None and _grown(self._drifts, int(guard.get("drifts", 0)), now, RECENT) > 0:
+        if guard is not None and grown(self._drifts, int(guard.get("drifts", 0)), now, RECENT) > 0:
             last = (guard.get("drift") or [{}])[-1]
             why = f"{last.get('what', '')} ({last.get('by', 'unknown')})"
             fields = {"why": why}
             found.append(Trouble("drift", "NG-1403", about, "ruleset", fields=fields, lasting=0.0))
         # One is always possible; what counts is more than that beyond what the rules bear.
         most = WEEK / 86400.0 * (budget or 0.0) + 1
-        if _grown(self._false, false_alarms, now, WEEK) > most:
+        if grown(self._false, false_alarms, now, WEEK) > most:
             found.append(Trouble("false-alarms", "NG-1409", about, "presence", lasting=0.0))
         return found
 
@@ -246,7 +269,7 @@ class Alerting:
         """Return what is wrong on the tablet network: devices that are none, answers that must not be."""
         found = []
         strange = counters.get("unknown-mac", [0, 0])[0]
-        if _grown(self._refused.setdefault("", []), strange, now, RECENT) > 0:
+        if grown(self._refused.setdefault("", []), strange, now, RECENT) > 0:
             found.append(
                 Trouble(
                     "unknown-device",
@@ -259,13 +282,23 @@ class Alerting:
         answers = sum(
             count for kind, _, count in (dns or {}).get("answers", ()) if kind == "refused-address"
         )
-        if _grown(self._answers, answers, now, RECENT) > 0:
+        if grown(self._answers, answers, now, RECENT) > 0:
             found.append(
                 Trouble(
                     "refused-answers", "NG-1303", {"dns": "refused-address"}, "names", lasting=0.0
                 )
             )
         return found
+
+
+def _for_devices(notice: Notice, book: Book) -> Notice:
+    """Return the notice with what a device management knows the tablet by."""
+    tablet = book.tablets.get(notice.matter.tablet)
+    if tablet is None:
+        return notice
+    known = {"serial": tablet.serial, "mac": tablet.mac, "model": tablet.model}
+    matter = replace(notice.matter, fields={**notice.matter.fields, **known})
+    return replace(notice, matter=matter)
 
 
 def place_of(book: Book, site: str, area: str, ap: str) -> Place:
@@ -283,39 +316,47 @@ def place_of(book: Book, site: str, area: str, ap: str) -> Place:
     )
 
 
+def _where(record: Mapping[str, str], book: Book) -> Place:
+    ap = record.get("ap", "")
+    area = book.model.area_of(ap)
+    return place_of(book, area.site or record.get("site", ""), area.name, ap)
+
+
+def _clinical(record: Mapping[str, str], book: Book) -> Trouble | None:
+    """Return a clinical device that asks for the tablets' network, whatever it was answered."""
+    mac = record.get("mac", "")
+    if mac not in book.clinical or record.get("rule") not in STRANGER_RULES:
+        return None
+    device = {"device": "clinical"}
+    return Trouble(
+        f"clinical-{mac}", "NG-1111", device, mac, place=_where(record, book), lasting=0.0
+    )
+
+
 def _asked(record: Mapping[str, str], book: Book) -> Trouble | None:
     rule, mac = record.get("rule", ""), record.get("mac", "")
     tablet = book.model.tablets.get(mac)
-    if tablet is None:
+    if tablet is None or record.get("answer") != "reject":
         return None
-    site = record.get("site", "")
-    ap = record.get("ap", "")
-    area = book.model.area_of(ap)
-    place = place_of(book, area.site or site, area.name, ap)
+    place = _where(record, book)
     about: dict[str, str]
+    if rule == rule_of(QUARANTINED):
+        # It is known to be here, and refused: that it asks is what is expected.
+        return None
     if rule.startswith("loan/"):
         code, about, fields = "NG-1107", {"loan": "heard"}, {"loan": rule.partition("/")[2]}
     elif rule.endswith("/areas"):
         code, about, fields = "NG-1106", {"area": "closed"}, {}
+    elif rule == "other-network":
+        code, about, fields = "NG-1112", {"network": "other"}, {}
     else:
         return None
-    key = f"{tablet.id}-{'loan' if fields else 'closed'}"
+    key = f"{tablet.id}-{next(iter(about.values())) if not fields else 'loan'}"
     return Trouble(key, code, about, tablet=tablet.id, place=place, fields=fields, lasting=0.0)
 
 
 def _found_again(trouble: Trouble, book: Book) -> bool:
     return trouble.code == "NG-1107" and book.loans.get(trouble.tablet, "") not in REFUSED
-
-
-def _grown(since: list[tuple[float, int]], count: int, now: float, span: float) -> int:
-    """Return by how much a count has grown within a span; one that begins anew has grown by itself."""
-    if since and count < since[-1][1]:
-        since.clear()
-    since.append((now, count))
-    # One older than the span stays: it is what the newest is compared with.
-    while len(since) > 1 and since[1][0] <= now - span:
-        since.pop(0)
-    return count - since[0][1]
 
 
 def _incident(matter: Matter) -> Incident:

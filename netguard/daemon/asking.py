@@ -129,7 +129,8 @@ class Asking:
                 told = await control.call_async(socket, "used")
             except NetguardError:
                 continue  # an older daemon, or one that is away: nothing of it is recorded
-            self._intake.used.told(told["used"])
+            # Another thread writes the hour down: with the intake, one at a time.
+            await asyncio.to_thread(self._intake.take_use, told["used"])
 
     def _answers(self, feed: str, ages: Iterable[float]) -> None:
         """Note that a feed can be read, and when it heard a tablet last."""

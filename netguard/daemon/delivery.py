@@ -7,12 +7,13 @@ is copied to the receiver's next channel. What a receiver refuses for good becom
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from netguard.adapters import clock, notify
-from netguard.adapters.store import DEAD, HELD, SENT, WAITING, Letter, WatchStore
+from netguard.adapters.store import DEAD, HELD, SENT, WAITING, Entry, Letter, WatchStore
 from netguard.core import alerting
 from netguard.core.alerting import CLEARED, CODES, REPEATED, Message, Notice
 from netguard.core.policy import Receiver
@@ -138,7 +139,7 @@ class Delivery:
             return
         if way.failing is not None and now - way.failing >= FALLBACK_AFTER:
             await self._fall_back(store, receiver, channel, letters)
-        letters = await asyncio.to_thread(_heard_of, store, letters)
+        letters = await asyncio.to_thread(_heard_of, store, letters, receiver)
         blocked: set[str] = set()
         for batch in _batches(letters):
             if blocked & {letter.key for letter in batch}:
@@ -184,7 +185,8 @@ class Delivery:
             self._failed(receiver, channel, way, str(error))
             return False
         self._taken |= numbers
-        await asyncio.to_thread(store.settle, batch, SENT)
+        lines = _asked_for(receiver, channel, told)
+        await asyncio.to_thread(store.settle, batch, SENT, "", lines)
         self._taken -= numbers
         self.counts.sent[channel] += len(batch)
         if way.failing is not None:
@@ -358,17 +360,47 @@ class Delivery:
         return found
 
 
-def _heard_of(store: WatchStore, letters: Sequence[Letter]) -> list[Letter]:
-    """Return letters without the ends of what a silence has held back whole: nobody waits for them."""
+def _heard_of(store: WatchStore, letters: Sequence[Letter], receiver: Receiver) -> list[Letter]:
+    """Return letters without the ends of what a silence has held back whole: nobody waits for them.
+
+    Nor does a device management undo what it was never told to do.
+    """
     kept = []
     for letter in letters:
         notice = _notice(letter)
         over = notice is not None and notice.matter.kind == CLEARED
         if over and store.states(letter.incident, letter.receiver, letter.id) == {HELD}:
             store.settle([letter], HELD, "its beginning was held back")
+        elif (
+            over
+            and receiver.actions
+            and not store.states(letter.incident, letter.receiver, letter.id)
+        ):
+            store.settle([letter], HELD, "nothing was begun there")
         else:
             kept.append(letter)
     return kept
+
+
+def _asked_for(receiver: Receiver, channel: str, told: Told) -> list[Entry]:
+    """Return the lines of the audit about what a device management was asked to do."""
+    if not receiver.actions or channel != "webhook":
+        return []
+    at = clock.now().isoformat(timespec="seconds")
+    found = []
+    for notice, _ in told:
+        matter = notice.matter
+        if matter.tablet:
+            body = {
+                "actions": list(receiver.actions),
+                "phase": "end" if matter.kind == CLEARED else "begin",
+                "incident": matter.incident,
+                "probability": matter.probability,
+                "rule": notice.rule,
+            }
+            who = f"receiver {receiver.name}"[:64]
+            found.append(Entry(at, who, "device", matter.tablet, "{}", json.dumps(body)))
+    return found
 
 
 def _batches(letters: Sequence[Letter]) -> list[list[Letter]]:

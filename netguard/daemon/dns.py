@@ -18,10 +18,10 @@ from netguard.core.kept import Kept
 from netguard.core.learning import Book
 from netguard.daemon.dns_told import Told
 from netguard.daemon.dns_traffic import Traffic
-from netguard.daemon.process import pause, pulse, say, warn
+from netguard.daemon.process import pause, pulse, reloads, say, warn
 from netguard.errors import BadValue, EnforcementError
 from netguard.render import names
-from netguard.render.nftables import TABLE, learned_set
+from netguard.render.nft_names import TABLE, learned_set
 from netguard.settings import Settings
 
 KEEP_EVERY = 5.0
@@ -65,6 +65,7 @@ class Proxy:
                     )
                     async with server:
                         tasks.create_task(pulse(stop))
+                        tasks.create_task(reloads(stop, self.reload))
                         chores = tasks.create_task(self._chores(stop))
                         systemd.notify("READY=1\nSTATUS=answering")
                         await stop.wait()

@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from netguard.adapters import clock, control
 from netguard.core import dnswire, guide
+from netguard.core.alerting.floods import ALL
 from netguard.core.desk import Desk, Note
 from netguard.core.names import parse_fqdn
 from netguard.daemon.dns_traffic import Traffic
@@ -88,6 +89,7 @@ class Told:
             "open": len(flights),
             "elements": elements,
             "limited": dict(desk.limited.most_common(20)),
+            "in_vain": _in_vain(desk),
             "recent": [self._shown(note) for note in list(desk.notes)[-20:]],
             "problems": self._problems(),
         }
@@ -225,3 +227,9 @@ def _number(given: object, default: int) -> int:
     if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 1 << 53:
         return given
     return default
+
+
+def _in_vain(desk: Desk) -> dict[str, int]:
+    """Return how often tablets asked for nothing: the twenty that did most, and all together."""
+    every = desk.limited + desk.asked_in_vain
+    return {ALL: every.total(), **dict(every.most_common(20))}

@@ -22,7 +22,7 @@ from netguard.core.held import Add, Batch, Change
 from netguard.core.routes import Asked
 from netguard.daemon.process import warn
 from netguard.errors import EnforcementError
-from netguard.render.nftables import learned_sets_of
+from netguard.render.nft_names import learned_sets_of
 
 MAX_OPEN = 2000
 MAX_WAITING = 20_000

@@ -5,31 +5,30 @@ while it is on, the table lets nothing through, whatever plan is handed in, also
 """
 
 import asyncio
+import math
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from netguard.adapters import clock, conntrack, netlink, nfnetlink, nft
+from netguard.adapters import clock, conntrack, netlink, nfnetlink, nft, shaping
+from netguard.core.between import freed
 from netguard.core.foreign import concern
-from netguard.core.hours import open_for
+from netguard.core.hours import Openings, open_for, openings
 from netguard.core.links import links, neighbours
 from netguard.core.names import Address
-from netguard.core.plan import Plan, freed
+from netguard.core.plan import Plan
+from netguard.core.shaping import shapers
 from netguard.daemon.process import say, warn
 from netguard.errors import EnforcementError
-from netguard.render import filling, nftables
+from netguard.render import filling, nft_names, nft_sets, nftables
 from netguard.render.held import faults
 
 KEPT_DRIFTS = 20
 _ELEMENTS = frozenset({"new element", "deleted element"})
 # The whole table is read and compared at least this often, whatever the news says.
 FULL_AUDIT = 3600.0
-# A closing time that moved by more than this: the clock was set, or the zone's rules have changed.
-_SLACK = timedelta(seconds=2)
-_OWN = (nftables.FAMILY, nftables.TABLE)
+_OWN = (nft_names.FAMILY, nft_names.TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,10 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """What was loaded last: the plan, how long each of its groups with hours had, when each closes."""
+    """What was loaded last: the plan, and when each of its groups with hours is open."""
 
     plan: Plan
-    left: Mapping[str, int]
-    closing: Mapping[str, datetime | None]
+    openings: Openings
 
 
 class Fence:
@@ -59,6 +57,8 @@ class Fence:
         self._pulled = False
         self.problem = ""
         self._loaded: _Loaded | None = None
+        # The groups that are open by their hours, as they were last said to be.
+        self._opened: frozenset[str] = frozenset()
         # Of the table as it was read after the last whole load; empty until it is read.
         self._digest = ""
         self._own_pids: list[int] = []
@@ -66,6 +66,7 @@ class Fence:
         self._unforgotten: set[Address] = set()
         self._audited = 0.0
         self._network: netlink.Done = netlink.Done()
+        self._ceilings: list[str] = []
         self.drifts = 0
         self.drift: list[Drift] = []
         self.foreign: list[dict[str, str]] = []
@@ -81,6 +82,8 @@ class Fence:
         found = {"fence": self.problem} if self.problem else {}
         if self._network.problems:
             found["network"] = "; ".join(self._network.problems)
+        if self._ceilings:
+            found["ceilings"] = "; ".join(self._ceilings)
         return found
 
     async def close(self) -> None:
@@ -102,6 +105,10 @@ class Fence:
             changed = await self._ensure_network(plan)
             if changed:
                 say("network", changed=changed)
+
+    def refuses(self, tablet: str) -> bool:
+        """Say whether the kernel was last loaded with a plan that refuses a tablet, or lets nobody pass."""
+        return self.blocked or (self._loaded is not None and tablet in self._loaded.plan.loan)
 
     # the panic switch
 
@@ -138,22 +145,22 @@ class Fence:
         await self._commit(nftables.blocked(), frozenset())
 
     async def _load(self, plan: Plan) -> None:
-        left = open_for(plan, clock.now())
+        coming = openings(plan, clock.now())
         before = self._loaded
-        if not await self._load_difference(plan, left):
-            await self._load_whole(plan, left)
+        if not await self._load_difference(plan, coming):
+            await self._load_whole(plan, coming)
         if before is not None:
             self._unforgotten |= set(freed(before.plan, plan))
-        self._loaded = _Loaded(plan, left, _closing(left))
+        self._loaded = _Loaded(plan, coming)
         await asyncio.to_thread(conntrack.forget, sorted(self._unforgotten, key=str))
         self._unforgotten.clear()
 
-    async def _load_difference(self, plan: Plan, left: Mapping[str, int]) -> bool:
+    async def _load_difference(self, plan: Plan, coming: Openings) -> bool:
         """Load the elements that differ; False where more than elements does, or nothing is known."""
         held = self._loaded
-        if held is None or not self._is_open_as(held, left):
+        if held is None:
             return False
-        scripts = nftables.differences(held.plan, plan, left)
+        scripts = nftables.differences(held.plan, plan, coming, held.openings)
         if scripts is None:
             return False
         for script in scripts:
@@ -162,42 +169,28 @@ class Fence:
             try:
                 await self._commit_own(script)
             except EnforcementError:
-                # An element has just run out, or the table is not what it was.
+                # The table is not what it was.
                 return False
         return True
 
     async def _commit_own(self, script: str) -> None:
         self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
 
-    def _is_open_as(self, held: _Loaded, left: Mapping[str, int]) -> bool:
-        """Say whether the same groups are open until the same moments."""
-        now = _closing(left)
-        if now.keys() != held.closing.keys():
-            return False
-        for name, moment in now.items():
-            then = held.closing[name]
-            if moment is None or then is None:
-                if moment is not then:
-                    return False
-            elif abs(moment - then) > _SLACK:
-                return False
-        return True
-
-    async def _load_whole(self, plan: Plan, left: Mapping[str, int]) -> None:
+    async def _load_whole(self, plan: Plan, coming: Openings) -> None:
         moving = frozenset(nftables.moving_sets(plan))
         held = await nft.read(*_OWN, moving)
         stale = nftables.leftovers(plan, held.chains, held.sets, held.counters) if held else []
         before, self._loaded = self._loaded, None
-        if held is None or not {name for _, name in held.sets} & set(nftables.PER_TABLET):
+        if held is None or not {name for _, name in held.sets} & set(nft_sets.PER_TABLET):
             # Nobody can send yet. Ended in between, it is a table that lets nobody send.
-            await self._commit_own(nftables.frame(plan, stale, left, new=held is None))
-            await asyncio.to_thread(nfnetlink.fill, filling.messages(plan, left))
-            await self._read_back(moving, _Loaded(plan, left, {}))
+            await self._commit_own(nftables.frame(plan, stale, coming, new=held is None))
+            await asyncio.to_thread(nfnetlink.fill, filling.messages(plan))
+            await self._read_back(moving, _Loaded(plan, coming))
             return
         scripts = (
-            nftables.steps(before.plan, plan, stale, left)
+            nftables.steps(before.plan, plan, stale, coming)
             if before is not None
-            else (nftables.render(plan, stale, left),)
+            else (nftables.render(plan, stale, coming),)
         )
         try:
             await nft.check(scripts[-1])
@@ -206,11 +199,11 @@ class Fence:
                 raise
             # An object changed its type or size: replace the table in one transaction. Learned
             # addresses go with it and are put back by the name proxy; nothing is open in between.
-            scripts = (nftables.replacement(plan, left),)
+            scripts = (nftables.replacement(plan, coming),)
             await nft.check(scripts[-1])
         for script in scripts[:-1]:
             await self._commit_own(script)
-        await self._commit(scripts[-1], moving, _Loaded(plan, left, {}))
+        await self._commit(scripts[-1], moving, _Loaded(plan, coming))
 
     async def _commit(
         self, script: str, moving: frozenset[str], loaded: _Loaded | None = None
@@ -229,12 +222,15 @@ class Fence:
         await self._look_at_foreign()
 
     async def keep_hours(self, plan: Plan) -> None:
-        """Bring the table again where a group has opened or closed, or the clock was set."""
-        left = open_for(plan, clock.now())
+        """Give the kernel the openings of the days ahead, once a day; it opens and closes by itself."""
+        now = clock.now()
+        opened = frozenset(name for name, seconds in open_for(plan, now).items() if seconds)
+        if opened != self._opened:
+            self._opened = opened
+            closed = {group.name for group in plan.groups if group.hours is not None} - opened
+            say("hours", open=sorted(opened), closed=sorted(closed))
         held = self._loaded
-        if held is not None and not self._is_open_as(held, left):
-            opened = sorted(name for name, seconds in left.items() if seconds)
-            say("hours", open=opened, closed=sorted(left.keys() - set(opened)))
+        if held is not None and held.openings != openings(plan, now):
             await self.bring(plan)
 
     # what others do
@@ -251,18 +247,23 @@ class Fence:
         # Loaders are processes of their own; a new table is filled by this one.
         own = {os.getpid(), *self._own_pids}
         others = [change for change in changes or [] if change.pid not in own]
-        if any(change.tables - {nftables.TABLE} for change in others):
+        if any(change.tables - {nft_names.TABLE} for change in others):
             await self._look_at_foreign()
         serious = [
             change
             for change in others
-            if nftables.TABLE in change.tables
+            if nft_names.TABLE in change.tables
             and not (change.kinds <= _ELEMENTS and change.sets <= moving)
         ]
         if changes is not None and not serious:
             return None
         settled = self._digest
-        held = await nft.read(*_OWN, moving)
+        try:
+            held = await nft.read(*_OWN, moving)
+        except EnforcementError:
+            # The news is taken and not judged: the next audit reads the table itself.
+            self._audited = -math.inf
+            raise
         if held is not None and settled == held.digest:
             return None
         wrong = await _faults(held, self._loaded) if held is not None else ""
@@ -342,7 +343,7 @@ class Fence:
             warn("links or belt were changed by somebody else, repaired", changed=changed)
 
     async def _ensure_network(self, plan: Plan) -> list[str]:
-        """Bring belt and links to the plan, in this order; returns what was changed."""
+        """Bring belt, links and ceilings to the plan, in this order; returns what was changed."""
         names = [i for site in plan.sites for i in site.interfaces]
         changed = await asyncio.to_thread(netlink.ensure_belt, names, nftables.BELT_MARK)
         self.belt = True
@@ -351,7 +352,11 @@ class Fence:
         if done.problems != self._network.problems:
             warn("network", problems=done.problems)
         self._network = done
-        return [*changed, *done.changed]
+        ceilings = await asyncio.to_thread(lambda: shaping.ensure(shapers(plan)))
+        if ceilings.problems != self._ceilings:
+            warn("ceilings", problems=ceilings.problems)
+        self._ceilings = ceilings.problems
+        return [*changed, *done.changed, *ceilings.changed]
 
     def shown(self) -> dict[str, Any]:
         """Return what `status` says of it."""
@@ -365,7 +370,7 @@ class Fence:
 
     async def counted(self, plan: Plan) -> dict[str, list[int]]:
         """Return packets and bytes of every rule."""
-        found = await asyncio.to_thread(nfnetlink.counters, nftables.TABLE)
+        found = await asyncio.to_thread(nfnetlink.counters, nft_names.TABLE)
         rules = nftables.counters(plan)
         return {rule: list(found.get(name, (0, 0))) for name, rule in rules.items()}
 
@@ -374,14 +379,5 @@ async def _faults(held: nft.Held, loaded: _Loaded | None) -> str:
     """Say where the elements in the kernel are not those of the plan; an empty text where they are."""
     if loaded is None:
         return ""
-    found = await asyncio.to_thread(faults, loaded.plan, loaded.left, held.rows)
+    found = await asyncio.to_thread(faults, loaded.plan, loaded.openings, held.rows)
     return "; ".join(found[:5])
-
-
-def _closing(left: Mapping[str, int]) -> dict[str, datetime | None]:
-    """Return the moment at which each group with hours closes, None while it is closed."""
-    now = clock.now()
-    return {
-        name: now + timedelta(seconds=seconds) if seconds else None
-        for name, seconds in left.items()
-    }

@@ -8,30 +8,36 @@ is on no packet's path: killed or hung, the kernel goes on with the last plan.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
-from netguard.adapters import clock, conntrack, control, files, netlink, nflog, nfnetlink, systemd
+from netguard.adapters import clock, control, files, netlink, nflog, nfnetlink, systemd
 from netguard.adapters.store import Entry
 from netguard.core.cases import judge
 from netguard.core.changes import Changes, changes
 from netguard.core.denials import Denial
-from netguard.core.names import Address, Mac
+from netguard.core.names import Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
+from netguard.core.profiles import silenced, under
 from netguard.core.proof import prove
-from netguard.daemon import confirming, incoming, lending
+from netguard.daemon import confirming, incoming, lending, profiles
 from netguard.daemon.fence import Drift, Fence
-from netguard.daemon.heartbeats import Heartbeats
 from netguard.daemon.leases import LeaseBook
-from netguard.daemon.process import pause, pulse, readable, say, warn
+from netguard.daemon.loan_verbs import LoanVerbs, Parts
+from netguard.daemon.neighbours import Neighbours
+from netguard.daemon.process import pause, pulse, readable, reloads, say, warn
+from netguard.daemon.profile_verbs import ProfileVerbs
+from netguard.daemon.psk_verbs import KeyParts, PskVerbs
+from netguard.daemon.psks import Psks
 from netguard.daemon.radius_server import RadiusServer
-from netguard.daemon.refusals import Refusals
 from netguard.daemon.register import Register
-from netguard.daemon.usage import FlowUse
+from netguard.daemon.removals import Removals
+from netguard.daemon.suspects import Suspects
+from netguard.daemon.traffic_verbs import TrafficVerbs
+from netguard.daemon.units import Units
 from netguard.errors import BadValue, EnforcementError, NetguardError, Refused, StoreError
-from netguard.render import dhcp, haproxy, names, ntp
 from netguard.render import watch as watch_file
 from netguard.rules.findings import errors
 from netguard.rules.folder import Folder, read_folder
@@ -52,8 +58,6 @@ RETRY_INTERVAL = 5.0
 DAY = 86400.0
 # How often guard looks whether a plan that waits has waited long enough.
 LOOK_INTERVAL = 0.5
-# Of one call; watch calls once a second at most.
-MAX_PROBES = 64
 
 
 @dataclass(slots=True)
@@ -75,23 +79,51 @@ class Guard:
         self.copies = files.Copies(settings.paths.state)
         self.register = Register(settings.paths.state)
         self.fence = Fence(settings.paths.state)
-        self.radius = RadiusServer(settings)
+        self.psks = Psks(settings, self.register)
+        self.radius = RadiusServer(settings, self.psks.of)
+        self.neighbours = Neighbours(settings, self.radius, Units(settings))
         self.leases = LeaseBook(settings.paths.state)
-        self.use = FlowUse()
-        self.heartbeats = Heartbeats(settings.paths.dhcp / "leases")
+        self.suspects = Suspects(settings.paths.state)
+        self.traffic = TrafficVerbs(settings, lambda: self.state.plan, self.fence, self.leases)
         self.confirmation = confirming.Confirmation(settings.paths.state)
+        self.profiles = profiles.Profiles(settings.paths.state)
         # One change at a time: apply, repair and audit never interleave.
         self.busy = asyncio.Lock()
-        self.refusals: Refusals | None = None
+        self.removals = Removals(settings, self.register, self.fence, self.radius)
+        self.psk_verbs = PskVerbs(
+            KeyParts(
+                self.register,
+                self.removals,
+                self.psks,
+                self.busy,
+                lambda: self.state.policy,
+                lambda: self.state.plan,
+                self._new_keys,
+                lambda: settings.paths.radius_control is not None and self.radius.pending,
+                self._problems,
+            )
+        )
+        parts = Parts(
+            settings,
+            self.register,
+            self.removals,
+            self.profiles,
+            self.busy,
+            lambda: self.state.policy,
+            self._new_plan,
+            self._tell_watch_now,
+            self.psk_verbs.returned,
+            self._problems,
+        )
+        self.loan_verbs = LoanVerbs(parts)
+        self.profile_verbs = ProfileVerbs(parts)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Guard until told to end."""
         with files.lock(self.settings.paths.run / "guard.lock", "guard"):
             monitor, news = nfnetlink.Monitor(), netlink.News()
-            self.refusals = Refusals(
-                self.settings.paths.sni / haproxy.LOG, self._rule_by_address, self._refused
-            )
-            answers = self.leases.listen()
+            refusals = self.traffic.listen(self._refused)
+            answers, requests = self.leases.listen(), self.suspects.listen()
             try:
                 await self._resume()
                 server = await control.serve(
@@ -102,18 +134,27 @@ class Guard:
                     tasks.create_task(self._keep_network(news, stop))
                     tasks.create_task(self._audit(monitor, stop))
                     tasks.create_task(self._follow_leases(answers, stop))
+                    tasks.create_task(self._follow_requests(requests, stop))
                     tasks.create_task(self._retry(stop))
                     tasks.create_task(self._take_back(stop))
                     tasks.create_task(self._forget(stop))
+                    tasks.create_task(
+                        self.removals.run(
+                            stop, self.busy, lambda: self.state.plan, lambda: refusals
+                        )
+                    )
+                    tasks.create_task(self.psk_verbs.run(stop))
                     tasks.create_task(pulse(stop))
+                    tasks.create_task(reloads(stop, self._again))
                     self._announce()
                     await stop.wait()
                     server.close()
             finally:
-                self.refusals.close()
+                refusals.close()
                 monitor.close()
                 news.close()
                 self.leases.close()
+                self.suspects.close()
                 self.register.close()
                 self.settings.guard_socket.unlink(missing_ok=True)
 
@@ -127,6 +168,15 @@ class Guard:
         say(words, plan=plan.digest[:12] if plan else "")
         systemd.notify(f"READY=1\nSTATUS={words}")
 
+    async def _again(self) -> None:
+        """Bring everything to the plan in force once more: what a reload means here."""
+        async with self.busy:
+            plan, policy = self.state.plan, self.state.policy
+            if plan is None or policy is None:
+                await self._resume_copy()
+            else:
+                await self._enforce_or_say(plan, policy)
+
     # what is in force
 
     async def _resume(self) -> None:
@@ -134,6 +184,7 @@ class Guard:
         await self.fence.close()
         # After the table: whatever the store says or lacks, nothing stands open meanwhile.
         await asyncio.to_thread(self.register.open, clock.now())
+        self.profiles.load()
         await self._resume_copy()
 
     async def _resume_copy(self) -> None:
@@ -181,14 +232,18 @@ class Guard:
             incoming.refuse_failing(judge(loaded.policy, loaded.cases))
         plan = self._plan(loaded.policy)
         if cases:
-            incoming.refuse_unproved(prove(loaded.policy, plan))
+            incoming.refuse_unproved(prove(self._under_profiles(loaded.policy), plan))
         return loaded.policy, plan
 
     def _plan(self, policy: Policy) -> Plan:
         if self.register.loans is None:
             raise StoreError(self.register.problem)
         leases = self.leases.addresses()
-        return compile_plan(policy, self.settings.sites, self.register.loans, leases)
+        served, loans = self.settings.sites, self.register.effective or {}
+        return compile_plan(self._under_profiles(policy), served, loans, leases)
+
+    def _under_profiles(self, policy: Policy) -> Policy:
+        return under(policy, self.profiles.active)
 
     async def apply(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Check, copy, put into force; on failure nothing has changed."""
@@ -331,6 +386,9 @@ class Guard:
                     # It may have been confirmed while we waited for our turn.
                     if self.confirmation.is_over():
                         await self._not_confirmed()
+            if self.profiles.over(clock.now()) and not stop.is_set():
+                async with self.busy:
+                    await self.profile_verbs.end()
 
     async def _not_confirmed(self) -> None:
         waiting = self.confirmation.waiting
@@ -371,9 +429,9 @@ class Guard:
         """Bring every enforcer to a plan: the kernel first, so that what narrows narrows at once."""
         with _written():
             await self.fence.bring(plan)
-            await self._names(plan)
+            await self.neighbours.bring_names(plan)
             await asyncio.to_thread(self._tell_watch, plan, policy)
-            await self._bring_rest(plan)
+            await self.neighbours.bring(plan)
 
     def _tell_watch(self, plan: Plan, policy: Policy) -> None:
         """Write what watch has to know; it looks at the file by itself."""
@@ -382,80 +440,43 @@ class Guard:
             move.tablet: (move.area, datetime.fromisoformat(move.until).timestamp())
             for move in self.register.moves(clock.now()).values()
         }
-        text = watch_file.render(policy, plan.digest, self.settings.sites, loans, moves, lines())
+        text = watch_file.render(
+            policy,
+            plan.digest,
+            self.settings.sites,
+            loans,
+            moves,
+            lines(),
+            silenced(policy.profiles, self.profiles.active),
+            sorted(self.register.quarantines),
+        )
         files.write(self.settings.paths.state / "watch.json", text)
 
-    async def _bring_rest(self, plan: Plan) -> None:
-        await self._server_names(plan)
-        await asyncio.to_thread(self._dhcp, plan)
-        await self.radius.bring(plan)
-
-    async def _names(self, plan: Plan) -> None:
-        path = self.settings.paths.state / "dns.json"
-        await asyncio.to_thread(files.write, path, names.render(plan))
-        await self._tell_dns("reload")
-
-    async def _tell_dns(self, verb: str) -> None:
-        try:
-            await control.call_async(self.settings.dns_socket, verb)
-            self.state.problems.pop("dns", None)
-        except NetguardError as error:
-            # It reads the file when it starts; until then no new name opens.
-            self.state.problems["dns"] = f"the name proxy was not told to {verb}: {error}"
-
-    async def _server_names(self, plan: Plan) -> None:
-        """Bring HAProxy to a plan; until it has the new one nothing passes that only it allows."""
-        folder = self.settings.paths.sni
-        path = folder / haproxy.CONFIGURATION
-        text = haproxy.configuration(plan, str(folder))
-        changed = await asyncio.to_thread(files.write, path, text)
-        if not changed and "sni" not in self.state.problems:
-            return
-        try:
-            await control.tell(folder / haproxy.MASTER, "reload")
-            self.state.problems.pop("sni", None)
-        except NetguardError as error:
-            if any(service.strict for service in plan.services):
-                words = f"HAProxy was not told to reload: {error}"
-                self.state.problems["sni"] = f"services of 'sni: strict' are closed, {words}"
-
-    async def _look_at_haproxy(self, plan: Plan) -> None:
-        """Say when it has ended, and bring it up to date when it is back."""
-        if "sni" in self.state.problems:
-            await self._server_names(plan)
-        elif any(service.strict for service in plan.services):
-            try:
-                await control.tell(self.settings.paths.sni / haproxy.MASTER, "show proc")
-            except NetguardError as error:
-                words = f"HAProxy does not answer: {error}"
-                self.state.problems["sni"] = f"services of 'sni: strict' are closed, {words}"
-
-    def _dhcp(self, plan: Plan) -> None:
-        folder = self.settings.paths.dhcp
-        if files.write(folder / "dnsmasq.conf", dhcp.configuration(plan, str(folder))):
-            say("dnsmasq.conf changed: restart netguard-dhcp for it to count")
-        hosts = folder / "hosts.d" / "netguard"
-        before, after = files.text(hosts), dhcp.hosts(plan)
-        files.write(hosts, after)
-        if addresses := dhcp.taken_over(before, after):
-            warn("addresses went to other tablets: reload netguard-dhcp", addresses=addresses[:8])
-        own = self.settings.paths.time
-        if files.write(own / "chrony.conf", ntp.configuration(plan, str(own))):
-            say("chrony.conf changed: restart netguard-time for it to count")
+    async def _tell_watch_now(self) -> None:
+        if self.state.plan is not None and self.state.policy is not None:
+            with _written():
+                await asyncio.to_thread(self._tell_watch, self.state.plan, self.state.policy)
 
     # what others do
 
     async def _watch_changes(self, monitor: nfnetlink.Monitor, stop: asyncio.Event) -> None:
         async for _ in readable(monitor.socket, stop):
             async with self.busy:
-                await self._record(await self.fence.judge(monitor.changes(), self.state.plan))
+                await self._compare(lambda: self.fence.judge(monitor.changes(), self.state.plan))
+
+    async def _compare(self, look: Callable[[], Awaitable[Drift | None]]) -> None:
+        """Compare the kernel with the plan; where it cannot be read, the next audit looks again."""
+        try:
+            await self._record(await look())
+        except EnforcementError as error:
+            warn("the ruleset could not be read back", why=str(error))
 
     async def _record(self, drift: Drift | None) -> None:
         if drift is None:
             return
         if drift.repaired and self.state.plan is not None:
             # Learned addresses went with the table; only now is all as it was.
-            await self._tell_dns("resync")
+            await self.neighbours.table_is_new()
         self.fence.record(drift)
 
     async def _keep_network(self, news: netlink.News, stop: asyncio.Event) -> None:
@@ -480,15 +501,17 @@ class Guard:
                 if self.leases.take(self.state.plan):
                     await self._new_plan()
 
+    async def _follow_requests(self, requests: nflog.Log, stop: asyncio.Event) -> None:
+        async for _ in readable(requests.socket, stop, LEASE_INTERVAL):
+            await pause(stop, GATHER)
+            await asyncio.to_thread(self.suspects.take, self.state.plan)
+
     async def _audit(self, monitor: nfnetlink.Monitor, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await pause(stop, AUDIT_INTERVAL)
             if not stop.is_set():
                 async with self.busy:
-                    try:
-                        await self._record(await self.fence.audit(monitor, self.state.plan))
-                    except EnforcementError as error:
-                        warn("the ruleset could not be read back", why=str(error))
+                    await self._compare(lambda: self.fence.audit(monitor, self.state.plan))
 
     async def _retry(self, stop: asyncio.Event) -> None:
         """Try again what could not be stored or brought into force."""
@@ -508,15 +531,17 @@ class Guard:
             await asyncio.to_thread(self.register.open, clock.now())
             if self.state.plan is None:
                 await self._resume_copy()
+        with contextlib.suppress(StoreError):
+            await self.loan_verbs.end_those_over()
         plan, policy = self.state.plan, self.state.policy
         if plan is None or policy is None:
             return
         if "enforce" in self.state.problems:
             await self._enforce_or_say(plan, policy)
-        elif self.radius.pending:
+        elif self.radius.pending or self.psks.problem:
             with contextlib.suppress(OSError):
                 await self.radius.bring(plan)
-        await self._look_at_haproxy(plan)
+        await self.neighbours.catch_up(plan)
 
     async def _forget(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -539,36 +564,6 @@ class Guard:
 
     # loans
 
-    async def tablet(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Say what is known of a tablet; with a state, store that first and put it into force."""
-        async with self.busy:
-            policy = self.state.policy
-            id_ = lending.tablet_id(self.register, policy, str(message.get("tablet", "")))
-            line = lending.line(clock.now(), caller.name, message, "loan", id_)
-            change = None
-            if message.get("state") is not None:
-                change = lending.change(self.register, message, id_, line)
-            if change is not None:
-                await asyncio.to_thread(self.register.change, *change)
-                say("loan", tablet=id_, state=change[0].state, by=change[0].who)
-                await self._new_plan()
-            known = lending.known(self.register, policy, self.settings.sites, id_)
-            return {**known, "changed": change is not None, "problems": self._problems()}
-
-    async def move(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Note that a tablet is about to go somewhere, so that nobody is alarmed when it does."""
-        async with self.busy:
-            policy = self.state.policy
-            id_ = lending.tablet_id(self.register, policy, str(message.get("tablet", "")))
-            line = lending.line(clock.now(), caller.name, message, "move", id_)
-            move, line = lending.moving(message, policy, id_, line)
-            await asyncio.to_thread(self.register.move, move, line)
-            say("move", tablet=id_, to=move.area, by=line.who)
-            if self.state.plan is not None and policy is not None:
-                with _written():
-                    await asyncio.to_thread(self._tell_watch, self.state.plan, policy)
-            return {"tablet": id_, "to": move.area, "until": move.until}
-
     async def _new_plan(self) -> None:
         """Compile the policy again with what is said and given now, and put it into force."""
         policy = self.state.policy
@@ -583,33 +578,40 @@ class Guard:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(self._tell_watch, plan, policy)
 
+    async def _new_keys(self) -> None:
+        """Let FreeRADIUS follow keys that were rotated; what is stored holds, so a failure is tried again."""
+        if self.state.plan is None:
+            return
+        try:
+            with _written():
+                await self.radius.bring(self.state.plan)
+        except NetguardError as error:
+            self._lags(error)
+
     async def _enforce_or_say(self, plan: Plan, policy: Policy) -> None:
         """Put a plan into force; what is stored holds, so a failure is tried again, not undone."""
         try:
             await self._enforce(plan, policy)
         except NetguardError as error:
-            text = f"not everything is at the plan in force, tried again every few seconds: {error}"
-            if self.state.problems.get("enforce") != text:
-                warn(text)
-            self.state.problems["enforce"] = text
+            self._lags(error)
             return
         self.state.problems.pop("enforce", None)
 
-    async def loans(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Return the state of every tablet of which something was said."""
-        return {"loans": self.register.loans}
-
-    async def audit(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Return who did what since a moment."""
-        since = lending.since(message, clock.now())
-        subject = str(message.get("subject") or "")
-        found = await asyncio.to_thread(self.register.audit, since, subject)
-        return {"audit": [lending.told(entry) for entry in found]}
+    def _lags(self, error: NetguardError) -> None:
+        text = f"not everything is at the plan in force, tried again every few seconds: {error}"
+        if self.state.problems.get("enforce") != text:
+            warn(text)
+        self.state.problems["enforce"] = text
 
     def _problems(self) -> dict[str, str]:
-        found = {**self.state.problems, **self.radius.problems(), **self.fence.problems()}
+        found = {**self.state.problems, **self.neighbours.problems(), **self.fence.problems()}
+        found |= self.profiles.problems(self.state.policy)
+        if self.profile_verbs.problem:
+            found["profile-over"] = self.profile_verbs.problem
         if self.register.problem:
             found["store"] = self.register.problem
+        if self.psks.problem:
+            found["psk"] = self.psks.problem
         return found
 
     # the panic switch
@@ -630,7 +632,7 @@ class Guard:
                 await asyncio.to_thread(self.register.record, entry)
             if not block:
                 await self.fence.pull(self.state.plan, block=False)
-                await self._tell_dns("resync")
+                await self.neighbours.table_is_new()
         say("fence", blocked=block, by=entry.who)
         return {"blocked": block, "changed": was != block}
 
@@ -644,23 +646,16 @@ class Guard:
             "rollback": control.Offer(self.rollback),
             "history": control.Offer(self.history),
             "status": control.Offer(self.status, watch),
-            "counters": control.Offer(self.counters, watch),
-            "denials": control.Offer(self.denials, watch),
-            "tablet": control.Offer(self.tablet),
-            "loans": control.Offer(self.loans),
-            "move": control.Offer(self.move),
-            "probe": control.Offer(self.probe, watch),
-            "neighbours": control.Offer(self.neighbours, watch),
-            "heartbeats": control.Offer(self.heard, watch),
-            "used": control.Offer(self.used, watch),
-            "audit": control.Offer(self.audit),
-            "flows": control.Offer(self.flows),
+            **self.loan_verbs.offers(),
+            **self.profile_verbs.offers(),
+            **self.psk_verbs.offers(),
+            **self.traffic.offers(),
             "fence": control.Offer(self.pull),
         }
 
     async def status(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Say what is in force, and what is wrong."""
-        plan = self.state.plan
+        plan, refusals = self.state.plan, self.traffic.refusals
         return {
             "node": self.settings.node,
             "state": "guarding" if plan is not None else "blocked",
@@ -668,92 +663,21 @@ class Guard:
             "waiting": self.confirmation.shown(),
             "plan": plan.digest if plan is not None else None,
             "loans": dict(Counter((self.register.loans or {}).values())),
+            "quarantined": sorted(self.register.quarantines),
+            "removals": [each for each in self.removals.shown() if not each["over"]],
+            "coa": self.removals.asked(),
+            "suspects": self.suspects.shown(),
             "tablets": _tablets(plan),
             "sites": [site.name for site in plan.sites] if plan else [],
-            "server_names_refused": self.refusals.named if self.refusals is not None else 0,
+            "profiles": [asdict(each) for _, each in sorted(self.profiles.active.items())],
+            "server_names_refused": refusals.named if refusals is not None else 0,
             **self.fence.shown(),
             "problems": self._problems(),
         }
 
-    async def denials(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Return the last refused packets, after the number that the caller has seen."""
-        number = message.get("after", 0)
-        if not isinstance(number, int) or self.refusals is None:
-            raise BadValue("syntax", "denials needs `after`, a number")
-        plan = self.state.plan
-        every = (*plan.bindings, *plan.lost) if plan else ()
-        tablets = {b.mac: b.tablet for b in every}
-        addresses = {b.address: b.tablet for b in every if b.address is not None}
-        return self.refusals.since(number, tablets, addresses)
-
     def _refused(self, denial: Denial) -> None:
-        self.use.refused(self.state.plan, denial)
-
-    async def used(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Return the flows that were opened and refused since the last time, by group and site."""
-        if self.state.plan is not None:
-            await asyncio.to_thread(self.use.look, self.state.plan)
-        return self.use.take()
-
-    def _rule_by_address(self) -> dict[Address, str]:
-        bindings = self.state.plan.bindings if self.state.plan is not None else ()
-        return {b.address: f"{b.group}/deny" for b in bindings if b.address is not None}
-
-    async def probe(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Ask silent tablets whether they are there: a bounded lot, only tablets, only by ARP."""
-        macs = message.get("macs")
-        if not isinstance(macs, list) or len(macs) > MAX_PROBES:
-            raise BadValue("syntax", f"probe needs `macs`, a list of at most {MAX_PROBES}")
-        plan = self.state.plan
-        if plan is None or self.fence.blocked:
-            return {"asked": 0}
-        wanted = {str(mac) for mac in macs}
-        interfaces = {site.name: site.interfaces for site in plan.sites}
-        asked = [
-            (interface, str(binding.address), str(binding.mac))
-            for binding in plan.bindings
-            if str(binding.mac) in wanted and binding.address is not None
-            for interface in interfaces.get(binding.site, ())
-        ]
-        await asyncio.to_thread(netlink.probe, asked)
-        return {"asked": len(asked)}
-
-    async def neighbours(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Return which tablets the kernel has heard: by MAC, whether it failed, and how long ago."""
-        plan = self.state.plan
-        if plan is None:
-            return {"neighbours": {}}
-        interfaces = [each for site in plan.sites for each in site.interfaces]
-        tablets = {(str(b.mac), str(b.address)) for b in plan.bindings}
-        found = await asyncio.to_thread(netlink.neighbours, interfaces)
-        return {
-            "neighbours": {
-                each.mac: [each.failed, each.age]
-                for each in found
-                if (each.mac, each.address) in tablets
-            }
-        }
-
-    async def heard(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Return how long ago tablets renewed their leases or sent on a connection, by feed and MAC."""
-        plan = self.state.plan
-        found = await asyncio.to_thread(self.heartbeats.look, plan) if plan is not None else {}
-        if plan is not None:
-            found["dhcp"] |= self.leases.renewed()
-        return {"heartbeats": found}
-
-    async def flows(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Return how many connections run by the mark of the right that let them in."""
-        counted = await asyncio.to_thread(conntrack.by_mark)
-        marks = {grant.mark for grant in self.state.plan.grants} if self.state.plan else set()
-        return {"flows": {str(mark): n for mark, n in counted.items() if mark in marks}}
-
-    async def counters(self, caller: control.Caller, message: control.Message) -> control.Message:
-        """Return the packets each rule has counted."""
-        plan = self.state.plan
-        if plan is None:
-            return {"counters": {}}
-        return {"counters": await self.fence.counted(plan)}
+        self.traffic.use.refused(self.state.plan, denial)
+        self.suspects.refused(self.state.plan, denial)
 
 
 @contextlib.contextmanager
@@ -763,7 +687,7 @@ def _written() -> Iterator[None]:
         yield
     except OSError as error:
         name = error.filename2 or error.filename or "a file"
-        raise EnforcementError(f"{name} cannot be written: {error.strerror}") from error
+        raise EnforcementError(f"{name} cannot be written: {error.strerror or error}") from error
 
 
 def _tablets(plan: Plan | None) -> dict[str, int]:

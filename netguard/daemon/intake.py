@@ -15,7 +15,7 @@ from pathlib import Path
 
 from netguard.adapters import clock, radius, store
 from netguard.adapters.store import Told
-from netguard.core import evidence
+from netguard.core import evidence, sessions
 from netguard.core.evidence import Event
 from netguard.core.names import Mac
 from netguard.core.presence import Action
@@ -28,6 +28,7 @@ from netguard.core.records import (
     read_asked,
     read_evidence,
     receipt,
+    rejects,
 )
 from netguard.daemon import presence
 from netguard.daemon.alerting import Alerting
@@ -87,6 +88,8 @@ class Intake:
         self.told = 0
         self.book_problem = ""
         self.used = UseRecorder()
+        # An hour of use that the store has not taken yet, on a full disk.
+        self._unwritten = ""
 
     # the store
 
@@ -158,7 +161,10 @@ class Intake:
         if batch.is_news or told is not None:
             strangers, asked = _sorted_out(every)
             try:
-                self.store.take(FEED, batch.positions, batch.gone, strangers, asked, told)
+                live = sessions.changes(_others(batch.records), wall)
+                self.store.take(
+                    FEED, batch.positions, batch.gone, strangers, asked, told, live, rejects(every)
+                )
             except DamagedStore:
                 # Judged anew when it is opened again.
                 self.close()
@@ -228,6 +234,11 @@ class Intake:
         self.used.admissions(every, self.book.model.tablets)
         self.write_use(now)
 
+    def take_use(self, lines: Sequence[object]) -> None:
+        """Count what guard or the name proxy have told."""
+        with self.busy:
+            self.used.told(lines)
+
     def write_use_now(self) -> None:
         """Write down what was used so far: somebody wants to read it."""
         with self.busy:
@@ -235,9 +246,19 @@ class Intake:
 
     def write_use(self, now: float, *, at_once: bool = False) -> None:
         """Write down what was used in the hour that has ended, or until now."""
-        lines = self.used.lines(now, at_once=at_once)
-        if lines and self.store is not None:
-            self.store.take(FEED, {}, told=Told(at=now, recorded=lines))
+        # Until the last one is written the next one only grows: bounded, and nothing is forgotten.
+        self._unwritten = self._unwritten or self.used.lines(now, at_once=at_once)
+        if not self._unwritten or self.store is None:
+            return
+        try:
+            self.store.take(FEED, {}, told=Told(at=now, recorded=self._unwritten))
+        except DamagedStore:
+            raise
+        except StoreError as error:
+            # Evidence goes first, and says so itself when it cannot be stored: this is tried again.
+            warn("what was used cannot be written down yet", why=str(error))
+        else:
+            self._unwritten = ""
 
     def _keep_snapshot(self, now: float, *, at_once: bool = False) -> None:
         if self.presence is None or self.store is None:
@@ -352,6 +373,10 @@ def _received(event: Event) -> float:
 def _late(events: Sequence[Event], now: float, *, more: bool) -> float:
     """Return up to when timers may ring: not beyond what has been read of a long log."""
     return _received(events[-1]) if more and events else now
+
+
+def _others(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record is not None and not is_own(record)]
 
 
 def _asked(records: Iterable[Record]) -> list[Asked]:

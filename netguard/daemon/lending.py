@@ -83,7 +83,7 @@ def known(
         "inventory": None,
         "addresses": {},
         "loan": asdict(loan) if loan else None,
-        "refused": (register.loans or {}).get(id_) in REFUSED,
+        "refused": (register.effective or {}).get(id_) in REFUSED,
     }
     tablet = policy.tablets.get(id_) if policy is not None else None
     if policy is None or tablet is None:

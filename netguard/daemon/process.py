@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from netguard.adapters import systemd
@@ -86,6 +87,35 @@ async def pulse(stop: asyncio.Event) -> None:
         if interval is not None:
             systemd.notify("WATCHDOG=1")
         await pause(stop, interval or 3600)
+
+
+async def reloads(stop: asyncio.Event, again: Callable[[], Awaitable[None]]) -> None:
+    """Look at everything anew on SIGHUP, and tell the service manager (systemd.service(5), Type=notify).
+
+    What goes wrong is said; this daemon goes on with what it had.
+    """
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    ending = loop.create_task(stop.wait())
+    try:
+        while not stop.is_set():
+            waiting = loop.create_task(asked.wait())
+            await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if stop.is_set():
+                return
+            asked.clear()
+            systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                await again()
+                say("reloaded")
+            except (NetguardError, OSError) as error:
+                warn("could not reload, going on with what was there", why=str(error))
+            finally:
+                systemd.notify("READY=1")
+    finally:
+        ending.cancel()
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def readable(

@@ -6,11 +6,14 @@ is compared with the judge elsewhere, for every request (tests/radius); here onl
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 
-from netguard.adapters import radius_client
-from netguard.core import radius
+from netguard.adapters import clock, radius_client
+from netguard.core import psk, radius
+from netguard.core.hours import seconds_left
 from netguard.core.names import Mac
 from netguard.core.plan import Plan
+from netguard.errors import BadValue
 from netguard.render.freeradius import self_address
 from netguard.settings import Settings
 
@@ -41,9 +44,23 @@ def _entries(text: str) -> Mapping[str, str]:
     return entries
 
 
-def disagreement(settings: Settings, plan: Plan, subjects: list[tuple[str, str]]) -> str:
+def changed_keys(before: str, after: str) -> list[tuple[str, str]]:
+    """Return (site, MAC) of entries that differ between two `psk` files, the first few; none where none does."""
+    old, new = _entries(before), _entries(after)
+    keys = [key for key in (*new, *old) if old.get(key) != new.get(key)]
+    found = dict.fromkeys((key.split("/")[0], key.split("/")[-1]) for key in keys)
+    return list(found)[:ASKED]
+
+
+def disagreement(
+    settings: Settings,
+    plan: Plan,
+    subjects: list[tuple[str, str]],
+    keys: Mapping[str, str] | None = None,
+) -> str:
     """Ask for each subject; return the first answer that is not the plan's, or an empty text.
 
+    `keys` are the Wi-Fi keys by tablet, None where nobody knows them: then no answer is held against them.
     Raises NotReachable when FreeRADIUS does not answer.
     """
     secret = radius_client.read_secret(settings.paths.radius)
@@ -56,24 +73,68 @@ def disagreement(settings: Settings, plan: Plan, subjects: list[tuple[str, str]]
             radius.text(radius.Type.CALLING_STATION_ID, mac),
         )
         source = self_address(numbers[site])
-        reply = radius_client.ask(settings.radius_self, source, secret, sent, mac.encode())
+        asked = clock.now()
+        reply, authenticator = radius_client.ask_whole(
+            settings.radius_self, source, secret, sent, mac.encode()
+        )
         accepted = reply.code == radius.Code.ACCESS_ACCEPT
         said = (radius.vlan_of(reply) or "no VLAN") if accepted else "reject"
-        wanted = expected(plan, site, Mac.parse(mac))
+        # A window may begin or end while it answers.
+        moments = (asked, clock.now())
+        wanted = tuple(
+            {expected(plan, site, Mac.parse(mac), moment, keys): "" for moment in moments}
+        )
         if said not in wanted:
             return f"it says {said} for {mac} at '{site}', the plan says {' or '.join(wanted)}"
+        if accepted and not _same_key(
+            plan, site, Mac.parse(mac), reply, (authenticator, secret, keys)
+        ):
+            return f"it sends another Wi-Fi key for {mac} at '{site}' than is stored"
     return ""
 
 
-def expected(plan: Plan, site: str, mac: Mac) -> tuple[str, ...]:
-    """Return what may be answered for a MAC: its VLAN, or `reject`; both where hours decide."""
+def _same_key(
+    plan: Plan,
+    site: str,
+    mac: Mac,
+    reply: radius.Packet,
+    known: tuple[bytes, bytes, Mapping[str, str] | None],
+) -> bool:
+    """Say whether an Accept carries what it has to of a key: in the form of the appliance itself as a NAS."""
+    authenticator, secret, keys = known
+    forms, binding = plan.site[site].forms, plan.binding.get((site, mac))
+    if keys is None:
+        return True
+    wanted = {}
+    if forms and binding is not None:
+        form = forms[0]
+        wanted = {form: psk.values(form, plan.site[site].ssid, keys[binding.tablet])}
+    try:
+        return psk.all_said(reply, authenticator, secret) == wanted
+    except BadValue:
+        return False
+
+
+def expected(
+    plan: Plan, site: str, mac: Mac, at: datetime, keys: Mapping[str, str] | None = None
+) -> str:
+    """Return what is to be answered for a MAC at a moment: its VLAN, or `reject`."""
     binding = plan.binding.get((site, mac))
-    refused = any(refusal.site == site and refusal.mac == mac for refusal in plan.refusals)
+    if (
+        binding is not None
+        and plan.site[site].forms
+        and keys is not None
+        and binding.tablet not in keys
+    ):
+        return "reject"
+    refusal = next((r for r in plan.refusals if (r.site, r.mac) == (site, mac)), None)
+    if refusal is not None and refusal.vlan is not None:
+        return str(refusal.vlan)
+    refused = refusal is not None
     if refused or binding is None:
         enrolment = plan.site[site].enrolment_vlan
         if refused or enrolment is None or mac.is_local:
-            return ("reject",)
-        return (str(enrolment),)
-    vlan = str(plan.site[site].vlan)
-    # FreeRADIUS judges hours by its own clock.
-    return (vlan, "reject") if plan.group[binding.group].hours is not None else (vlan,)
+            return "reject"
+        return str(enrolment)
+    left = seconds_left(plan.group[binding.group].hours, at, plan.site[site].time_zone)
+    return "reject" if left == 0 else str(plan.site[site].vlan)

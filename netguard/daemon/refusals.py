@@ -76,6 +76,10 @@ class Refusals:
         self._kept.append((self._number, denial))
         self._tell(denial)
 
+    def last_of(self, mac: Mac) -> Denial | None:
+        """Return the last packet of a MAC that was refused, among those that are kept."""
+        return next((d for _, d in reversed(self._kept) if d.mac == mac), None)
+
     def since(
         self, number: int, tablets: Mapping[Mac, str], addresses: Mapping[Address, str]
     ) -> dict[str, Any]:

@@ -13,8 +13,18 @@ from datetime import datetime
 from pathlib import Path
 
 from netguard.adapters import files
-from netguard.adapters.store import Entry, GuardStore, Loan, Move, aside, put_aside
-from netguard.core.loans import REFUSED, STATES
+from netguard.adapters.store import (
+    Entry,
+    GuardStore,
+    Loan,
+    Move,
+    PskRow,
+    Quarantine,
+    RemovalRow,
+    aside,
+    put_aside,
+)
+from netguard.core.loans import QUARANTINED, REFUSED, STATES, effective
 from netguard.daemon.process import warn
 from netguard.errors import DamagedStore, NewerStore, StoreError
 
@@ -27,6 +37,8 @@ class Note:
 
     audit: int
     refused: Mapping[str, str]
+    # Who was in quarantine, and why.
+    quarantined: Mapping[str, str]
 
 
 class Register:
@@ -38,9 +50,15 @@ class Register:
         self._store: GuardStore | None = None
         self._fault = ""
         # What narrows is in force before it can be stored, and waits here until it is.
-        self._unstored: list[tuple[Loan, Entry]] = []
+        self._unstored: list[tuple[Loan | Quarantine, Entry]] = []
         self.details: dict[str, Loan] = {}
         self.loans: dict[str, str] | None = None
+        self.quarantines: dict[str, Quarantine] = {}
+
+    @property
+    def effective(self) -> dict[str, str] | None:
+        """Return what each tablet counts as, quarantine included; None while nobody knows."""
+        return effective(self.loans, self.quarantines) if self.loans is not None else None
 
     @property
     def is_open(self) -> bool:
@@ -51,7 +69,7 @@ class Register:
     def problem(self) -> str:
         """Say what an engineer has to look at; an empty text when all is well."""
         if self._unstored:
-            names = ", ".join(f"{loan.tablet} {loan.state}" for loan, _ in self._unstored)
+            names = ", ".join(f"{each.tablet} {_state(each)}" for each, _ in self._unstored)
             return f"in force and not stored, guard forgets it when it ends: {names}. {self._fault}"
         if self._fault:
             return self._fault
@@ -106,11 +124,49 @@ class Register:
         """Store what is in force and could not be stored; raises StoreError."""
         if not self._unstored:
             return
-        loans, entries = zip(*self._unstored, strict=True)
-        self._needed().set_loans(loans, entries)
-        self._unstored.clear()
+        store = self._needed()
+        while self._unstored:
+            said, entry = self._unstored[0]
+            if isinstance(said, Loan):
+                store.set_loans([said], [entry])
+            else:
+                store.set_quarantines([said], [entry])
+            self._unstored.pop(0)
         self._fault = ""
         self._load()
+
+    def quarantine(self, row: Quarantine, entry: Entry) -> None:
+        """Store that a tablet is in quarantine; it narrows, so it holds also where it cannot be stored."""
+        try:
+            self.catch_up()
+            self._needed().set_quarantines([row], [entry])
+        except StoreError as error:
+            if self.loans is None:
+                raise
+            self._unstored.append((row, entry))
+            self._fault = self._fault or str(error)
+            warn("a quarantine could not be stored and is in force", tablet=row.tablet)
+            self.quarantines = {**self.quarantines, row.tablet: row}
+            return
+        self._load()
+
+    def release(self, tablet: str, entry: Entry) -> None:
+        """Store that a tablet is in quarantine no more; raises StoreError, and then it still is."""
+        self.catch_up()
+        self._needed().end_quarantine(tablet, entry)
+        self._load()
+
+    def removals(self) -> dict[str, RemovalRow]:
+        """Return how far each removal from the air has come; none without a store."""
+        return self._store.removals() if self._store is not None else {}
+
+    def keep_removal(self, row: RemovalRow) -> None:
+        """Store how far a removal has come; raises StoreError."""
+        self._needed().set_removal(row)
+
+    def end_removals(self, tablets: list[str]) -> None:
+        """Forget removals; raises StoreError."""
+        self._needed().end_removals(tablets)
 
     def forget_audit(self, before: datetime) -> int:
         """Let go of the audit's lines before a moment; returns how many there were."""
@@ -123,6 +179,14 @@ class Register:
     def move(self, move: Move, entry: Entry) -> None:
         """Store a move and the line about it; raises StoreError."""
         self._needed().set_move(move, entry)
+
+    def psks(self) -> dict[str, PskRow]:
+        """Return the sealed Wi-Fi keys, by tablet; raises StoreError."""
+        return self._needed().psks()
+
+    def set_psks(self, rows: list[PskRow], entries: list[Entry]) -> None:
+        """Store sealed Wi-Fi keys and the lines about them; raises StoreError."""
+        self._needed().set_psks(rows, entries)
 
     def record(self, entry: Entry) -> None:
         """Add a line to the audit."""
@@ -178,17 +242,31 @@ class Register:
         before, after = _json({"audit": note.audit}), _json({"refused": len(note.refused)})
         entries.append(Entry(moment, WHO, "restored", self._path.name, before, after))
         store.set_loans(loans, entries)
-        warn("the store was older than what was in force", restored=sorted(missing))
+        apart = [
+            Quarantine(tablet, moment, WHO, why, "", "")
+            for tablet, why in note.quarantined.items()
+            if tablet not in store.quarantines()
+        ]
+        after = _json({"state": "quarantined"})
+        store.set_quarantines(
+            apart, [Entry(moment, WHO, "restored", row.tablet, "{}", after) for row in apart]
+        )
+        restored = sorted({*missing, *(row.tablet for row in apart)})
+        warn("the store was older than what was in force", restored=restored)
 
     def _without_store(self, note: Note | None) -> str:
         if self.loans is None and note is not None:
             self.loans = dict(note.refused)
+            self.quarantines = {
+                tablet: Quarantine(tablet, "", WHO, why, "", "")
+                for tablet, why in note.quarantined.items()
+            }
         elif self.loans is None and not self._path.exists() and not aside(self._path):
             # It never was: nobody can have been refused.
             self.loans = {}
         if self.loans is None:
             return "Nobody knows who is refused: nothing is put into force until this is repaired"
-        count = sum(state in REFUSED for state in self.loans.values())
+        count = sum(state in REFUSED for state in (self.effective or {}).values())
         return (
             f"Who was refused stays refused ({count}), more can be refused; no rules can be changed "
             "and nobody let in until this is repaired"
@@ -197,23 +275,31 @@ class Register:
     def _load(self) -> None:
         store = self._needed()
         self._hold(store.loans())
+        self.quarantines = {
+            **store.quarantines(),
+            **{e.tablet: e for e, _ in self._unstored if isinstance(e, Quarantine)},
+        }
         assert self.loans is not None  # noqa: S101  # for the type checker: it was just made
         refused = {tablet: s for tablet, s in self.loans.items() if s in REFUSED}
-        body = {"audit": store.last(), "refused": refused}
+        apart = {tablet: row.why for tablet, row in self.quarantines.items()}
+        body = {"audit": store.last(), "refused": refused, "quarantined": apart}
         try:
             files.write(self._note, _json(body | {"sha256": _sum(body)}) + "\n", 0o600)
         except OSError as error:
             warn("who is refused could not be noted beside the store", why=str(error))
 
     def _hold(self, stored: Mapping[str, Loan]) -> None:
-        self.details = {**stored, **{loan.tablet: loan for loan, _ in self._unstored}}
+        kept = {e.tablet: e for e, _ in self._unstored if isinstance(e, Loan)}
+        self.details = {**stored, **kept}
         self.loans = {tablet: loan.state for tablet, loan in self.details.items()}
 
     def _read_note(self) -> Note | None:
         try:
             body = json.loads(self._note.read_bytes())
             found = body.pop("sha256")
-            note = Note(int(body["audit"]), dict(body["refused"]))
+            # A note of an older guard has no quarantine.
+            apart = dict(body.get("quarantined", {}))
+            note = Note(int(body["audit"]), dict(body["refused"]), apart)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -231,3 +317,7 @@ def _json(body: object) -> str:
 
 def _sum(body: object) -> str:
     return hashlib.sha256(_json(body).encode()).hexdigest()
+
+
+def _state(said: Loan | Quarantine) -> str:
+    return said.state if isinstance(said, Loan) else QUARANTINED

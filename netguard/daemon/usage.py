@@ -8,7 +8,7 @@ made with a key that ends with the process.
 
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from ipaddress import IPv4Address
 from typing import Any
@@ -22,6 +22,7 @@ from netguard.core.records import Asked
 from netguard.core.usage import (
     ADMISSION,
     ALLOWED,
+    ASKED_WITHIN,
     FLOW,
     KINDS,
     MOST_AT_ONCE,
@@ -44,6 +45,7 @@ class FlowUse:
     def __init__(self) -> None:
         self._tally: Tally[Seen] = Tally(MOST_AT_ONCE)
         self._known: frozenset[int] = frozenset()
+        self._taken = float("-inf")
 
     def refused(self, plan: Plan | None, denial: Denial) -> None:
         """Count a refused packet of a tablet of a group."""
@@ -52,49 +54,43 @@ class FlowUse:
             return
         binding = plan.binding.get((site.name, denial.mac))
         if binding is not None:
-            to = str(denial.destination)
-            self._count(
-                site.name,
-                binding.group,
-                REFUSED,
-                denial.rule,
-                denial.protocol,
-                to,
-                denial.port or 0,
-            )
+            to, port = str(denial.destination), denial.port or 0
+            place = site.name, binding.group
+            self._tally.add(_flow(*place, REFUSED, denial.rule, denial.protocol, to, port))
 
-    def look(self, plan: Plan) -> None:
-        """Count the connections that were not there at the last look. Raises EnforcementError."""
-        rules = {grant.mark: grant.rule for grant in plan.grants}
-        who = {b.address: b for b in plan.bindings if b.address is not None}
-        now = set()
-        for each in conntrack.opened():
-            now.add(each.id)
-            binding = who.get(IPv4Address(each.source))
-            rule = rules.get(each.mark)
-            if binding is None or rule is None or each.id in self._known:
-                continue
+    def take(
+        self, plan: Plan | None, connections: Sequence[conntrack.Opened], now: float
+    ) -> dict[str, Any]:
+        """Return what was refused, and the connections that were not there the last time.
+
+        `now` is monotonic; asked for the first time in a while, it only begins to count.
+        """
+        gathered = now - self._taken <= ASKED_WITHIN
+        self._taken = now
+        known, self._known = self._known, frozenset(each.id for each in connections)
+        if plan is not None and gathered:
+            for seen in _opened(plan, (each for each in connections if each.id not in known)):
+                self._tally.add(seen)
+        rows = self._tally.take()
+        lines = [seen._replace(times=times).line() for seen, times in rows]
+        return {"used": lines if gathered else [], "dropped": self._tally.dropped}
+
+
+def _opened(plan: Plan, connections: Iterable[conntrack.Opened]) -> Iterator[Seen]:
+    rules = {grant.mark: grant.rule for grant in plan.grants}
+    who = {b.address: b for b in plan.bindings if b.address is not None}
+    for each in connections:
+        binding, rule = who.get(IPv4Address(each.source)), rules.get(each.mark)
+        if binding is not None and rule is not None:
             protocol = _PROTOCOLS.get(each.protocol, str(each.protocol))
             to = str(IPv4Address(each.destination))
-            self._count(binding.site, binding.group, ALLOWED, rule, protocol, to, each.port)
-        self._known = frozenset(now)
-
-    def _count(
-        self, site: str, group: str, answer: str, rule: str, protocol: str, to: str, port: int
-    ) -> None:
-        self._tally.add(
-            Seen(FLOW, site, group, answer, rule, protocol=protocol, address=to, port=port)
-        )
-
-    def take(self) -> dict[str, Any]:
-        """Return what was counted since the last time, as an answer over the socket."""
-        return answer(self._tally)
+            yield _flow(binding.site, binding.group, ALLOWED, rule, protocol, to, each.port)
 
 
-def answer(tally: Tally[Seen]) -> dict[str, Any]:
-    """Return a tally as an answer over the socket, and begin anew."""
-    rows = [seen._replace(times=times).line() for seen, times in tally.take()]
-    return {"used": rows, "dropped": tally.dropped}
+def _flow(
+    site: str, group: str, answer: str, rule: str, protocol: str, address: str, port: int
+) -> Seen:
+    return Seen(FLOW, site, group, answer, rule, protocol=protocol, address=address, port=port)
 
 
 class UseRecorder:

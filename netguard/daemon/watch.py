@@ -5,8 +5,9 @@ answered it reads from the event log, after the fact (intake.py), and tells the 
 """
 
 import asyncio
+import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -16,18 +17,20 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from netguard.adapters import clock, control, files, listening, store, systemd, web
 from netguard.core.alerting.troubles import Trouble, of_daemons
-from netguard.core.names import Mac
+from netguard.core.areas import canonical_ap
+from netguard.core.names import Mac, shown, suggest_of
 from netguard.core.policy import Receiver
-from netguard.core.records import Asked, Stranger, is_own
+from netguard.core.records import Asked, Reject, Stranger, is_own
 from netguard.daemon import presence, whereabouts
 from netguard.daemon.alert_verbs import AlertVerbs
 from netguard.daemon.asking import Asking, owner_of
 from netguard.daemon.delivery import Delivery
 from netguard.daemon.feeds import Feeds
 from netguard.daemon.intake import Intake, Taken
-from netguard.daemon.process import pause, pulse, say, warn
+from netguard.daemon.process import pause, pulse, reloads, say, warn
 from netguard.errors import BadValue, NotReachable, Refused, StoreError
 from netguard.metrics import NetguardCollector
+from netguard.render.watch import Book
 from netguard.settings import Settings
 
 READ_INTERVAL = 0.5
@@ -36,6 +39,8 @@ RETRY_INTERVAL = 5.0
 # How often the other daemons are asked how they are, and what is open looked at again.
 TROUBLE_INTERVAL, OPEN_INTERVAL = 5.0, 30.0
 DAY = 86400.0
+# Kernel, names, and the seconds that FreeRADIUS wants between two loads.
+QUARANTINE_TAKES = 60.0
 # Labels come from the event log: bounded, whatever it may hold.
 MAX_SERIES = 200
 
@@ -54,6 +59,8 @@ class Watch:
         self.feeds = Feeds(self.intake, settings.paths.watch_secrets)
         self.delivery = Delivery(settings)
         self.alert_verbs = AlertVerbs(self.intake, self._opened)
+        self._has_looked = False
+        self.tls: ssl.SSLContext | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until told to end."""
@@ -76,6 +83,7 @@ class Watch:
                     )
                     tasks.create_task(self.asking.run(stop))
                     tasks.create_task(pulse(stop))
+                    tasks.create_task(reloads(stop, self._again))
                     say("watching", listen=f"{self.settings.web_host}:{self.settings.web_port}")
                     systemd.notify("READY=1\nSTATUS=watching")
                     await stop.wait()
@@ -84,6 +92,11 @@ class Watch:
                 await runner.cleanup()
                 self.settings.watch_socket.unlink(missing_ok=True)
                 await asyncio.to_thread(self.intake.close)
+
+    async def _again(self) -> None:
+        """Take a renewed certificate; rules and secrets are looked at when they are needed anyway."""
+        if self.tls is not None:
+            listening.load_certificate(self.tls, self.settings.paths.watch_secrets)
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
@@ -97,8 +110,8 @@ class Watch:
             if node.syslog is not None:
                 stack.callback((await listening.streams(node.syslog, feeds.stream)).close)
             if node.syslog_tls is not None:
-                tls = listening.tls_of(node.paths.watch_secrets)
-                server = await listening.streams(node.syslog_tls, feeds.stream, tls)
+                self.tls = listening.tls_of(node.paths.watch_secrets)
+                server = await listening.streams(node.syslog_tls, feeds.stream, self.tls)
                 stack.callback(server.close)
             if node.webhooks is not None:
                 runner = await web.serve_webhooks(node.webhooks, feeds.webhook)
@@ -169,16 +182,41 @@ class Watch:
                     await asyncio.to_thread(self._look)
                 except (OSError, StoreError) as error:
                     self._failed(str(error))
+                await self._want_quarantine()
+
+    async def _want_quarantine(self) -> None:
+        """Ask guard for what the rules want; what it could not hear is asked again at the next look."""
+        wanted = self.intake.alerting.wanted
+        for incident, (tablet, rule, why) in list(wanted.items()):
+            words = {"tablet": tablet, "rule": rule, "incident": incident, "why": why}
+            try:
+                await control.call_async(
+                    self.settings.guard_socket, "quarantine", QUARANTINE_TAKES, **words
+                )
+            except NotReachable:
+                return
+            except Refused as error:
+                warn("guard refused a quarantine", tablet=tablet, rule=rule, why=str(error))
+            del wanted[incident]
 
     def _look(self) -> None:
         with self.intake.busy:
             held, book = self.intake.store, self.intake.book
             if held is not None and book is not None:
+                if not self._has_looked:
+                    self.intake.alerting.want_again(held, book)
+                    self._has_looked = True
                 alerting, view, now = self.intake.alerting, self.collector.view, self.intake.now()
                 found = [
                     *of_daemons(view.guard, view.dns, self.fault),
                     *alerting.refusals(book.alerts, view.counters, now),
                     *alerting.network(view.counters, view.dns, now),
+                    *alerting.floods.look(
+                        book.alerts,
+                        (view.dns or {}).get("in_vain", {}),
+                        self.intake.dropped,
+                        now,
+                    ),
                     *alerting.appliance(view.guard, *self._false_alarms(), now),
                     *alerting.feeds(self._told_feeds()),
                     *self._unreached(),
@@ -218,7 +256,8 @@ class Watch:
 
     def _tell_again(self, held: store.WatchStore) -> None:
         wall = clock.now().timestamp()
-        self.intake.alerting.release(held, wall)
+        if self.intake.book is not None:
+            self.intake.alerting.release(held, self.intake.book, wall)
         held.post(self.delivery.repeats(held, self._receivers(), wall))
         self.collector.view.letters, self.collector.view.oldest_letter = held.counted()
 
@@ -304,7 +343,9 @@ class Watch:
         return {
             "status": control.Offer(self.status),
             "unknown": control.Offer(self.unknown),
+            "rejects": control.Offer(self.rejects),
             "seen": control.Offer(self.seen),
+            "sessions": control.Offer(self.sessions, frozenset({self.settings.users.guard})),
             "tablets": control.Offer(self.tablets),
             "incidents": control.Offer(self.incidents),
             "recorded": control.Offer(self.recorded),
@@ -335,7 +376,26 @@ class Watch:
         span = seconds if isinstance(seconds, int | float) and 0 <= seconds < 10**9 else 10**9
         since = clock.now() - timedelta(seconds=span)
         found = await asyncio.to_thread(self._opened().strangers, since)
-        return {"unknown": [_shown(stranger) for stranger in found]}
+        return {"unknown": await asyncio.to_thread(self._strangers, found)}
+
+    def _strangers(self, found: Iterable[Stranger]) -> list[dict[str, Any]]:
+        return [
+            _shown(each) | {"perhaps": whereabouts.perhaps(self.intake, each)} for each in found
+        ]
+
+    async def rejects(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return where tablets of the inventory were refused: one of them, or all."""
+        seconds = message.get("seconds")
+        span = seconds if isinstance(seconds, int | float) and 0 <= seconds < 10**9 else 10**9
+        book, wanted = self.intake.book, str(message.get("tablet") or "")
+        tablets = book.model.tablets if book is not None else {}
+        macs = {each.id: mac for mac, each in tablets.items()}
+        if wanted and wanted not in macs:
+            raise Refused(f"unknown tablet {shown(wanted)}{suggest_of(wanted, frozenset(macs))}")
+        mac = Mac.parse(macs[wanted]) if wanted else None
+        since = clock.now() - timedelta(seconds=span)
+        found = await asyncio.to_thread(self._opened().rejects, since, mac)
+        return {"rejects": [_rejected(each, book) for each in found]}
 
     async def seen(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Return the last answer that a tablet got."""
@@ -345,6 +405,15 @@ class Watch:
             raise Refused(str(error)) from error
         asked = await asyncio.to_thread(self._opened().last_asked, mac)
         return {"seen": _shown(asked) if asked is not None else None}
+
+    async def sessions(self, caller: control.Caller, message: control.Message) -> control.Message:
+        """Return where a MAC is on the air, the latest first: whom guard has to ask to throw it off."""
+        try:
+            mac = Mac.parse(str(message.get("mac", "")))
+        except BadValue as error:
+            raise Refused(str(error)) from error
+        found = await asyncio.to_thread(self._opened().sessions, mac)
+        return {"sessions": [asdict(each) for each in found]}
 
     async def tablets(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Return where each tablet is; of one where it is named by id or MAC."""
@@ -379,7 +448,13 @@ class Watch:
         return self.intake.store
 
 
-def _shown(row: Asked | Stranger) -> dict[str, Any]:
+def _rejected(row: Reject, book: Book | None) -> dict[str, Any]:
+    tablet = book.model.tablets.get(str(row.mac)) if book is not None else None
+    area = book.model.area_of(canonical_ap(row.ap)).name if book is not None and row.ap else ""
+    return {"tablet": tablet.id if tablet is not None else "", "area": area} | _shown(row)
+
+
+def _shown(row: Asked | Stranger | Reject) -> dict[str, Any]:
     moments = {"at", "first_at", "last_at"}
     body = asdict(row) | {"mac": str(row.mac)}
     return {

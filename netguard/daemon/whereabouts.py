@@ -5,11 +5,15 @@ Times of the engine are told as times of the wall clock as it is now; between tw
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from netguard.adapters import clock, store
+from netguard.core.areas import canonical_ap
 from netguard.core.presence.actions import MISSING, PRESENT, UNREACHABLE
 from netguard.core.presence.state import Seen
+from netguard.core.private_macs import Silent, suggest
+from netguard.core.records import Stranger
 from netguard.daemon.intake import Intake
 from netguard.metrics import View
 
@@ -25,8 +29,9 @@ def tablets(intake: Intake, word: str = "") -> list[dict[str, Any]]:
             if word in {"", tablet.id, mac}:
                 seen = intake.presence.state.tablets.get(mac)
                 loan = intake.book.loans.get(tablet.id, "")
+                apart = tablet.id in intake.book.quarantined
                 row = {"tablet": tablet.id, "mac": mac, "home": f"{tablet.site}/{tablet.area}"}
-                rows.append(row | _shown(seen, ahead) | {"loan": loan})
+                rows.append(row | _shown(seen, ahead) | {"loan": loan, "quarantined": apart})
     return sorted(rows, key=lambda row: str(row["tablet"]))
 
 
@@ -47,6 +52,36 @@ def _shown(seen: Seen | None, ahead: float) -> dict[str, Any]:
         "last_seen": clock.stamp(seen.last + ahead) if seen.last else "",
         "incident": seen.alert,
     }
+
+
+def perhaps(intake: Intake, stranger: Stranger) -> list[dict[str, Any]]:
+    """Return the tablets that a private MAC may be: they fell silent beside it."""
+    if not stranger.mac.is_local:
+        return []
+    with intake.busy:
+        if intake.presence is None or intake.book is None:
+            return []
+        ahead = clock.now().timestamp() - intake.now()
+        known = intake.book.tablets
+        seen = intake.presence.state.tablets.values()
+        silent = [
+            Silent(
+                s.tablet.id,
+                s.area.site or s.site,
+                s.ap,
+                s.last + ahead,
+                known[s.tablet.id].model if s.tablet.id in known else "",
+            )
+            for s in seen
+        ]
+    found = suggest(
+        stranger.site,
+        canonical_ap(stranger.ap),
+        stranger.first_at.timestamp(),
+        stranger.last_at.timestamp(),
+        silent,
+    )
+    return [asdict(each) for each in found]
 
 
 def incident(intake: Intake, row: store.Incident) -> dict[str, Any]:

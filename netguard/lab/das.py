@@ -8,6 +8,7 @@ import hashlib
 import socket
 import sys
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from threading import Thread
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from netguard.errors import BadValue
 PORT = 3799
 _WINDOW = 300
 _KNOWN = frozenset({1, 4, 31, 32, 44, 50, 55, 80, 89, 95})
-_UNSUPPORTED, _BAD_VALUE, _NO_SESSION = 401, 407, 503
+_UNSUPPORTED, _OTHER_NAS, _BAD_VALUE, _NO_SESSION, _SEVERAL = 401, 403, 407, 503, 508
 
 
 @dataclass(slots=True)
@@ -48,8 +49,12 @@ class Controller(Protocol):
     def ahead(self) -> int:
         """Return how many seconds its clock is ahead."""
 
-    def disconnect(self, mac: str, session: str) -> bool:
-        """Do it; False where there is no such session."""
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Return its NAS-Identifier and its NAS-IP-Address."""
+
+    def disconnect(self, mac: str, session: str) -> int:
+        """Do it where one session is meant; returns how many are."""
 
 
 class Port:
@@ -58,20 +63,25 @@ class Port:
     def __init__(self, controller: Controller, address: str) -> None:
         self._controller, self._address = controller, address
         self._socket: socket.socket | None = None
+        self._server: Thread | None = None
 
     def set(self, *, open_: bool) -> None:
         """Open the port, or close it: then the kernel says so to whoever knocks."""
         if open_ == (self._socket is not None):
             return
         if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+            one, self._socket = self._socket, None
+            one.close()
+            # While the thread still waits on it the port is taken.
+            if self._server is not None:
+                self._server.join()
             return
         one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         one.bind((self._address, PORT))
         one.settimeout(0.1)
         self._socket = one
-        Thread(target=self._serve, args=(one,), daemon=True).start()
+        self._server = Thread(target=self._serve, args=(one,), daemon=True)
+        self._server.start()
 
     def _serve(self, one: socket.socket) -> None:
         while self._socket is one:
@@ -102,15 +112,23 @@ def answer(controller: Controller, data: bytes, now: int) -> bytes | None:
         return None
     if {kind for kind, _ in packet.attributes} - _KNOWN:
         return _reply(packet, secret, Code.DISCONNECT_NAK, _UNSUPPORTED)
+    if _is_for_another(packet, *controller.identity):
+        return _reply(packet, secret, Code.DISCONNECT_NAK, _OTHER_NAS)
     mac = packet.first(Type.CALLING_STATION_ID) or b""
     session = packet.first(Type.ACCT_SESSION_ID) or b""
     try:
         named = str(Mac.parse(mac.decode("ascii", "replace"))) if mac else ""
     except BadValue:
         return _reply(packet, secret, Code.DISCONNECT_NAK, _BAD_VALUE)
-    if controller.disconnect(named, session.decode("ascii", "replace")):
+    count = controller.disconnect(named, session.decode("ascii", "replace"))
+    if count == 1:
         return _reply(packet, secret, Code.DISCONNECT_ACK, None)
-    return _reply(packet, secret, Code.DISCONNECT_NAK, _NO_SESSION)
+    return _reply(packet, secret, Code.DISCONNECT_NAK, _SEVERAL if count else _NO_SESSION)
+
+
+def _is_for_another(packet: Packet, name: str, address: str) -> bool:
+    named, at = packet.first(Type.NAS_IDENTIFIER), packet.first(Type.NAS_IP_ADDRESS)
+    return named not in {None, name.encode()} or at not in {None, IPv4Address(address).packed}
 
 
 def _reply(packet: Packet, secret: bytes, code: Code, cause: int | None) -> bytes:

@@ -19,8 +19,11 @@ from typing import Any
 from netguard.adapters import control
 from netguard.errors import NetguardError
 from netguard.lab import world
+from netguard.lab.addresses import Addresses
+from netguard.lab.bad_day import BadDay
 from netguard.lab.hospital import Hospital
 from netguard.lab.walkouts import Walkouts
+from netguard.lab.wifi_keys import WifiKeys
 
 # Seconds after which something that should have happened has not.
 PATIENCE = 20.0
@@ -138,6 +141,11 @@ class Demo:
         self.claim("... and where a frame comes to us all the same", self.hairpin)
         self.claim("refused: answers with private or protected addresses", self.rebinding)
         self.claim("refused: a MAC outside the inventory", self.stranger)
+        BadDay(self.lab).all(self.claim)
+        Addresses(self.lab).all(self.claim)
+        self.claim("quarantine: cut off, thrown off the air, another VLAN", self.quarantined)
+        self.claim("... and released it is as before", self.released)
+        WifiKeys(self.lab).all(self.claim)
         self.claim("netguard killed (-9): the fence holds", self.killed)
         self.claim("... FreeRADIUS goes on answering", self.admits_alone)
         self.claim("... and it resumes", self.resumes)
@@ -163,6 +171,31 @@ class Demo:
         if address != wanted:
             raise Failed(f"{address}, allotted.csv says {wanted}")
         return f"{address}, as in allotted.csv"
+
+    def quarantined(self) -> str:
+        """Put t1 into quarantine while it is on the air; its NAS throws it off, and it comes back elsewhere."""
+        self.opens("t1", "udp", world.MEDIA, "8801")
+        done = self.lab.exec("gw", ["netguard", "quarantine", "T-001", "--why", "demo"])
+        if done.returncode:
+            raise Failed(done.stdout + done.stderr)
+        if self.lab.probe("t1", "udp", world.MEDIA, "8801", *SHORT)["ok"]:
+            raise Failed("it still reaches its video call")
+        took = self.until("the Disconnect", lambda: self._station("t1")["state"] == "away")
+        answer = self.lab.join("t1")
+        if answer.get("vlan") in {None, 640}:
+            raise Failed(f"it came back as {answer}")
+        return f"off the air {took:.1f} s after, back in VLAN {answer['vlan']}, which leads nowhere"
+
+    def released(self) -> str:
+        """End it."""
+        done = self.lab.exec("gw", ["netguard", "release", "T-001"])
+        self.until("the old VLAN", lambda: self.lab.join("t1").get("vlan") == 640)
+        self.lab.dhcp("t1")
+        return f"{done.stdout.strip()}, {self.opens('t1', 'udp', world.MEDIA, '8801')}"
+
+    def _station(self, host: str) -> dict[str, Any]:
+        stations: list[dict[str, Any]] = self.lab.status()["stations"]
+        return next(each for each in stations if each["host"] == host)
 
     def named(self, name: str, port: str) -> str:
         """Reach a server by its name, first packet included."""

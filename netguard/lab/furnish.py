@@ -61,7 +61,7 @@ def furnish(layout: Layout, record: Record, policy: Policy, site: Site) -> None:
     _secrets(layout, record, site)
     _names(layout, policy)
     # FreeRADIUS starts with nobody admitted and no client; `apply` brings both.
-    for name in ("tablets", "areas", "clients.conf"):
+    for name in ("tablets", "areas", "hours", "psk", "clients.conf"):
         _write(
             folder / "radius" / name,
             "# nothing is in force yet\n",
@@ -129,7 +129,7 @@ speed: {record.speed}
 
 
 def _secrets(layout: Layout, record: Record, site: Site) -> None:
-    """Make one secret per NAS, new for each lab; FreeRADIUS reads it, guard never does."""
+    """Make one secret per NAS, new for each lab; FreeRADIUS reads it, and guard to sign Disconnects."""
     first = next(iter(site.nas.values()))
     for nas in site.nas.values():
         secret = secrets.token_hex(16)

@@ -34,7 +34,7 @@ from netguard.rules.folder import read_folder
 from netguard.rules.load import load
 
 # Seconds until something that does not become ready is a failure; not a measure.
-PATIENCE = 30.0
+PATIENCE = 120.0
 _WEB_PORT = 9869
 _TAIL = 15
 
@@ -138,7 +138,7 @@ class Hospital:
         for process in ("guard", "dns", "freeradius"):
             self._await(process)
         self.say(f"applying {self.record.rules}")
-        self._apply()
+        self.apply()
         # New clients and a new dnsmasq.conf count from a start on; `tablets` alone is reloaded.
         self.say("appliance: FreeRADIUS with its clients, dnsmasq, chronyd, HAProxy, watch")
         self.stop("freeradius")
@@ -150,13 +150,21 @@ class Hospital:
         self.record.ready = True
         self.layout.write(self.record)
 
-    def _apply(self) -> None:
-        done = self.exec("gw", ["netguard", "apply", self.record.rules], timeout=180)
+    # what one does in it
+
+    def apply(self, rules: Path | None = None) -> None:
+        """Put a folder of rules into force, without one the lab's own. Raises NetguardError."""
+        done = self.exec("gw", ["netguard", "apply", str(rules or self.record.rules)], timeout=180)
         self.layout.log("apply").write_text(done.stdout + done.stderr)
         if done.returncode:
             raise NetguardError(f"netguard apply: {done.stderr.strip()[-2000:]}")
 
-    # what one does in it
+    def other_rules(self) -> Path:
+        """Return a copy of the lab's rules, to be changed and applied; the one before is gone."""
+        copy = self.layout.folder / "other-rules"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.record.rules, copy)
+        return copy
 
     def exec(
         self, host: str, argv: Sequence[str], timeout: float = 60.0
@@ -191,12 +199,12 @@ class Hospital:
         return result
 
     def join(
-        self, tablet: str, *, ap: str = "", ssid: str = "", vendor: str = ""
+        self, tablet: str, *, ap: str = "", ssid: str = "", vendor: str = "", mac: str = ""
     ) -> dict[str, Any]:
-        """Let a tablet associate; returns the answer, the VLAN, and how long it took."""
+        """Let a tablet associate, under another MAC from now on; returns the answer, the VLAN, how long it took."""
         host = self.host(tablet)
         ap = ap or self.record.homes.get(host, "")
-        return self._nas("join", host=host, ap=ap, ssid=ssid, vendor=vendor)
+        return self._nas("join", host=host, ap=ap, ssid=ssid, vendor=vendor, mac=mac)
 
     def leave(self, tablet: str, cause: str = "user") -> dict[str, Any]:
         """Take a tablet off the air."""
@@ -244,11 +252,25 @@ class Hospital:
             raise NetguardError(f"alertmanager: {done.stderr.strip()[-300:]}") from error
         return found
 
-    def dhcp(self, tablet: str) -> str:
-        """Let a tablet ask for its address; returns it."""
+    def dhcp(self, tablet: str, *more: str) -> str:
+        """Let a tablet ask for its address, with more words for udhcpc; returns it."""
         host = self.host(tablet)
         script = str(self.layout.folder / "dhcp.sh")
-        asked = ["udhcpc", "-i", "wlan0", "-f", "-q", "-n", "-t", "8", "-T", "1", "-s", script]
+        asked = [
+            "udhcpc",
+            "-i",
+            "wlan0",
+            "-f",
+            "-q",
+            "-n",
+            "-t",
+            "8",
+            "-T",
+            "1",
+            "-s",
+            script,
+            *more,
+        ]
         done = self.exec(host, asked)
         shown = self.exec(host, ["ip", "-json", "-4", "addr", "show", "dev", "wlan0"])
         found = [

@@ -57,6 +57,8 @@ class Program:
     argv: tuple[str, ...]
     user: str = "root"
     group: str = ""
+    # A group whose files it may read beside its own.
+    reads: str = ""
     capabilities: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     listen: int | None = None
@@ -133,7 +135,7 @@ def _privileges(program: Program) -> list[str]:
         return []
     capabilities = ",".join(f"+{name}" for name in program.capabilities)
     words = ["setpriv", f"--reuid={program.user}", f"--regid={program.group or program.user}"]
-    words.append("--clear-groups")
+    words.append(f"--groups={program.reads}" if program.reads else "--clear-groups")
     kept = f"-all{',' + capabilities if capabilities else ''}"
     words += [f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}"]
     return [*words, "--no-new-privs", "--"]

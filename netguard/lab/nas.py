@@ -22,7 +22,7 @@ from time import monotonic
 from typing import Any
 
 from netguard.adapters import clock
-from netguard.core import radius
+from netguard.core import psk, radius
 from netguard.core.radius import Attributes, Code, Packet, Status, Type
 from netguard.errors import BadValue, NetguardError
 from netguard.lab import das, shapes, topology
@@ -67,6 +67,8 @@ class Station:
     vendor: str = ""
     session: str = ""
     since: float = 0.0
+    # The Wi-Fi key that came with the last Accept.
+    key: str = ""
 
 
 @dataclass(slots=True)
@@ -85,9 +87,12 @@ class Controller:
         self.stations = {h: Station(h, mac) for h, mac in self.settings.macs.items()}
         self.door = das.Port(self, self.settings.address)
 
-    def join(self, host: str, ap: str = "", ssid: str = "", vendor: str = "") -> dict[str, Any]:
-        """Associate: ask, follow the answer, tell accounting."""
+    def join(
+        self, host: str, ap: str = "", ssid: str = "", vendor: str = "", mac: str = ""
+    ) -> dict[str, Any]:
+        """Associate: ask, follow the answer, tell accounting; `mac` is its address from now on."""
         station = self._station(host)
+        station.mac = mac or station.mac
         station.ap = ap or station.ap or self.settings.aps[0]
         station.ssid = ssid or self.settings.ssid
         station.vendor = vendor or self.settings.vendor
@@ -195,14 +200,23 @@ class Controller:
         self.door.set(open_=self.habits.disconnects)
         return asdict(self.habits)
 
-    def disconnect(self, mac: str, session: str) -> bool:
-        """Throw a device off the air that somebody named; False where there is none such."""
-        for station in self.stations.values():
-            named = mac == station.mac or (not mac and session == station.session)
-            if station.state == "joined" and named and session in {"", station.session}:
-                Timer(_STOP_AFTER, self._end, (station.host,)).start()
-                return True
-        return False
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Return how it names itself: NAS-Identifier and NAS-IP-Address."""
+        return self.settings.name, self.settings.address
+
+    def disconnect(self, mac: str, session: str) -> int:
+        """Throw a device off the air that somebody named; returns how many such there are."""
+        found = [
+            station
+            for station in self.stations.values()
+            if station.state == "joined"
+            and (mac == station.mac or (not mac and session == station.session))
+            and session in {"", station.session}
+        ]
+        if len(found) == 1:
+            Timer(_STOP_AFTER, self._end, (found[0].host,)).start()
+        return len(found)
 
     def _end(self, host: str) -> None:
         with self.lock:
@@ -220,6 +234,8 @@ class Controller:
     def _shown(self, station: Station) -> dict[str, Any]:
         shown = asdict(station)
         del shown["since"]
+        if not station.key:
+            del shown["key"]
         return shown
 
     def _judge(self, reply: Packet | None) -> tuple[str, int | None]:
@@ -269,7 +285,11 @@ class Controller:
             shapes.password(station.vendor, station.mac),
             sign=self.habits.sign,
         )
-        return self._exchange(request, identifier, authenticator, self.settings.auth_port)
+        reply = self._exchange(request, identifier, authenticator, self.settings.auth_port)
+        sent = psk.all_said(reply, authenticator, secret) if reply is not None else {}
+        values = [value for each in sent.values() for _, value in each]
+        station.key = values[-1].decode(errors="replace").removeprefix("psk=") if values else ""
+        return reply
 
     def _account(self, station: Station, status: Status, extra: Attributes = ()) -> bool:
         if not self.habits.account:

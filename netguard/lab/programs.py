@@ -1,5 +1,6 @@
 """How each process of the lab is run: on which host, as whom, with which capabilities. Data, as good as."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from netguard.lab import jail, users, world
@@ -23,7 +24,8 @@ def program(where: Layout, record: Record, process: str, listen: int | None = No
     """Return how a process is run; `listen` is the socket that watch gets."""
     match process:
         case "guard":
-            return _ours(where, process, users.GUARD, "net_admin")
+            # It signs Disconnect-Requests with the secrets that FreeRADIUS reads.
+            return replace(_ours(where, process, users.GUARD, "net_admin"), reads=users.RADIUS)
         case "dns":
             return _ours(where, process, users.DNS, "net_admin", "net_bind_service")
         case "watch":

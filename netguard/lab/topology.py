@@ -1,7 +1,8 @@
 """The cables and addresses of the lab: network namespaces, veths inside them, one bridge per VLAN.
 
 Nothing is ever made in the root namespace, and no route leads there. One veth stands for one VLAN
-of the trunk: the kernel needs no 802.1Q for it. Ports of tablets are isolated from each other, as an
+of the trunk: the kernel needs no 802.1Q for it. Where the rules name a sub-interface (`tab0.640`) the veth is
+a real trunk, and guard makes the sub-interface. Ports of tablets are isolated from each other, as an
 SSID with client isolation does it, and belong to no bridge until the NAS admits the tablet.
 """
 
@@ -76,22 +77,31 @@ def port_of(host: str) -> str:
     return f"p-{host}"
 
 
+def _is_tagged(wiring: Wiring) -> bool:
+    return "." in wiring.tablet_interface
+
+
+def _trunk(wiring: Wiring) -> str:
+    return "trunk" if _is_tagged(wiring) else f"trunk{wiring.vlans[0]}"
+
+
 def _appliance(layout: Layout, wiring: Wiring) -> None:
     ap, core = layout.namespace("ap"), layout.namespace("core")
-    tablets, uplink, vlan = wiring.tablet_interface, wiring.uplink, wiring.vlans[0]
+    tablets, uplink, trunk = wiring.tablet_interface, wiring.uplink, _trunk(wiring)
+    parent = tablets.partition(".")[0]
     near, far = world.UPLINK
     management = IPv4Interface(wiring.nas_gateway)
     _batch(
         layout,
         "gw",
         [
-            f"link add {tablets} type veth peer name trunk{vlan} netns {ap}",
+            f"link add {parent} type veth peer name {trunk} netns {ap}",
             f"link add {uplink} type veth peer name gw0 netns {core}",
             f"link add mgmt0 type veth peer name mgmt0 netns {ap}",
             f"addr add {far} dev {uplink}",
             f"addr add {management} dev mgmt0",
             # The tablets' side is brought up by guard, once its table stands.
-            *(f"link set {name} up" for name in (uplink, "mgmt0")),
+            *(f"link set {name} up" for name in (uplink, "mgmt0", parent) if name != tablets),
             f"route add default via {near.split('/')[0]}",
         ],
     )
@@ -146,8 +156,17 @@ def _access(layout: Layout, wiring: Wiring) -> None:
             f"link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
             f"link set {name} up",
         ]
-    trunk = f"trunk{wiring.vlans[0]}"
-    lines += [f"link set {trunk} master {bridge_of(wiring.vlans[0])}", f"link set {trunk} up"]
+    trunk = _trunk(wiring)
+    lines.append(f"link set {trunk} up")
+    if _is_tagged(wiring):
+        for vlan in wiring.vlans:
+            lines += [
+                f"link add link {trunk} name {trunk}.{vlan} type vlan id {vlan}",
+                f"link set {trunk}.{vlan} master {bridge_of(vlan)}",
+                f"link set {trunk}.{vlan} up",
+            ]
+    else:
+        lines.append(f"link set {trunk} master {bridge_of(wiring.vlans[0])}")
     for host, mac in wiring.macs.items():
         lines.append(
             f"link add {port_of(host)} type veth"

@@ -12,16 +12,19 @@ from typing import Any
 
 from netguard.core.policy import Policy, Tablet
 from netguard.errors import NetguardError
+from netguard.lab.device_management import DeviceManagement
 from netguard.lab.hospital import Hospital
 from netguard.lab.ward import Ward
 from netguard.rules.folder import read_folder
 from netguard.rules.load import load
 
 EXIT = ("AP-LOB-01", "AP-LOB-02")
-# In seconds of presence: until all are known, until a theft must be told, until the rest must not be.
-QUIET, THEFT, LATER = 1500.0, 600.0, 1800.0
-# How long a theft that was told late may take to be judged again.
-SURER_WITHIN = 3600.0
+# In seconds of presence: until all are known, until a theft must be told, until it must be surer than at first,
+# until the rest must not be told.
+QUIET, THEFT, SURER, LATER = 1500.0, 600.0, 3600.0, 1800.0
+# At sixty times the speed a stutter of ours is half a minute of silence of the controller, and for so long
+# an outage is the better guess: how sure the engine is, is asked for when others were heard again.
+HEARD_AGAIN = 60.0
 # Until a dead feed must be told; and in seconds of ours, until an alert must have arrived.
 SILENCE, DELIVERY = 3600.0, 20.0
 
@@ -57,18 +60,24 @@ class Walkouts:
 
     def all(self, claim: Claim) -> None:
         """Let it happen, and show each claim."""
-        with self.ward.heard():
+        with self.ward.heard(), DeviceManagement(self.ward.lab) as mdm:
             claim(f"{len(self.crowd)} tablets are heard by RADIUS accounting", self.heard)
             self.happen()
             claim("one walks out through the lobby: taken", self.taken)
             claim("... and a real Alertmanager was told, with cause and why", self.told_outside)
             self.ward.wait(LATER)
             claim("... and the longer it is away the surer", self.surer)
+            # Asked only once it is more likely than not.
+            claim(
+                "... and the device management, by a signed order",
+                lambda: mdm.asked(self.thief_has, "begin"),
+            )
             claim("... one that sleeps is not", lambda: self.not_taken(self.sleeper))
             claim("... one whose battery is flat is not", lambda: self.not_taken(self.flat))
             claim("... those of a dead access point are not", self.dead_ap)
             claim("... it comes back: the alert ends", self.returns)
             claim("... and ends at the Alertmanager, too", self.ended_outside)
+            claim("... and at the device management", lambda: mdm.asked(self.thief_has, "end"))
         claim(f"the feed of {len(self.crowd)} tablets dies: one message, no theft", self.dead_feed)
 
     def heard(self) -> str:
@@ -124,6 +133,9 @@ class Walkouts:
         if took is None:
             where = self.ward.whereabouts(self.thief_has)
             raise Wrong(f"{self.thief_has} is {where['presence']} {where['cause']}, not taken")
+        self.ward.wait(HEARD_AGAIN)
+        if not raised():
+            raise Wrong(f"{self.thief_has} was called taken, and is not any more")
         alert = found[0]
         self.told = float(alert["probability"])
         reasons = ", ".join(r["name"] for r in alert["reasons"] if r["weight"] > 0)
@@ -196,19 +208,18 @@ class Walkouts:
     def _outside(self) -> list[dict[str, Any]]:
         return [a for a in self.ward.lab.alerts() if a["status"]["state"] == "active"]
 
-    def _is_surer(self) -> bool:
-        found = self._open(self.thief_has, "taken")
-        return bool(found) and found[0]["probability"] > self.told
-
     def surer(self) -> str:
-        """Compare what is said of it later with what was said first."""
-        # Told late, on a slow machine, it may not have been judged again yet.
-        self.ward.until(self._is_surer, SURER_WITHIN)
-        found = self._open(self.thief_has, "taken")
-        if not self._is_surer():
-            now = found[0]["probability"] if found else None
-            raise Wrong(f"{self.thief_has} was told at {self.told:.0%} and stands at {now}")
-        return f"{self.thief_has} {self.told:.0%} at first, {found[0]['probability']:.0%} now"
+        """Compare what is said of it now with what was said first."""
+        stands = [self.told]
+
+        def risen() -> bool:
+            found = self._open(self.thief_has, "taken")
+            stands[:] = [float(found[0]["probability"])] if found else [0.0]
+            return stands[0] > self.told
+
+        if self.ward.until(risen, SURER) is None:
+            raise Wrong(f"{self.thief_has} was told at {self.told:.0%} and stands at {stands[0]}")
+        return f"{self.thief_has} {self.told:.0%} at first, {stands[0]:.0%} now"
 
     def not_taken(self, id_: str) -> str:
         """Look for an alarm of a tablet to which nobody did anything."""

@@ -5,6 +5,10 @@ get an answer. `hosts` is re-read by dnsmasq when it changes (dhcp-hostsdir), th
 takes a restart. Format: dnsmasq(8) 2.90.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from netguard.core.names import Mac
 from netguard.core.plan import Plan, SitePlan
 
 # Seconds. A tablet renews after half of it (RFC 2131 4.4.5), which is a sign of life that costs nothing.
@@ -33,14 +37,22 @@ def configuration(plan: Plan, folder: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def hosts(plan: Plan) -> str:
-    """Return the reservations: MAC,address."""
+def hosts(plan: Plan, holders: Mapping[str, Mac] = MappingProxyType({})) -> str:
+    """Return the reservations: MAC,address.
+
+    `holders` says to which MAC an address is leased. Where that is another one's, and no other tablet's
+    (a device was replaced, a private MAC adopted), it stands second: dnsmasq then gives up the lease
+    when the first one asks, and would keep it until it ends otherwise (dnsmasq(8), --dhcp-host).
+    """
     serving = {site.name for site in plan.sites if site.dhcp}
-    return "".join(
-        f"{binding.mac},{binding.address}\n"
-        for binding in plan.bindings
-        if binding.site in serving and binding.address is not None
-    )
+    bound = {binding.mac for binding in plan.bindings}
+    lines = []
+    for binding in plan.bindings:
+        if binding.site in serving and binding.address is not None:
+            before = holders.get(str(binding.address), binding.mac)
+            macs = f"{binding.mac}" if before in bound else f"{binding.mac},{before}"
+            lines.append(f"{macs},{binding.address}\n")
+    return "".join(lines)
 
 
 def taken_over(before: str, after: str) -> list[str]:
@@ -49,9 +61,14 @@ def taken_over(before: str, after: str) -> list[str]:
     dnsmasq takes in what is new and keeps what is gone until it is told to (SIGHUP): it refuses such
     a reservation as a duplicate. A MAC that is gone is refused by FreeRADIUS and by the fence.
     """
-    old = {address: mac for mac, _, address in (row.partition(",") for row in before.split())}
-    new = {address: mac for mac, _, address in (row.partition(",") for row in after.split())}
+    old, new = _reserved(before), _reserved(after)
     return sorted(address for address, mac in new.items() if old.get(address, mac) != mac)
+
+
+def _reserved(text: str) -> dict[str, str]:
+    """Return the MAC for which each address is reserved."""
+    rows = [row.split(",") for row in text.split()]
+    return {row[-1]: row[0] for row in rows}
 
 
 def _relay(site: SitePlan) -> list[str]:

@@ -10,19 +10,19 @@ from collections.abc import Iterable, Iterator
 
 from netguard.core.netlinkwire import NESTED, attribute, generic
 from netguard.core.plan import Plan
-from netguard.core.verdict import SecondsLeft
-from netguard.render.nftables import TABLE, opens
+from netguard.core.shaping import MAJOR, class_numbers
+from netguard.render.nft_names import TABLE
 
 # What 16 bits of length can say: an element takes 76 bytes at most.
 PER_MESSAGE = 500
 _INET = 1
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
-_LIST_ELEMENT, _KEY, _DATA, _TIMEOUT, _VALUE = 1, 1, 2, 4, 1
+_LIST_ELEMENT, _KEY, _DATA, _VALUE = 1, 1, 2, 1
 _IFNAMSIZ = 16
 
 
-def messages(plan: Plan, left: SecondsLeft) -> list[bytes]:
-    """Return the payloads of NFT_MSG_NEWSETELEM for `nftables.PER_TABLET`, in the order to send them.
+def messages(plan: Plan) -> list[bytes]:
+    """Return the payloads of NFT_MSG_NEWSETELEM for `nft_sets.PER_TABLET`, in the order to send them.
 
     The set that lets a tablet send comes last, so that nobody is let in half.
     """
@@ -33,14 +33,21 @@ def messages(plan: Plan, left: SecondsLeft) -> list[bytes]:
     group = {binding.mac: binding.group for binding in plan.bindings}
     marks = {each.name: _nested(_DATA, attribute(_VALUE, struct.pack("=I", each.number)))
              for each in plan.groups}  # fmt: skip
-    timeout = {
-        name: attribute(_TIMEOUT, struct.pack("!Q", 1000 * seconds))
-        for name, seconds in left.items()
-    }
     number = _Element(6)
+    address = _Element(4)
     known = _Element(_IFNAMSIZ + 8)
     bound = _Element(_IFNAMSIZ + 12)
     return [
+        *_sent(
+            "class4",
+            (
+                address.of(
+                    held.packed,
+                    _nested(_DATA, attribute(_VALUE, struct.pack("=I", MAJOR << 16 | minor))),
+                )
+                for held, minor in class_numbers(plan).items()
+            ),
+        ),
         *_sent("group_number", (number.of(macs[mac], marks[group[mac]]) for mac in sorted(macs))),
         *_sent(
             "tablets",
@@ -53,9 +60,9 @@ def messages(plan: Plan, left: SecondsLeft) -> list[bytes]:
         *_sent(
             "bind4",
             (
-                bound.of(name + macs[b.mac] + b"\0\0" + b.address.packed, timeout.get(b.group, b""))
+                bound.of(name + macs[b.mac] + b"\0\0" + b.address.packed)
                 for b in plan.bindings
-                if b.address is not None and b.tablet not in plan.loan and opens(b.group, left)
+                if b.address is not None and b.tablet not in plan.loan
                 for name in names[b.site]
             ),
         ),

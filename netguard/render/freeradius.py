@@ -1,21 +1,25 @@
-"""A Plan as the data FreeRADIUS answers from: `tablets`, `areas`, `lent` (rlm_files), `clients.conf`.
+"""A Plan as the data FreeRADIUS answers from: `tablets`, `areas`, `lent`, `psk` (rlm_files), `clients.conf`.
 
 Every word is typed before it is written, so that no SSID or name can carry unlang or an expansion
 into FreeRADIUS. The secrets are not here: each client includes a snippet that netguard never reads.
 Formats: FreeRADIUS 3.2, users(5) and raddb/clients.conf.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from netguard.core.names import Mac
-from netguard.core.plan import Binding, Plan, SitePlan
+from netguard.core.plan import Binding, Plan, Refusal, SitePlan
 from netguard.core.policy import Nas
+from netguard.core.psk import Form
+from netguard.core.psk import values as form_values
 from netguard.core.records import SELF
 from netguard.errors import BadValue
+from netguard.render.radius_hours import login_time
 
 # What FreeRADIUS' %{urlquote:} leaves as it is (RFC 3986 2.3).
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _FORBIDDEN = frozenset('"\\$%`\n\r')
+_SHOWN = '" \\ $ % `'
 
 
 def tablets(plan: Plan) -> str:
@@ -28,38 +32,57 @@ def tablets(plan: Plan) -> str:
     for binding in plan.bindings:
         entries[binding.site, str(binding.mac)] = _entry(plan, binding, places[binding.site])
     for refusal in plan.refusals:
-        check = ["Auth-Type := Reject", f'Netguard-Rule := "{refusal.rule}"']
-        words = ", ".join([*check, *places[refusal.site]])
-        entries[refusal.site, str(refusal.mac)] = f"{words}\n"
+        entries[refusal.site, str(refusal.mac)] = _refused(plan, refusal, places[refusal.site])
     head = "# Made by netguard apply. Who is admitted, and into which VLAN.\n"
     return head + "".join(f"{site}/{mac} {entry}" for (site, mac), entry in sorted(entries.items()))
+
+
+def _refused(plan: Plan, refusal: Refusal, place: list[str]) -> str:
+    rule = f'Netguard-Rule := "{refusal.rule}"'
+    if refusal.vlan is None:
+        return ", ".join(["Auth-Type := Reject", rule, *place]) + "\n"
+    site = plan.site[refusal.site]
+    check = ["Auth-Type := Accept", rule, *place, *_network(site), *_keyed(site)]
+    return ", ".join(check) + "\n" + _replied(_triplet(refusal.vlan))
+
+
+def _network(site: SitePlan) -> list[str]:
+    return [f'Netguard-Network := "{_plain(site.ssid)}"'] if site.refuse_other_networks else []
+
+
+def _keyed(site: SitePlan) -> list[str]:
+    return ['Netguard-Keyed := "yes"'] if site.forms else []
+
+
+def _triplet(vlan: int) -> list[str]:
+    return [
+        "Tunnel-Type = VLAN",
+        "Tunnel-Medium-Type = IEEE-802",
+        f'Tunnel-Private-Group-Id = "{vlan}"',
+    ]
+
+
+def _replied(items: Iterable[str]) -> str:
+    return ",\n".join(f"\t{item}" for item in items) + "\n"
 
 
 def _entry(plan: Plan, binding: Binding, place: list[str]) -> str:
     site, group = plan.site[binding.site], plan.group[binding.group]
     closing = any(group.name in area.closed_to for area in site.areas)
     check = ["Auth-Type := Accept", f'Netguard-Rule := "{group.name}/admit"', *place]
-    if site.refuse_other_networks:
-        check.append(f'Netguard-Network := "{_plain(site.ssid)}"')
+    check += [*_network(site), *_keyed(site)]
     if closing or group.hours is not None:
         check.append(f'Netguard-Group := "{group.name}"')
     if closing:
         # The area decides: elsewhere it is looked up for the event log only.
         check.append('Netguard-Closing := "yes"')
     if group.hours is not None:
-        # rlm_logintime counts whole minutes, the one that is named last included.
-        last = group.hours.end.hour * 60 + group.hours.end.minute - 1
-        end = f"{last // 60:02}{last % 60:02}"
-        check.append(f'Login-Time := "Al{group.hours.start:%H%M}-{end}"')
-    reply = [
-        "Tunnel-Type = VLAN",
-        "Tunnel-Medium-Type = IEEE-802",
-        f'Tunnel-Private-Group-Id = "{site.vlan}"',
-        f"Acct-Interim-Interval = {site.interim}",
-    ]
+        # Whether hours are judged. By which is said in `hours`: a change of them is one file.
+        check.append(f'Login-Time := "{login_time(group.hours)}"')
+    reply = [*_triplet(site.vlan), f"Acct-Interim-Interval = {site.interim}"]
     if group.session_timeout is not None:
         reply.append(f"Session-Timeout = {group.session_timeout}")
-    return ", ".join(check) + "\n" + ",\n".join(f"\t{item}" for item in reply) + "\n"
+    return ", ".join(check) + "\n" + _replied(reply)
 
 
 def _place(site: SitePlan) -> Iterator[str]:
@@ -76,6 +99,34 @@ def _bssids(site: SitePlan) -> str:
     if any(ap.endswith("*") for ap in aps):
         return "patterns"
     return "listed" if any(_is_mac(ap) for ap in aps) else ""
+
+
+def psk(plan: Plan, keys: Mapping[str, str]) -> str:
+    """Return the `psk` file: the Wi-Fi key of each tablet in each form of its sites, keyed SITE/FORM/MAC.
+
+    `keys` are the keys by tablet. The one file with secrets in it: it is never part of a plan, a difference or
+    a log. A tablet without a key has no entry, and radius_hooks rejects it where its NAS wants one.
+    """
+    lines = ["# Made by netguard guard. SECRET: the Wi-Fi key of each tablet. Do not copy."]
+    for binding in plan.bindings:
+        site = plan.site[binding.site]
+        for form in site.forms if binding.tablet in keys else ():
+            lines.append(f'{binding.site}/{form}/{binding.mac} Netguard-Psk := "yes"')
+            sent = form_values(form, site.ssid, keys[binding.tablet])
+            items = [f"\t{name} += {_value(name, raw)}" for name, raw in sent]
+            lines += [",\n".join(items)]
+    return "\n".join([*lines, ""])
+
+
+def _value(name: str, raw: bytes) -> str:
+    """Write a value of users(5): bytes where it is no text, else text of which nothing is expanded."""
+    if name == "Ruckus-DPSK":
+        return f"0x{raw.hex()}"
+    text = raw.decode("ascii")
+    if _FORBIDDEN & set(text):
+        # Never with the text, it is the secret.
+        raise BadValue("bad-text", f"{name}: a key with one of {_SHOWN} cannot be written")
+    return f'"{text}"'
 
 
 def areas(plan: Plan) -> str:
@@ -120,7 +171,7 @@ def lent(plan: Plan) -> str:
 def clients(plan: Plan, secrets: str) -> str:
     """Return `clients.conf`; `secrets` is the folder of the snippets with each client's secret."""
     blocks = [
-        _client(nas.name, [*_nas(nas, secrets), *_site(site)])
+        _client(nas.name, [*_nas(nas, secrets), *_form(nas.form), *_site(site)])
         for site in plan.sites
         for nas in site.nas
     ]
@@ -132,6 +183,8 @@ def clients(plan: Plan, secrets: str) -> str:
             f"\tshortname = {name}",
             "\trequire_message_authenticator = yes",
             "\t$INCLUDE ${netguard_data}/self.conf",
+            # All forms are in one file: the first one shows that it is loaded.
+            *_form(next(iter(site.forms), None)),
             *_site(site),
         ]
         blocks.append(_client(name, items))
@@ -163,6 +216,10 @@ def _nas(nas: Nas, secrets: str) -> Iterator[str]:
     # CVE-2024-3596. From 3.2.5 on; a NAS that can never sign may be one that proxies for its APs.
     yield f"\tlimit_proxy_state = {'no' if nas.message_authenticator == 'never' else 'yes'}"
     yield f"\t$INCLUDE {_plain(secrets)}/{nas.secret_file}.conf"
+
+
+def _form(form: Form | None) -> list[str]:
+    return [f"\tnetguard_psk = {form}"] if form is not None else []
 
 
 def _site(site: SitePlan) -> Iterator[str]:

@@ -7,24 +7,25 @@ decimal: both sides become first and last of what they mean.
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from netguard.core.hours import Openings
 from netguard.core.plan import Plan
-from netguard.core.verdict import SecondsLeft
-from netguard.render.nftables import elements
+from netguard.render.nft_sets import elements
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|[0-9]+")
+# Moments as they are loaded, in Unix time, and as nft prints them, in the time zone that it runs in: UTC.
+_MOMENTS = re.compile(r"([0-9]+)-([0-9]+)")
+_DATES = re.compile(r"([0-9]{4}-[0-9-]{5} [0-9:]{8})-([0-9]{4}-[0-9-]{5} [0-9:]{8})")
 _SHOWN = 3
 # A key of one or more parts, and what a map says of it.
 Meaning = tuple[tuple[object, ...], str]
 
 
-def faults(plan: Plan, left: SecondsLeft, rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return in words where the elements of sets and maps are not those of the plan.
-
-    What ends by itself may have ended: it is not missed, and may not be there if the plan has none.
-    """
+def faults(plan: Plan, openings: Openings, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return in words where the elements of sets and maps are not those of the plan."""
     held = {
         body["name"]: body.get("elem", [])
         for row in rows
@@ -32,15 +33,14 @@ def faults(plan: Plan, left: SecondsLeft, rows: Iterable[Mapping[str, Any]]) -> 
         if kind in {"set", "map"}
     }
     found: list[str] = []
-    for name, wanted in elements(plan, left).items():
+    for name, wanted in elements(plan, openings).items():
         if name not in held:
             found.append(f"{name} is missing")
             continue
-        staying = {_planned(text) for text in wanted if " timeout " not in text}
-        ending = {_planned(text) for text in wanted if " timeout " in text}
+        planned = {_planned(text) for text in wanted}
         there = {_listed(element) for element in held[name]}
-        found += _words(name, "lacks", staying - there)
-        found += _words(name, "has", there - staying - ending)
+        found += _words(name, "lacks", planned - there)
+        found += _words(name, "has", there - planned)
     return found
 
 
@@ -52,7 +52,6 @@ def _words(name: str, verb: str, meanings: set[Meaning]) -> list[str]:
 
 def _planned(text: str) -> Meaning:
     key, _, value = text.partition(" : ")
-    key, value = key.partition(" timeout ")[0], value.partition(" timeout ")[0]
     return tuple(_atom(part) for part in key.split(" . ")), _value(value)
 
 
@@ -93,8 +92,17 @@ def _atom(part: Any) -> object:  # noqa: ANN401  # as above, or a word of ours
 
 
 def _range(text: str) -> tuple[int, int]:
+    if _MOMENTS.fullmatch(text):
+        first, last = text.split("-")
+        return int(first), int(last)
+    if moments := _DATES.fullmatch(text):
+        return _moment(moments[1]), _moment(moments[2])
     if "-" in text:
         first, last = text.split("-")
         return int(ip_address(first)), int(ip_address(last))
     network = ip_network(text, strict=False)
     return int(network.network_address), int(network.broadcast_address)
+
+
+def _moment(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())

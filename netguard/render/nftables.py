@@ -6,25 +6,58 @@ in nft). Same plan, same bytes. Learned sets are declared and never flushed: a r
 tablets are using. Order: protected first, stateless, both ways; then who sends; then lost tablets,
 both ways; then established flows by their mark; then the group's services; then refusal.
 
-What depends on the hour carries a timeout to closing time, so that the kernel closes by itself.
+What depends on the hour is compared with the kernel's clock, so that it opens and closes by itself.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from netguard.core import sni
+from netguard.core import shaping, sni
+from netguard.core.between import meet
 from netguard.core.denials import PREFIX, REASONS
-from netguard.core.names import Network, Ports
-from netguard.core.plan import Grant, GroupPlan, Plan, ServicePlan, meet
-from netguard.core.territories import prefixes
-from netguard.core.verdict import ALWAYS, NOISE_PORTS, QUIC, SecondsLeft
+from netguard.core.hours import UNJUDGED, Openings
+from netguard.core.names import Ports
+from netguard.core.plan import Grant, GroupPlan, Plan, ServicePlan
+from netguard.core.verdict import NOISE_PORTS, QUIC
+from netguard.render.nft_names import (
+    FAMILY,
+    TABLE,
+    counter,
+    deny_chain,
+    fresh_set,
+    grant_chain,
+    group_chain,
+    ipv6_counter,
+    is_remote,
+    learned_set,
+    named_set,
+    networks_map,
+    nft_word,
+    of_family,
+    open_set,
+    refusal_chain,
+    refusal_counter,
+    remote_services,
+    shared_chain,
+    shared_services,
+    with_names,
+)
+from netguard.render.nft_sets import (
+    PER_TABLET,
+    StaticSets,
+    graceful,
+    group_numbers,
+    marks,
+    static_sets,
+    timed,
+)
 
-TABLE = "netguard"
-FAMILY = "inet"
 LOG_GROUP = 5
 # Answers of the hospital's DHCP servers to our relay, for guard to learn from.
 LEASE_GROUP = 6
+# Where DHCP requests of tablets are copied to: how a client asks tells devices apart.
+REQUEST_GROUP = 7
 BELT_MARK = 0x1
 # Longer than the longest lifetime that learning.lifetime gives, in case an element had none.
 DEFAULT_TIMEOUT = "2h"
@@ -37,31 +70,8 @@ NEW_FLOWS_SIZE = 1 << 16
 QUIET = frozenset({"ipv6", "noise"})
 # Sets whose elements refuse something: more of them is less open.
 REFUSING = frozenset({"lost4", "lost_mac", "protected4", "protected6", "tablet_if", "tablet_net4"})
-# Sets with an element for each tablet; without the last one nobody may send.
-PER_TABLET = ("group_number", "tablets", "bind4")
-# Static sets and maps: name -> (kind, declaration, elements).
-StaticSets = dict[str, tuple[str, str, list[str]]]
 # What no tablet of a group has sent.
 OTHERS = ("protected-reply", "inbound", "intercepted")
-
-
-def counter(rule: str) -> str:
-    """Return the name of a rule's counter: `patients/jitsi` is `c_patients__jitsi`."""
-    return "c_" + rule.replace("/", "__").replace("-", "_")
-
-
-def learned_set(service: str, version: int) -> str:
-    """Return the name of the set that holds what was learned for a service."""
-    return f"s_{service.replace('-', '_')}_dns{version}"
-
-
-def learned_sets_of(service: str, version: int) -> tuple[str, str]:
-    """Return the two sets that a learned address goes into: its service's, and all services'.
-
-    The second one only tells what nobody may reach, in one lookup; it is never a right. An eviction
-    takes an address out of the first one alone, another service may still hold it.
-    """
-    return learned_set(service, version), f"learned{version}"
 
 
 def counters(plan: Plan) -> dict[str, str]:
@@ -71,17 +81,9 @@ def counters(plan: Plan) -> dict[str, str]:
     names |= {counter(f"{group.name}/deny"): f"{group.name}/deny" for group in plan.groups}
     for reason in REASONS:
         for group in plan.groups:
-            names[_refused(group.name, reason)] = f"{group.name}/{reason}"
-    names |= {_dropped6(site.name): f"ipv6/{site.name}" for site in plan.sites}
+            names[refusal_counter(group.name, reason)] = f"{group.name}/{reason}"
+    names |= {ipv6_counter(site.name): f"ipv6/{site.name}" for site in plan.sites}
     return names
-
-
-def _refused(group: str, reason: str) -> str:
-    return f"r_{_word(group)}__{_word(reason)}"
-
-
-def _dropped6(site: str) -> str:
-    return f"v6_{_word(site)}"
 
 
 def moving_sets(plan: Plan) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ def moving_sets(plan: Plan) -> tuple[str, ...]:
 
 def learned_sets(plan: Plan) -> dict[str, str]:
     """Return all learned sets, each with the service it is filled for, empty for all of them."""
-    own = {learned_set(s.name, version): s.name for s in _named(plan) for version in (4, 6)}
+    own = {learned_set(s.name, version): s.name for s in with_names(plan) for version in (4, 6)}
     return {**own, "learned4": "", "learned6": ""}
 
 
@@ -109,11 +111,11 @@ table {FAMILY} {TABLE} {{
 """
 
 
-def render(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) -> str:
+def render(plan: Plan, stale: Iterable[str] = (), openings: Openings = UNJUDGED) -> str:
     """Return the transaction that brings the table to this plan.
 
     `stale` are commands that remove what an earlier plan had and this one has not (see `leftovers`).
-    Groups that `left` names get nothing after so many seconds; the others have no hours.
+    Groups that `openings` names get something in its spans alone; the others have no hours.
     """
     lines = [
         f"table {FAMILY} {TABLE} {{",
@@ -124,12 +126,12 @@ def render(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) ->
     # Before the maps that jump to them: nft writes a map of intervals where it is declared.
     lines += [f"add chain {FAMILY} {TABLE} {name}" for name in chain_names(plan)]
     lines += [f"table {FAMILY} {TABLE} {{"]
-    sets = _static_sets(plan, left)
+    sets = static_sets(plan, openings)
     lines += [f"  {line}" for line in _declarations(plan, sets)]
     lines += ["}"]
     lines += _flushes(plan, sets)
     lines += [f"table {FAMILY} {TABLE} {{"]
-    lines += [f"  {line}" for line in _chains(plan, left)]
+    lines += [f"  {line}" for line in _chains(plan, openings)]
     lines += ["}"]
     lines += _elements(sets)
     lines += stale
@@ -137,7 +139,7 @@ def render(plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS) ->
 
 
 def frame(
-    plan: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS, *, new: bool = True
+    plan: Plan, stale: Iterable[str] = (), openings: Openings = UNJUDGED, *, new: bool = True
 ) -> str:
     """Return the same without the elements of `PER_TABLET`: a table that is whole and lets nobody send.
 
@@ -148,28 +150,30 @@ def frame(
     needless += ("flush ",) if new else ()
     return "".join(
         f"{line}\n"
-        for line in render(plan, stale, left).splitlines()
+        for line in render(plan, stale, openings).splitlines()
         if not line.startswith(needless)
     )
 
 
-def replacement(plan: Plan, left: SecondsLeft = ALWAYS) -> str:
+def replacement(plan: Plan, openings: Openings = UNJUDGED) -> str:
     """Return the transaction that replaces the table, for a change of a set's type or size.
 
     The kernel switches from the old table to the new one at once; learned addresses are lost.
     """
-    return f"table {FAMILY} {TABLE} {{\n}}\ndelete table {FAMILY} {TABLE}\n{render(plan, (), left)}"
+    return f"table {FAMILY} {TABLE} {{\n}}\ndelete table {FAMILY} {TABLE}\n{render(plan, (), openings)}"
 
 
-def difference(before: Plan, after: Plan, left: SecondsLeft = ALWAYS) -> str | None:
+def difference(
+    before: Plan, after: Plan, openings: Openings = UNJUDGED, held: Openings | None = None
+) -> str | None:
     """Return the transaction that leads from one plan's table to another's by elements alone.
 
-    None where chains, counters or declarations differ, or the hours of a group: then render it
-    whole. Both plans are judged with the same `left`. An element that has just run out is no longer
-    there to be deleted: a transaction that fails has changed nothing, render it whole then.
+    None where chains, counters or declarations differ: then render it whole. `held` are the openings
+    that the kernel has now, where these are others.
     """
-    old, new = _static_sets(before, left), _static_sets(after, left)
-    if _frame(before, left, old) != _frame(after, left, new):
+    held = openings if held is None else held
+    old, new = static_sets(before, held), static_sets(after, openings)
+    if _frame(before, held, old) != _frame(after, openings, new):
         return None
     closing: list[str] = []
     opening: list[str] = []
@@ -185,16 +189,13 @@ def difference(before: Plan, after: Plan, left: SecondsLeft = ALWAYS) -> str | N
     return "".join(f"{line}\n" for line in closing + opening)
 
 
-def _frame(
-    plan: Plan, left: SecondsLeft, sets: StaticSets
-) -> tuple[list[str], list[str], dict[str, object]]:
+def _frame(plan: Plan, openings: Openings, sets: StaticSets) -> tuple[list[str], list[str]]:
     """Return everything that is no element."""
-    hours: dict[str, object] = {group.name: group.hours for group in plan.groups}
-    return list(_declarations(plan, sets)), list(_chains(plan, left)), hours
+    return list(_declarations(plan, sets)), list(_chains(plan, openings))
 
 
 def steps(
-    before: Plan, after: Plan, stale: Iterable[str] = (), left: SecondsLeft = ALWAYS
+    before: Plan, after: Plan, stale: Iterable[str] = (), openings: Openings = UNJUDGED
 ) -> tuple[str, ...]:
     """Return the transactions from one plan to another: what narrows first, what widens last.
 
@@ -202,14 +203,16 @@ def steps(
     as it was and the next as it will be. `stale` goes with the last one.
     """
     *first, last = _way(before, after)
-    return (*(render(plan, (), left) for plan in first), render(last, stale, left))
+    return (*(render(plan, (), openings) for plan in first), render(last, stale, openings))
 
 
-def differences(before: Plan, after: Plan, left: SecondsLeft = ALWAYS) -> tuple[str, ...] | None:
+def differences(
+    before: Plan, after: Plan, openings: Openings = UNJUDGED, held: Openings | None = None
+) -> tuple[str, ...] | None:
     """Return the same as `steps` by elements alone, where `difference` can; else None."""
-    scripts = [
-        difference(one, other, left) for one, other in pairwise((before, *_way(before, after)))
-    ]
+    first, *more = pairwise((before, *_way(before, after)))
+    scripts = [difference(*first, openings, held)]
+    scripts += [difference(one, other, openings) for one, other in more]
     return tuple(each for each in scripts if each) if None not in scripts else None
 
 
@@ -224,15 +227,15 @@ def _way(before: Plan, after: Plan) -> tuple[Plan, ...]:
 
 def chain_names(plan: Plan) -> tuple[str, ...]:
     """Return the names of all chains, each after the chains it jumps to."""
-    pairs = [_grant_chain(grant) for grant in plan.grants if _is_remote(plan, grant)]
+    pairs = [grant_chain(grant) for grant in plan.grants if is_remote(plan, grant)]
     shared = [
-        _shared_chain(group, number)
+        shared_chain(group, number)
         for group in plan.groups
-        for number in range(len(_shared(plan, group)))
+        for number in range(len(shared_services(plan, group)))
     ]
-    denials = [_deny_chain(group) for group in plan.groups]
-    groups = [_group_chain(group) for group in plan.groups]
-    refusals = [_refusal_chain(reason) for reason in REASONS]
+    denials = [deny_chain(group) for group in plan.groups]
+    groups = [group_chain(group) for group in plan.groups]
+    refusals = [refusal_chain(reason) for reason in REASONS]
     return (
         *pairs,
         *shared,
@@ -241,6 +244,7 @@ def chain_names(plan: Plan) -> tuple[str, ...]:
         *groups,
         "by_group",
         "clock",
+        *(("hours", "bound") if _with_hours(plan) else ()),
         "from_tablet",
         "early",
         "intercept",
@@ -248,18 +252,18 @@ def chain_names(plan: Plan) -> tuple[str, ...]:
         "outwards",
         "forward",
         "output",
+        "shape",
         "nat_out",
     )
 
 
 def set_names(plan: Plan) -> tuple[str, ...]:
     """Return the names of all sets and maps, learned ones included."""
-    return (*_static_sets(plan, ALWAYS), *moving_sets(plan))
+    return (*static_sets(plan, dict.fromkeys(_with_hours(plan), ())), *moving_sets(plan))
 
 
-def elements(plan: Plan, left: SecondsLeft = ALWAYS) -> dict[str, list[str]]:
-    """Return the elements of each static set and map, as they are written for nft."""
-    return {name: listed for name, (_, _, listed) in _static_sets(plan, left).items()}
+def _with_hours(plan: Plan) -> list[str]:
+    return [group.name for group in plan.groups if group.hours is not None]
 
 
 def leftovers(
@@ -284,191 +288,6 @@ def leftovers(
     return lines
 
 
-def _word(name: str) -> str:
-    return name.replace("-", "_")
-
-
-def _group_chain(group: GroupPlan) -> str:
-    return f"g_{_word(group.name)}"
-
-
-def _deny_chain(group: GroupPlan) -> str:
-    return f"d_{_word(group.name)}"
-
-
-def _grant_chain(grant: Grant) -> str:
-    return f"gs_{_word(grant.group)}__{_word(grant.service)}"
-
-
-def _networks_map(group: GroupPlan) -> str:
-    return f"n_{_word(group.name)}"
-
-
-def _remote_services(plan: Plan, group: GroupPlan) -> list[str]:
-    return [name for name in group.services if plan.service[name].local is None]
-
-
-def _shared(plan: Plan, group: GroupPlan) -> list[tuple[str, ...]]:
-    """Return the combinations of services that have addresses in common."""
-    return sorted({each.owners for each in plan.territories[group.name] if len(each.owners) > 1})
-
-
-def _shared_chain(group: GroupPlan, number: int) -> str:
-    return f"gm_{_word(group.name)}__{number}"
-
-
-def _networks_elements(plan: Plan, group: GroupPlan) -> list[str]:
-    chains: dict[tuple[str, ...], str]
-    chains = {(name,): f"gs_{_word(group.name)}__{_word(name)}" for name in group.services}
-    chains |= {owners: _shared_chain(group, n) for n, owners in enumerate(_shared(plan, group))}
-    return [f"{each} : jump {chains[each.owners]}" for each in plan.territories[group.name]]
-
-
-def _remote(plan: Plan) -> tuple[ServicePlan, ...]:
-    return tuple(service for service in plan.services if service.local is None)
-
-
-def _named(plan: Plan) -> tuple[ServicePlan, ...]:
-    """Return the services that have names: for the others nothing is ever learned."""
-    return tuple(service for service in _remote(plan) if service.domains)
-
-
-def _is_remote(plan: Plan, grant: Grant) -> bool:
-    return plan.service[grant.service].local is None
-
-
-def _of(networks: Iterable[Network], version: int) -> list[str]:
-    return [str(network) for network in networks if network.version == version]
-
-
-def _static_sets(plan: Plan, left: SecondsLeft) -> StaticSets:
-    numbers = _numbers(plan)
-    # Of ten thousand tablets each word is made once.
-    starts = {s.name: [f'"{interface}" . ' for interface in s.interfaces] for s in plan.sites}
-    until = {g.name: _until(g.name, left) for g in plan.groups if opens(g.name, left)}
-    number = {name: f" : {each:#010x}" for name, each in numbers.items()}
-    sets: StaticSets = {
-        "tablet_if": ("set", "type ifname", [f'"{i}"' for s in plan.sites for i in s.interfaces]),
-        "protected4": ("set", "type ipv4_addr; flags interval", _merged(plan.protected, 4)),
-        "protected6": ("set", "type ipv6_addr; flags interval", _merged(plan.protected, 6)),
-        "tablet_net4": (
-            "set",
-            "type ipv4_addr; flags interval",
-            _merged((n for site in plan.sites for n in site.networks), 4),
-        ),
-        "gateway4": (
-            "set",
-            "type ifname . ipv4_addr",
-            [
-                f'"{interface}" . {address}'
-                for site in plan.sites
-                for interface in site.interfaces
-                for address in site.gateways
-                if address.version == 4
-            ],
-        ),
-        "tablets": (
-            "set",
-            "type ifname . ether_addr",
-            [f"{start}{b.mac.text}" for b in plan.bindings for start in starts[b.site]],
-        ),
-        # Who may send at all, now: neither a lost tablet nor one of a group that is closed.
-        "bind4": (
-            "set",
-            "type ifname . ether_addr . ipv4_addr; flags timeout",
-            [
-                f"{start}{b.mac.text} . {b.address!s}{until[b.group]}"
-                for b in plan.bindings
-                if b.address is not None and b.tablet not in plan.loan and b.group in until
-                for start in starts[b.site]
-            ],
-        ),
-        # By MAC for what such a tablet sends, by address for what others send to it.
-        "lost_mac": ("set", "type ether_addr", sorted({str(b.mac) for b in plan.lost})),
-        "lost4": (
-            "set",
-            "type ipv4_addr",
-            sorted({str(b.address) for b in plan.lost if b.address is not None}),
-        ),
-        **{
-            _named_set(group): (
-                "set",
-                "type ether_addr",
-                sorted({b.mac.text for b in plan.bindings if b.group == group}),
-            )
-            for group in sni.ports(plan)
-        },
-        "grants": (
-            "set",
-            "type mark; flags timeout",
-            [
-                f"{g.mark:#010x}{_until(g.group, left)}"
-                for g in sorted(plan.grants, key=lambda g: g.mark)
-                if opens(g.group, left)
-            ],
-        ),
-        # Only refusals look here: what for, and whose they are.
-        "open_groups": (
-            "set",
-            "type mark; flags timeout",
-            [
-                f"{numbers[name]:#010x}{_until(name, left)}"
-                for name in sorted(left)
-                if name in numbers and opens(name, left)
-            ],
-        ),
-        "group_number": (
-            "map",
-            "type ether_addr : mark",
-            [f"{mac}{number[group]}" for mac, group in _groups_by_mac(plan)],
-        ),
-    }
-    for version in (4, 6):
-        everything = (n for service in _remote(plan) for n in service.networks)
-        declaration = f"type ipv{version}_addr; flags interval"
-        sets[f"known{version}"] = ("set", declaration, _merged(everything, version))
-    for group in plan.groups:
-        declaration = "type ipv4_addr : verdict; flags interval"
-        sets[_networks_map(group)] = ("map", declaration, _networks_elements(plan, group))
-    return sets
-
-
-def _numbers(plan: Plan) -> dict[str, int]:
-    """Return the numbers by which groups are told apart; 0 is what belongs to no group."""
-    return {group.name: group.number for group in plan.groups}
-
-
-def opens(group: str, left: SecondsLeft) -> bool:
-    """Say whether a group may do anything now."""
-    return left.get(group, 1) > 0
-
-
-def _until(group: str, left: SecondsLeft) -> str:
-    return f" timeout {left[group]}s" if group in left else ""
-
-
-def _merged(networks: Iterable[Network], version: int) -> list[str]:
-    """Return prefixes of one family without those that lie in another one."""
-    if version == 4:
-        return prefixes(networks)
-    kept: list[Network] = []
-    for network in sorted(
-        (n for n in networks if n.version == version),
-        key=lambda n: (int(n.network_address), n.prefixlen),
-    ):
-        if not kept or int(network.network_address) > int(kept[-1].broadcast_address):
-            kept.append(network)
-    return [str(network) for network in kept]
-
-
-def _named_set(group: str) -> str:
-    return f"named_{_word(group)}"
-
-
-def _groups_by_mac(plan: Plan) -> list[tuple[str, str]]:
-    return sorted({(binding.mac.text, binding.group) for binding in plan.bindings})
-
-
 def _declarations(plan: Plan, sets: StaticSets) -> Iterator[str]:
     for name in sorted(counters(plan)):
         yield f"counter {name} {{ }}"
@@ -478,7 +297,7 @@ def _declarations(plan: Plan, sets: StaticSets) -> Iterator[str]:
         f"set new_flows {{ type ether_addr; size {NEW_FLOWS_SIZE}; flags dynamic,timeout; "
         f"timeout {NEW_FLOWS_TIMEOUT}; }}"
     )
-    own = {learned_set(s.name, version): version for s in _named(plan) for version in (4, 6)}
+    own = {learned_set(s.name, version): version for s in with_names(plan) for version in (4, 6)}
     for name, version in {**own, "learned4": 4, "learned6": 6}.items():
         size = plan.learned.addresses_per_service if name in own else LEARNED_SIZE
         yield (
@@ -494,6 +313,8 @@ def _base_chains() -> Iterator[str]:
     yield "chain input { type filter hook input priority filter; policy accept; }"
     yield "chain forward { type filter hook forward priority filter; policy drop; }"
     yield "chain output { type filter hook output priority filter; policy accept; }"
+    # Before the addresses change (srcnat), behind everything that decides.
+    yield "chain shape { type filter hook postrouting priority mangle; policy accept; }"
     yield "chain nat_out { type nat hook postrouting priority srcnat; policy accept; }"
 
 
@@ -507,36 +328,38 @@ def _flushes(plan: Plan, sets: StaticSets) -> Iterator[str]:
 
 
 def _elements(sets: StaticSets) -> Iterator[str]:
-    # Each element's time begins when the kernel reads it: what only says why must not outlive what
-    # opens, or the first refusals after closing time would be given another reason.
-    for name, (_, _, elements) in sorted(sets.items(), key=lambda s: (s[0] != "open_groups", s[0])):
+    for name, (_, _, elements) in sorted(sets.items()):
         if elements:
             yield f"add element {FAMILY} {TABLE} {name} {{ {', '.join(elements)} }}"
 
 
-def _chains(plan: Plan, left: SecondsLeft) -> Iterator[str]:
+def _chains(plan: Plan, openings: Openings) -> Iterator[str]:
     for grant in plan.grants:
-        if _is_remote(plan, grant):
-            yield from _block(_grant_chain(grant), _grant_rules(plan, grant))
+        if is_remote(plan, grant):
+            yield from _block(grant_chain(grant), _grant_rules(plan, grant))
     for group in plan.groups:
-        for number, services in enumerate(_shared(plan, group)):
-            jumps = (f"jump gs_{_word(group.name)}__{_word(name)}" for name in services)
-            yield from _block(_shared_chain(group, number), jumps)
+        for number, services in enumerate(shared_services(plan, group)):
+            jumps = (f"jump gs_{nft_word(group.name)}__{nft_word(name)}" for name in services)
+            yield from _block(shared_chain(group, number), jumps)
     for group in plan.groups:
-        yield from _block(_deny_chain(group), _deny_rules(plan, group))
+        yield from _block(deny_chain(group), _deny_rules(plan, group))
     for reason in REASONS:
-        yield from _block(_refusal_chain(reason), _refusal(plan, reason))
+        yield from _block(refusal_chain(reason), _refusal(plan, reason))
     for group in plan.groups:
-        yield from _block(_group_chain(group), _group_rules(plan, group))
-    yield from _block("by_group", _by_group(plan))
+        yield from _block(group_chain(group), _group_rules(plan, group))
+    yield from _block("by_group", _by_group(plan, openings))
     yield from _block("clock", _clock(plan))
-    yield from _block("from_tablet", _from_tablet(plan, left))
+    if _with_hours(plan):
+        yield from _block("hours", _hours(plan, openings))
+        yield from _block("bound", ["jump hours", f"meta mark set {BELT_MARK:#x} accept"])
+    yield from _block("from_tablet", _from_tablet(plan, openings))
     yield from _block("early", [f"iifname {_inside(plan)} jump from_tablet"])
     yield from _block("intercept", _intercept(plan))
-    yield from _block("input", _input(plan))
-    yield from _block("outwards", _outwards(plan))
-    yield from _block("forward", _forward(plan))
-    yield from _block("output", _output(plan))
+    yield from _block("input", _input(plan, openings))
+    yield from _block("outwards", _outwards(plan, openings))
+    yield from _block("forward", _forward(plan, openings))
+    yield from _block("output", _output(plan, openings))
+    yield from _block("shape", _shape(plan))
     yield from _block("nat_out", _nat_out(plan))
 
 
@@ -565,25 +388,25 @@ def _interval(ports: Ports) -> str:
 
 
 def _group_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
-    remote = _remote_services(plan, group)
+    remote = remote_services(plan, group)
     if remote:
         # What no service of anybody holds is refused after two lookups, however many there are.
-        yield f"ip daddr != @known4 ip daddr != @learned4 goto {_deny_chain(group)}"
+        yield f"ip daddr != @known4 ip daddr != @learned4 goto {deny_chain(group)}"
         # Only what might pass uses up a tablet's new flows: what is refused opens none.
         limit = f"{_per(plan.new_flow_rate)} burst {plan.new_flow_burst} packets"
         yield f"update @new_flows {{ ether saddr limit rate over {limit} }} goto x_new_flows"
         for service in sni.strict_services(plan, group.name):
             # The name in a hello of QUIC cannot be read.
             for addresses in _addresses(service):
-                yield f"ip daddr {addresses} udp dport {QUIC} goto {_deny_chain(group)}"
+                yield f"ip daddr {addresses} udp dport {QUIC} goto {deny_chain(group)}"
         # Static networks in one lookup; learned addresses in one for each service that has names.
-        yield f"ip daddr vmap @{_networks_map(group)}"
-        yield f"ip daddr != @learned4 goto {_deny_chain(group)}"
+        yield f"ip daddr vmap @{networks_map(group)}"
+        yield f"ip daddr != @learned4 goto {deny_chain(group)}"
     for name in remote:
         if plan.service[name].domains:
-            chain = f"gs_{_word(group.name)}__{_word(name)}"
+            chain = f"gs_{nft_word(group.name)}__{nft_word(name)}"
             yield f"ip daddr @{learned_set(name, 4)} jump {chain}"
-    yield f"goto {_deny_chain(group)}"
+    yield f"goto {deny_chain(group)}"
 
 
 def _deny_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
@@ -592,21 +415,19 @@ def _deny_rules(plan: Plan, group: GroupPlan) -> Iterator[str]:
     yield f"counter name {counter(f'{group.name}/deny')} {refusal}"
 
 
-def _refusal_chain(reason: str) -> str:
-    return f"x_{_word(reason)}"
-
-
 def _refusal(plan: Plan, reason: str) -> Iterator[str]:
     if reason not in QUIET:
         yield _log(reason, plan)
     if reason == "ipv6":
-        by_site = {i: _dropped6(site.name) for site in plan.sites for i in site.interfaces}
+        by_site = {i: ipv6_counter(site.name) for site in plan.sites for i in site.interfaces}
         of = ", ".join(f'"{interface}" : "{name}"' for interface, name in sorted(by_site.items()))
         yield f"counter name iifname map {{ {of} }}"
     # The packet ends here: its mark is free to say whose it was.
     yield from _whose()
     counted = {0: counter(reason)}
-    counted |= {number: _refused(name, reason) for name, number in _numbers(plan).items()}
+    counted |= {
+        number: refusal_counter(name, reason) for name, number in group_numbers(plan).items()
+    }
     by_group = ", ".join(f'{number:#010x} : "{name}"' for number, name in counted.items())
     yield f"counter name meta mark map {{ {by_group} }}"
     yield "drop"
@@ -631,13 +452,16 @@ def _log(rule: str, plan: Plan) -> str:
     )
 
 
-def _from_tablet(plan: Plan, left: SecondsLeft) -> Iterator[str]:
+def _from_tablet(plan: Plan, openings: Openings) -> Iterator[str]:
     yield "ip daddr @protected4 goto x_protected"
     yield "ip6 daddr @protected6 goto x_protected"
     # The belt (an ip rule) refuses to route whatever comes from a tablet without this mark, also
     # when somebody has flushed all of nftables. What follows only says why a packet is refused.
     bound = "iifname . ether saddr . ip saddr @bind4"
-    yield f"{bound} meta mark set meta mark | {BELT_MARK:#x} accept"
+    if timed(plan, openings):
+        yield f"{bound} goto bound"
+    else:
+        yield f"{bound} meta mark set meta mark | {BELT_MARK:#x} accept"
     # Before everything that answers or accepts: it gets no address, no name and no time either.
     yield "ether saddr @lost_mac goto x_loan"
     yield "icmpv6 type nd-router-advert goto x_rogue_ra"
@@ -646,11 +470,25 @@ def _from_tablet(plan: Plan, left: SecondsLeft) -> Iterator[str]:
     yield "ip saddr 0.0.0.0 udp dport 67 accept"
     yield "meta nfproto ipv6 goto x_ipv6"
     yield "iifname . ether saddr != @tablets goto x_unknown_mac"
-    timed = [f"{n:#010x}" for name, n in _numbers(plan).items() if name in left]
-    if timed:
-        yield "meta mark set ether saddr map @group_number"
-        yield f"meta mark {{ {', '.join(timed)} }} meta mark != @open_groups goto x_hours"
+    if timed(plan, openings):
+        yield "jump hours"
     yield "goto x_anti_spoof"
+
+
+def _hours(plan: Plan, openings: Openings) -> Iterator[str]:
+    """Refuse what tablets send while their group is closed."""
+    yield from _whose()
+    for group in timed(plan, openings):
+        where = f"meta time != @{open_set(group.name)}"
+        yield f"meta mark {group.number:#010x} {where} goto x_hours"
+
+
+def _granted(plan: Plan, openings: Openings, where: str = "") -> Iterator[str]:
+    """Accept what is part of a flow whose grant is in force: of a group with hours, while it is open."""
+    yield f"{where}ct mark @grants accept"
+    for group in timed(plan, openings):
+        if own := [grant for grant in plan.grants if grant.group == group.name]:
+            yield f"{where}ct mark {marks(own)} meta time @{open_set(group.name)} accept"
 
 
 def _intercept(plan: Plan) -> Iterator[str]:
@@ -667,7 +505,7 @@ def _intercept(plan: Plan) -> Iterator[str]:
             listed = ", ".join(_interval(p) for p in service.ports if p.protocol == "tcp")
             for addresses in _addresses(service):
                 yield (
-                    f"ether saddr @{_named_set(group)} ip daddr {addresses} tcp dport {{ {listed} }} "
+                    f"ether saddr @{named_set(group)} ip daddr {addresses} tcp dport {{ {listed} }} "
                     f"ct mark set {grant.mark:#010x} counter name {counter(grant.rule)} "
                     f"redirect to :{port}"
                 )
@@ -675,19 +513,20 @@ def _intercept(plan: Plan) -> Iterator[str]:
 
 def _addresses(service: ServicePlan) -> Iterator[str]:
     """Yield what a destination is compared with: the networks of a service, and what it learned."""
-    if networks := _of(service.networks, 4):
+    if networks := of_family(service.networks, 4):
         yield f"{{ {', '.join(networks)} }}"
     if service.domains:
         yield f"@{learned_set(service.name, 4)}"
 
 
-def _input(plan: Plan) -> Iterator[str]:
+def _input(plan: Plan, openings: Openings) -> Iterator[str]:
     servers = sorted({str(server) for site in plan.sites for server in site.dhcp_servers})
     if servers:
         answers = f"ip saddr {{ {', '.join(servers)} }} udp sport 67 udp dport 67"
         yield f"iifname != {_inside(plan)} {answers} log group {LEASE_GROUP}"
     yield f"iifname != {_inside(plan)} accept"
     yield "udp sport 67 goto x_rogue_dhcp"
+    yield f"udp dport 67 limit rate 100/second burst 200 packets log group {REQUEST_GROUP}"
     yield "udp dport 67 accept"
     noise = ", ".join(str(port) for port in sorted(NOISE_PORTS))
     yield f"iifname . ip daddr != @gateway4 udp dport {{ {noise} }} goto x_noise"
@@ -696,11 +535,16 @@ def _input(plan: Plan) -> Iterator[str]:
         # Only what was turned to us in `intercept`, and only while its grant is in force.
         turned = f"tcp dport {{ {', '.join(map(str, named))} }} ct status dnat"
         limit = f"{_per(plan.new_flow_rate)} burst {plan.new_flow_burst} packets"
+        for group in graceful(plan, openings):
+            grants = (grant for grant in plan.grants if grant.group == group.name)
+            if late := [grant for grant in grants if plan.service[grant.service].strict]:
+                fresh = f"meta time != @{fresh_set(group.name)}"
+                yield f"{turned} ct state new ct mark {marks(late)} {fresh} goto x_hours"
         yield (
             f"{turned} ct state new update @new_flows {{ ether saddr limit rate over {limit} }} "
             "goto x_new_flows"
         )
-        yield f"{turned} ct mark @grants accept"
+        yield from _granted(plan, openings, f"{turned} ")
     yield "meta l4proto { tcp, udp } th dport 53 accept"
     yield "udp dport 123 goto clock"
     yield "icmp type echo-request limit rate 50/second accept"
@@ -708,17 +552,17 @@ def _input(plan: Plan) -> Iterator[str]:
     yield "goto x_gateway"
 
 
-def _output(plan: Plan) -> Iterator[str]:
+def _output(plan: Plan, openings: Openings) -> Iterator[str]:
     # What HAProxy says to a tablet whose grant is withdrawn, or whose connection was forgotten, would go
     # on for a window. The reset goes to HAProxy, which then ends the server's side too. Of every port
     # that a group may have: those of a plan before this one carry the calls that have to end.
-    yield (
-        f"oifname {_inside(plan)} tcp sport {sni.FIRST_PORT}-{sni.FIRST_PORT + sni.PORTS - 1} "
-        "ct mark != @grants reject with tcp reset"
-    )
+    last = sni.FIRST_PORT + sni.PORTS - 1
+    where = f"oifname {_inside(plan)} tcp sport {sni.FIRST_PORT}-{last} "
+    yield from _granted(plan, openings, where)
+    yield f"{where}reject with tcp reset"
 
 
-def _forward(plan: Plan) -> Iterator[str]:
+def _forward(plan: Plan, openings: Openings) -> Iterator[str]:
     yield "ip daddr @protected4 goto x_protected"
     yield "ip6 daddr @protected6 goto x_protected"
     yield "ip saddr @protected4 counter name c_protected_reply drop"
@@ -726,25 +570,44 @@ def _forward(plan: Plan) -> Iterator[str]:
     yield f"iifname {_inside(plan)} goto outwards"
     # Before what is established: calls of a lost tablet end, also those that others keep open.
     yield "ip daddr @lost4 goto x_loan"
-    yield "ct mark @grants accept"
+    yield from _granted(plan, openings)
     yield "counter name c_inbound drop"
 
 
-def _outwards(plan: Plan) -> Iterator[str]:
+def _shape(plan: Plan) -> Iterator[str]:
+    """Yield how the class of HTB and the traffic class are written on what tablets send and get."""
+    yield from _dscp(plan, f"oifname {_inside(plan)} ")
+    if shaping.class_numbers(plan):
+        uplinks = ", ".join(sorted({f'"{site.uplink}"' for site in plan.sites}))
+        yield f"oifname {_inside(plan)} meta priority set ip daddr map @class4"
+        yield f"oifname {{ {uplinks} }} meta priority set ip saddr map @class4"
+
+
+def _dscp(plan: Plan, where: str = "") -> Iterator[str]:
+    yield f"{where}ip dscp set {plan.dscp}"
+    other = {group.name: group.dscp for group in plan.groups if group.dscp != plan.dscp}
+    if listed := [f"{g.mark:#010x} : {other[g.group]}" for g in plan.grants if g.group in other]:
+        yield f"{where}ip dscp set ct mark map {{ {', '.join(listed)} }}"
+
+
+def _outwards(plan: Plan, openings: Openings) -> Iterator[str]:
     yield "ip daddr @tablet_net4 goto x_isolation"
-    yield f"ip dscp set {plan.dscp}"
+    yield from _dscp(plan)
     # A flow that was let in passes only while its grant is in force: withdrawing a service ends it.
     # Whatever conntrack calls it: a flow in one direction only is never established.
-    yield "ct mark @grants accept"
+    yield from _granted(plan, openings)
     yield "udp sport 67 goto x_rogue_dhcp"
     yield "ct state new goto by_group"
     yield "goto x_no_grant"
 
 
-def _by_group(plan: Plan) -> Iterator[str]:
+def _by_group(plan: Plan, openings: Openings) -> Iterator[str]:
     # Routing is done, nobody reads the belt's mark any more. One element a group, not one a tablet.
     yield from _whose()
-    chains = ", ".join(f"{g.number:#010x} : goto {_group_chain(g)}" for g in plan.groups)
+    for group in graceful(plan, openings):
+        fresh = f"meta time != @{fresh_set(group.name)}"
+        yield f"meta mark {group.number:#010x} {fresh} goto x_hours"
+    chains = ", ".join(f"{g.number:#010x} : goto {group_chain(g)}" for g in plan.groups)
     if chains:
         yield f"meta mark vmap {{ {chains} }}"
     yield "goto x_no_grant"
@@ -768,5 +631,5 @@ def _inside(plan: Plan) -> str:
 def _nat_out(plan: Plan) -> Iterator[str]:
     for site in plan.sites:
         if site.masquerade:
-            for network in _of(site.networks, 4):
+            for network in of_family(site.networks, 4):
                 yield f'oifname "{site.uplink}" ip saddr {network} masquerade'

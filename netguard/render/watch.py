@@ -5,9 +5,10 @@ watch could use to open anything.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
 from typing import Any
 
 from netguard.core import controllers
@@ -37,6 +38,8 @@ class Tablet:
     model: str
     # Its fixed IPv4 address by site.
     addresses: Mapping[str, str]
+    serial: str = ""
+    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,12 @@ class Book:
     labels: Mapping[str, str]
     zones: Mapping[str, str]
     owners: Mapping[str, str]
+    # By severity: the profile that is on and holds such alerts back.
+    silenced: Mapping[str, str]
+    # Tablets in quarantine, whatever else is said of them.
+    quarantined: frozenset[str] = frozenset()
+    # MACs of clinical devices, which have no business on the tablets' network.
+    clinical: frozenset[str] = frozenset()
 
     @property
     def apart(self) -> frozenset[str]:
@@ -98,6 +107,8 @@ def render(
     loans: Mapping[str, str],
     moves: Mapping[str, tuple[str, float]],
     messages: Mapping[str, tuple[MessageLine, ...]],
+    silenced: Mapping[str, str] = MappingProxyType({}),
+    quarantined: Iterable[str] = (),
 ) -> str:
     """Return watch.json; `messages` are the lines that netguard brings along."""
     feeds = policy.feeds
@@ -117,10 +128,14 @@ def render(
                     for name, site in sorted(policy.sites.items())
                     if (address := policy.address_of(tablet, site)) is not None
                 },
+                tablet.serial,
+                str(tablet.mac),
             ]
             for id_, tablet in sorted(policy.tablets.items())
         },
         "loans": dict(sorted(loans.items())),
+        "quarantined": sorted(quarantined),
+        "clinical": sorted(map(str, policy.never.macs)),
         "moves": {id_: list(move) for id_, move in sorted(moves.items())},
         "nas": [
             [nas.name, name, str(nas.address), nas.vendor]
@@ -165,6 +180,7 @@ def render(
         "owners": {
             name: group.notify for name, group in sorted(policy.groups.items()) if group.notify
         },
+        "silenced": dict(sorted(silenced.items())),
     }
     return json.dumps(body, sort_keys=True, indent=1) + "\n"
 
@@ -207,10 +223,19 @@ def read(text: str) -> Book:
         # An older guard wrote none of what follows.
         alerts=tuple(AlertRule(**row | {"to": tuple(row["to"])}) for row in body.get("alerts", ())),
         receivers={
-            name: Receiver(**row | {"alertmanager": tuple(row["alertmanager"])})
+            name: Receiver(
+                **row
+                | {
+                    "alertmanager": tuple(row["alertmanager"]),
+                    "actions": tuple(row.get("actions", ())),
+                }
+            )
             for name, row in body.get("receivers", {}).items()
         },
         labels=body.get("labels", {}),
         zones=body.get("zones", {}),
         owners=body.get("owners", {}),
+        silenced=body.get("silenced", {}),
+        quarantined=frozenset(body.get("quarantined", ())),
+        clinical=frozenset(body.get("clinical", ())),
     )

@@ -33,7 +33,7 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
     _bounds(review)
     sites = judge_sites(review)
     services = judge_services(review)
-    groups = judge_groups(review, sites, services)
+    groups, profiles = judge_groups(review, sites, services)
     judge_tablets(review)
     judge_addresses(review, sites, groups, require_addresses=require_addresses)
     judge_references(review)
@@ -67,6 +67,7 @@ def build(review: Review, *, require_addresses: bool) -> Policy | None:
         feeds=feeds,
         alerts=alerts,
         receivers=receivers,
+        profiles=profiles,
         origins=MappingProxyType(review.origins),
     )
 

@@ -31,6 +31,7 @@ class Names:
     tablets: Known = None
     alerts: Known = None
     receivers: Known = None
+    profiles: Known = None
 
 
 @dataclass(slots=True)
@@ -79,7 +80,16 @@ def names_of(sources: Mapping[str, Source], tablets: Known) -> Names:
         tablets=tablets,
         alerts=_keys(_entries(sources, "alerts.yaml", "alerts")),
         receivers=_keys(_entries(sources, "alerts.yaml", "receivers")),
+        profiles=_profiles(sources),
     )
+
+
+def _profiles(sources: Mapping[str, Source]) -> Known:
+    # A file without the key has none: whoever names one is told.
+    listed = _entries(sources, "groups.yaml", "profiles")
+    if listed is None and sources.get("groups.yaml") is not None:
+        return frozenset()
+    return _keys(listed)
 
 
 def _entries(sources: Mapping[str, Source], file: str, key: str) -> Entries | None:

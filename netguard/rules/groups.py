@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from netguard.core.policy import Group, Service, Site
+from netguard.core.policy import Group, Narrowing, Profile, Service, Site
 from netguard.rules import schema
+from netguard.rules.hours import check_hours, inherited_hours
 from netguard.rules.review import Review
 from netguard.rules.sites import ceiling
 from netguard.rules.typed import Document
@@ -17,11 +18,11 @@ TOO_SHORT = "session-timeout is below 5m, every tablet would ask again all the t
 
 def judge_groups(
     review: Review, sites: Mapping[str, Site], services: Mapping[str, Service]
-) -> Mapping[str, Group]:
-    """Return the groups by name, each with all it allows and all its sites."""
+) -> tuple[Mapping[str, Group], Mapping[str, Profile]]:
+    """Return the groups by name, each with all it allows and all its sites; and the profiles."""
     doc = review.documents.groups
     if doc is None:
-        return {}
+        return {}, {}
     for name, entry in doc.model.groups.items():
         review.origins["groups", name] = doc.key_origin("groups", name)
         for key in ("sites", "hours"):
@@ -40,8 +41,9 @@ def judge_groups(
     groups = {
         name: _group(review, doc, name, defaults, tuple(sorted(sites))) for name in doc.model.groups
     }
-    _profiles(review, doc, groups, services)
-    return groups
+    for name, group in groups.items():
+        check_hours(review, doc, name, group.hours)
+    return groups, _profiles(review, doc, groups, services)
 
 
 def _allows(
@@ -94,11 +96,12 @@ def _group(
         allow=tuple(sorted(services)),
         deny=next((group.deny for group in inherited if group.deny), deny),
         rate=next((ceiling(group.rate) for group in inherited if group.rate), None),
-        hours=next((group.hours for group in inherited if group.hours), None),
+        hours=inherited_hours(inherited),
         session_timeout=next(
             (group.session_timeout for group in inherited if group.session_timeout), timeout
         ),
         notify=next((group.notify for group in inherited if group.notify), None),
+        dscp=next((str(group.dscp) for group in inherited if group.dscp), None),
     )
 
 
@@ -127,8 +130,9 @@ def _profiles(
     doc: GroupsDocument,
     groups: Mapping[str, Group],
     services: Mapping[str, Service],
-) -> None:
+) -> Mapping[str, Profile]:
     for profile, entries in doc.model.profiles.items():
+        review.origins["profiles", profile] = doc.key_origin("profiles", profile)
         for name, change in entries.items():
             at = ("profiles", profile, name)
             review.known("group", name, review.documents.names.groups, doc, *at, key=True)
@@ -138,6 +142,31 @@ def _profiles(
                 _verified(review, doc, service, services, *place)
             if name in groups:
                 _narrows(review, doc, groups[name], change, services, *at)
+    silences = _silences(review)
+    return {
+        profile: Profile(
+            profile,
+            {name: _narrowing(change) for name, change in sorted(entries.items())},
+            silences.get(profile, frozenset()),
+        )
+        for profile, entries in sorted(doc.model.profiles.items())
+    }
+
+
+def _narrowing(change: schema.ProfileGroup) -> Narrowing:
+    allow = frozenset(change.allow) if change.allow is not None else None
+    return Narrowing(allow, ceiling(change.rate))
+
+
+def _silences(review: Review) -> dict[str, frozenset[str]]:
+    """Return the severities that alerts.yaml holds back while a profile is on."""
+    doc = review.documents.alerts
+    if doc is None:
+        return {}
+    for profile in doc.model.profiles:
+        names = review.documents.names.profiles
+        review.known("profile", profile, names, doc, "profiles", profile, key=True)
+    return {name: frozenset(entry.silence) for name, entry in doc.model.profiles.items()}
 
 
 def _narrows(

@@ -9,15 +9,16 @@ none.
 import datetime
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import product
-from zoneinfo import ZoneInfo
 
+from netguard.core.clocks import changes
 from netguard.core.names import Mac
 from netguard.core.policy import Policy
+from netguard.core.week import wall_clock
 from netguard.rules import schema
 from netguard.rules.accepting import Entry
 from netguard.rules.documents import Documents
 from netguard.rules.findings import ERROR, Finding
+from netguard.rules.hours import written_times
 from netguard.rules.lint_services import judge_catalogue
 from netguard.rules.makers import judge_makers
 from netguard.rules.typed import Document
@@ -82,12 +83,21 @@ def _group_findings(documents: Documents, today: datetime.date) -> Iterator[Find
         elif name not in tested and group.allow:
             text = f"group '{name}' allows services and no case under tests/ names it"
             yield from entry.warn("no-case", text)
-        hours = {group.hours.start, group.hours.end} if group.hours else set()
-        for zone, hour in product(zones, sorted(hours)):
-            skipped = _skipped(zone, hour, today)
-            if skipped is not None:
-                text = f"{hour:%H:%M} does not exist on {skipped} in {zone} (clock change)"
-                yield from entry.error("schedule", text, "hours")
+        yield from _skipped_hours(entry, group, zones, today)
+
+
+def _skipped_hours(
+    entry: Entry, group: schema.GroupModel, zones: list[str], today: datetime.date
+) -> Iterator[Finding]:
+    """Report beginnings and ends that the clocks jump over on one of their days."""
+    told: set[tuple[str, int]] = set()
+    for weekday, minute, path in written_times(group.hours) if group.hours is not None else ():
+        for zone in zones:
+            day = _skipped(zone, weekday, minute, today)
+            if day is not None and (zone, minute) not in told:
+                told.add((zone, minute))
+                text = f"{wall_clock(minute)} does not exist on {day} in {zone} (clock change)"
+                yield from entry.error("schedule", text, "hours", *path)
 
 
 def _closed_to_nobody(documents: Documents) -> Iterator[Finding]:
@@ -113,17 +123,22 @@ def _zones(documents: Documents) -> list[str]:
 
 
 @cache
-def _skipped(zone_name: str, hour: datetime.time, today: datetime.date) -> datetime.date | None:
+def _skipped(
+    zone_name: str, weekday: int, minute: int, today: datetime.date
+) -> datetime.date | None:
     """Return a day of the coming year on which the clocks jump over this time of day, or None."""
+    start = datetime.datetime.combine(today, datetime.time(), datetime.UTC)
     try:
-        zone = ZoneInfo(zone_name)
+        found = list(changes(zone_name, start, start + datetime.timedelta(days=366)))
     except (ValueError, OSError, KeyError):
         return None
-    for days in range(366):
-        day = today + datetime.timedelta(days=days)
-        local = datetime.datetime.combine(day, hour, zone)
-        if local.astimezone(datetime.UTC).astimezone(zone).time() != hour:
-            return day
+    for change in found:
+        first = change.at + datetime.timedelta(seconds=change.before)
+        last = change.at + datetime.timedelta(seconds=change.after)
+        # What ends with the day ends when that is over, whatever it skips.
+        skipped = first.hour * 60 + first.minute <= minute < last.hour * 60 + last.minute
+        if first.weekday() == weekday and skipped:
+            return first.date()
     return None
 
 

@@ -20,10 +20,10 @@ from netguard.rules.words import (
     Boolean,
     Count,
     Date,
+    DaysText,
     DomainText,
     Home,
     HostName,
-    HoursText,
     Interface,
     Ipv4Text,
     Ipv6,
@@ -42,6 +42,7 @@ from netguard.rules.words import (
     TabletId,
     UpstreamText,
     Vlan,
+    WindowText,
     Zone,
 )
 
@@ -138,6 +139,7 @@ class NasModel(Model):
     vendor: Literal[VENDORS]  # type: ignore[valid-type]  # the tuple is also used in messages
     message_authenticator: Literal["required", "optional", "never"]
     secret_file: SecretFile
+    psk: Literal["shared", "per-tablet"] = "shared"
 
 
 class AreaModel(Model):
@@ -147,6 +149,11 @@ class AreaModel(Model):
     expected_silent: Boolean = False
     closed_to: list[Name] = []
     accept: Accept = {}
+
+
+class WalkModel(Model):
+    between: list[Name]
+    takes: Span
 
 
 class SiteModel(Model):
@@ -168,6 +175,7 @@ class SiteModel(Model):
     other_networks: Literal["reject", "ignore"] = "ignore"
     nas: dict[Name, NasModel]
     areas: dict[Name, AreaModel]
+    walks: list[WalkModel] = []
     accept: Accept = {}
 
 
@@ -234,14 +242,35 @@ class FeedFile(Model):
     accept: Accept = {}
 
 
+def _kind_of(value: object) -> str:
+    if isinstance(value, dict):
+        return "(mapping)"
+    return "(list)" if isinstance(value, list) else "(word)"
+
+
+# One window, several, or either by days of the week.
+WindowsOf = Annotated[
+    Annotated[WindowText, Tag("(word)")] | Annotated[list[WindowText], Tag("(list)")],
+    Discriminator(_kind_of),
+]
+HoursOf = Annotated[
+    Annotated[WindowText, Tag("(word)")]
+    | Annotated[list[WindowText], Tag("(list)")]
+    | Annotated[dict[DaysText, WindowsOf], Tag("(mapping)")],
+    Discriminator(_kind_of),
+]
+
+
 class GroupModel(Model):
     sites: list[Name] | None = None
     allow: list[Name]
     extends: Name | None = None
     rate: CeilingModel | None = None
-    hours: HoursText | None = None
+    hours: HoursOf | None = None
+    grace: Span | None = None
     session_timeout: Span | None = None
     deny: Literal["reject", "drop"] | None = None
+    dscp: Literal[DSCP] | None = None  # type: ignore[valid-type]  # the tuple is also used in messages
     notify: Name | None = None
     accept: Accept = {}
 

@@ -78,22 +78,27 @@ class PresenceFile(Model):
 class AlertWhen(Model):
     presence: Literal["missing", "quiet", "returned", "unreachable"] | None = None
     last_area: Literal["edge", "inside"] | None = None
+    cause: Literal["taken", "battery", "asleep", "outage"] | None = None
     feed: Literal["stale"] | None = None
     rule: Label | None = None
     more_than: MoreThan | None = None
+    flood: Literal["devices", "names", "messages"] | None = None
     evidence: Literal["clone"] | None = None
     dns: Literal["refused-address"] | None = None
     site: Literal["other"] | None = None
     area: Literal["closed"] | None = None
+    network: Literal["other"] | None = None
     loan: Literal["heard"] | None = None
-    device: Literal["unknown"] | None = None
-    trouble: Literal["appliance"] | None = None
+    device: Literal["unknown", "clinical"] | None = None
+    trouble: Literal["appliance", "quarantine"] | None = None
 
 
 class AlertModel(Model):
     when: AlertWhen
     severity: Literal["critical", "warning", "info"]
     to: list[Name]
+    quarantine: Boolean = False
+    above: Share | None = None
 
 
 class ReceiverModel(Model):
@@ -106,8 +111,14 @@ class ReceiverModel(Model):
     alertmanager: list[Url] | None = None
     chat: SecretFile | None = None
     language: Literal["fr", "en"] | None = None
+    actions: list[Literal["lost-mode", "lock", "locate"]] | None = None
+
+
+class QuietModel(Model):
+    silence: list[Literal["warning", "info"]]
 
 
 class AlertsFile(Model):
     alerts: dict[Name, AlertModel]
     receivers: dict[Name, ReceiverModel]
+    profiles: dict[Name, QuietModel] = {}

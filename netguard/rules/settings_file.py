@@ -123,6 +123,7 @@ class _SettingsFile(Model):
     users: _Users = _Users()
     listen: _Listen = _Listen()
     mail: _Mail | None = None
+    service_manager: Literal["none", "systemd"] = "none"
     runbook: Url | None = None
     speed: Annotated[int, read_by(_speed)] = 1
 
@@ -147,6 +148,7 @@ def read_settings(path: Path) -> Settings:
         traps=given.listen.traps,
         webhooks=given.listen.webhooks,
         mail=_mail(given.mail) if given.mail is not None else None,
+        service_manager=given.service_manager,
         runbook=given.runbook or RUNBOOK,
         speed=given.speed,
     )

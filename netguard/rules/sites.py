@@ -6,10 +6,15 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from netguard.core.names import Address, Network
-from netguard.core.policy import Area, Ceiling, Nas, Origin, Site
+from netguard.core.policy import Area, Ceiling, Nas, Origin, Site, Walk
+from netguard.core.psk import FORMS
 from netguard.rules import schema, schema_watch
 from netguard.rules.review import Review
 from netguard.rules.typed import Document
+
+# How many areas a walk has, and how long one may take.
+_ENDS = 2
+_SHORTEST, _LONGEST = timedelta(seconds=10), timedelta(hours=1)
 
 SitesDocument = Document[schema.SitesFile]
 
@@ -29,6 +34,8 @@ def judge_sites(review: Review) -> Mapping[str, Site]:
         _addressing(review, doc, name, entry)
         _dhcp(review, doc, name, entry)
         _vlans(review, doc, name, entry)
+        _keys(review, doc, name, entry)
+        _walks(review, doc, name, entry)
         sites[name] = replace(_site(name, entry), interim=_interim(review, name))
     _nas_apart(review, doc, sites)
     _networks_apart(review, doc, sites)
@@ -58,6 +65,7 @@ def _origins(review: Review, doc: SitesDocument, name: str, entry: schema.SiteMo
         review.origins["sites", name, key] = doc.origin(*at, key)
     for nas in entry.nas:
         review.origins["sites", name, "nas", nas] = doc.key_origin(*at, "nas", nas)
+        review.origins["sites", name, "nas", nas, "psk"] = doc.origin(*at, "nas", nas, "psk")
     for area, each in entry.areas.items():
         review.origins["sites", name, "areas", area] = doc.key_origin(*at, "areas", area)
         for index, group in enumerate(each.closed_to):
@@ -96,7 +104,12 @@ def _site(name: str, entry: schema.SiteModel) -> Site:
         ceiling=ceiling(entry.ceiling),
         nas={
             nas: Nas(
-                nas, each.address, str(each.vendor), each.message_authenticator, each.secret_file
+                nas,
+                each.address,
+                str(each.vendor),
+                each.message_authenticator,
+                each.secret_file,
+                each.psk == "per-tablet" and str(each.vendor) in FORMS,
             )
             for nas, each in entry.nas.items()
         },
@@ -111,7 +124,34 @@ def _site(name: str, entry: schema.SiteModel) -> Site:
             )
             for area, each in entry.areas.items()
         },
+        walks=tuple(
+            sorted(
+                Walk((min(each.between), max(each.between)), each.takes)
+                for each in entry.walks
+                if len(set(each.between)) == _ENDS
+            )
+        ),
     )
+
+
+def _walks(review: Review, doc: SitesDocument, name: str, entry: schema.SiteModel) -> None:
+    seen: dict[frozenset[str], Origin] = {}
+    for index, walk in enumerate(entry.walks):
+        at = ("sites", name, "walks", index)
+        for number, area in enumerate(walk.between):
+            known = review.documents.names.areas.get(name)
+            review.known("area", area, known, doc, *at, "between", number)
+        ends = frozenset(walk.between)
+        if len(walk.between) != _ENDS or len(ends) != _ENDS:
+            text = "a walk is between two areas, write [lobby, cardio-3]"
+            review.error(doc, "bad-walk", text, *at, "between")
+        elif ends in seen:
+            text = f"the walk between these areas is already at line {seen[ends].line}"
+            review.error(doc, "bad-walk", text, *at, "between")
+        seen.setdefault(ends, doc.origin(*at, "between"))
+        if not _SHORTEST <= walk.takes <= _LONGEST:
+            text = "a walk takes 10s to 1h; leave out areas whose access points are heard in both"
+            review.error(doc, "bad-walk", text, *at, "takes")
 
 
 def _cabling(
@@ -190,6 +230,17 @@ def _vlans(review: Review, doc: SitesDocument, name: str, entry: schema.SiteMode
             text = f"VLAN {vlan} is also this site's {seen[vlan]}"
             review.error(doc, "vlan-clash", text, "sites", name, key)
         seen.setdefault(vlan, key)
+
+
+def _keys(review: Review, doc: SitesDocument, name: str, entry: schema.SiteModel) -> None:
+    """Refuse a key per tablet where the product is known to take none with an answer of RADIUS."""
+    for nas, each in entry.nas.items():
+        if each.psk == "per-tablet" and str(each.vendor) not in FORMS:
+            text = (
+                f"no attribute is known by which '{each.vendor}' takes a key per tablet from RADIUS; write "
+                f"psk: shared, or leave it out; these take one: {', '.join(sorted(FORMS))}"
+            )
+            review.error(doc, "psk-vendor", text, "sites", name, "nas", nas, "psk")
 
 
 def _nas_apart(review: Review, doc: SitesDocument, sites: Mapping[str, Site]) -> None:

@@ -22,7 +22,7 @@ from netguard.rules.words import Model
 M = TypeVar("M", bound=Model)
 
 # Where a value may be a word or a mapping, pydantic puts the tag of the chosen one into the path.
-KINDS = ("(word)", "(mapping)")
+KINDS = ("(word)", "(list)", "(mapping)")
 
 
 class Document(Generic[M]):

@@ -15,7 +15,6 @@ from netguard.core.names import (
     Address,
     Domain,
     Frequency,
-    Hours,
     Mac,
     Network,
     Ports,
@@ -34,6 +33,7 @@ from netguard.core.names import (
     parse_vlan,
     shown,
 )
+from netguard.core.week import Window, parse_days
 from netguard.errors import BadValue
 
 T = TypeVar("T")
@@ -80,10 +80,10 @@ def label(text: str) -> str:
 
 def ssid(text: str) -> str:
     """Read the name of a Wi-Fi network."""
-    # IEEE 802.11: 1 to 32 octets; control characters would break what we generate from it.
-    if not 1 <= len(text.encode()) <= 32 or not text.isprintable() or '"' in text or "\\" in text:
+    # IEEE 802.11: 1 to 32 octets; the others would be a program in a file of FreeRADIUS.
+    if not 1 <= len(text.encode()) <= 32 or not text.isprintable() or set(text) & set('"\\$%`'):
         raise BadValue(
-            "bad-text", f"{shown(text)} is not an SSID of 1 to 32 bytes without quote or backslash"
+            "bad-text", f'{shown(text)} is not an SSID of 1 to 32 bytes without any of " \\ $ % `'
         )
     return text
 
@@ -158,6 +158,11 @@ def _http_url(text: str) -> str:
         or " " in text
     ):
         raise BadValue("bad-url", f"{shown(text)} is not a URL, write https://host/path")
+    return text
+
+
+def _days(text: str) -> str:
+    parse_days(text)
     return text
 
 
@@ -241,8 +246,9 @@ Span = Annotated[timedelta, read_by(parse_duration)]
 Often = Annotated[Frequency, read_by(Frequency.parse)]
 Rarely = Annotated[Frequency, read_by(Frequency.parse_rare)]
 Count = Annotated[int, read_by(lambda text: parse_number(text, "count", 1, 1_000_000))]
-HoursText = Annotated[Hours, read_by(Hours.parse)]
-NightText = Annotated[Hours, read_by(lambda text: Hours.parse(text, over_midnight=True))]
+WindowText = Annotated[Window, read_by(Window.parse)]
+NightText = Annotated[Window, read_by(lambda text: Window.parse(text, over_midnight=True))]
+DaysText = Annotated[str, read_by(_days)]
 MacText = Annotated[Mac, read_by(parse_unicast_mac)]
 Home = Annotated[tuple[str, str], read_by(home)]
 Accept = dict[Name, Label]

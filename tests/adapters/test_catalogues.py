@@ -5,15 +5,20 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from babel.messages.extract import extract_from_dir
+from babel.messages.extract import extract_from_dir, extract_from_file
 from babel.messages.pofile import read_po
 
 from netguard.adapters.notify import catalogues
 from netguard.core import alerting
+from netguard.render import card
 
 CODE = Path(alerting.__file__).parent
 LANGUAGES = sorted(path.name for path in catalogues.LOCALE.iterdir() if path.is_dir())
-MESSAGES = {message for _, _, message, _, _ in extract_from_dir(CODE) if isinstance(message, str)}
+# The words of the card stand beside its drawing.
+FOUND = [(m[2]) for m in extract_from_dir(CODE)] + [
+    m[1] for m in extract_from_file("python", card.__file__)
+]
+MESSAGES = {message for message in FOUND if isinstance(message, str)}
 
 
 def catalogue(language):

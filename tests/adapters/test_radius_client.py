@@ -110,9 +110,10 @@ class Nobody:
 
     secret = b"0123456789abcdef0123"
     ahead = 0
+    identity = ("wlc-1", "127.0.0.1")
 
     def disconnect(self, mac, session):
-        return False
+        return 0
 
 
 STAMP = radius.number(Type.EVENT_TIMESTAMP, 1_800_000_000)

@@ -25,7 +25,7 @@ from netguard.adapters.store import GUARD, WATCH, Entry, GuardStore, Loan, Watch
 from netguard.adapters.store import guard as guard_store
 from netguard.adapters.store import watch as watch_store
 from netguard.core.names import Mac
-from netguard.core.records import Asked, Stranger
+from netguard.core.records import Asked, Stranger, rejects
 from netguard.errors import DamagedStore, NewerStore, StoreError
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -131,8 +131,10 @@ def test_a_newer_database_is_refused_with_3_and_names_the_version(tmp_path, kind
         store.opened(path, kind, NOW)
     assert refused.value.exit_code == 3
     assert path.read_bytes() == before
-    number = int(kind.head) + 1
-    (tmp_path / f"a.db.before-{number:04d}").touch()
+    # A copy is named after the step that was gone to: not always the next one, and not always the last.
+    number = int(kind.head) + 2
+    for each in (0, 2, 3):
+        (tmp_path / f"a.db.before-{int(kind.head) + each:04d}").touch()
     with pytest.raises(NewerStore, match=rf"put .*a\.db\.before-{number:04d} back"):
         store.opened(path, kind, NOW)
 
@@ -626,6 +628,28 @@ def test_a_flood_of_made_up_addresses_pushes_out_the_oldest_only(watch, monkeypa
     ]
     assert watch.last_asked(asked(1449).mac) is None
     assert watch.last_asked(asked(1450).mac) is not None
+
+
+def test_rejects_are_counted_by_place_and_rule_and_go_with_old_incidents(watch, monkeypatch):
+    def met(*rows):
+        watch.take("radius", {}, rejects=rejects(rows))
+
+    met(asked(1, 5, "reject", "loan/stolen"), asked(1, 2, "reject", "loan/stolen"), asked(1, 3))
+    met(asked(1, 9, "reject", "loan/stolen"), asked(2, 1, "reject", "other-network"))
+    met(asked(3, 1, "reject", "unknown-mac"))
+    first, second = watch.rejects(LONG_AGO)
+    assert (first.rule, first.count) == ("loan/stolen", 3)
+    assert (first.first_at, first.last_at) == (
+        NOW + timedelta(minutes=2),
+        NOW + timedelta(minutes=9),
+    )
+    assert watch.rejects(LONG_AGO, asked(2).mac) == [second]
+    assert watch.rejects(NOW + timedelta(minutes=4)) == [first]
+    watch.forget(0.0, (NOW + timedelta(minutes=4)).timestamp())
+    assert watch.rejects(LONG_AGO) == [first]
+    monkeypatch.setattr(watch_store, "MAX_REJECTS", 10)
+    met(*(asked(10 + n, 20 + n, "reject", "loan/lost") for n in range(50)))
+    assert len(watch.rejects(LONG_AGO)) == 10
 
 
 def test_the_bound_is_the_one_that_was_promised():

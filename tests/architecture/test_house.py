@@ -129,3 +129,22 @@ def test_the_lock_is_hashed_and_names_no_place():
 )
 def test_scripts_parse(script):
     subprocess.run(["sh", "-n", script], check=True, timeout=60)
+
+
+SHELLS = {"system", "popen", "create_subprocess_shell", "getoutput", "getstatusoutput"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_program_is_started_through_a_shell(path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    named = [getattr(call.func, "attr", getattr(call.func, "id", "")) for call in calls]
+    assert not SHELLS & set(named)
+    words = [word for call in calls for word in call.keywords]
+    assert not [word for word in words if word.arg == "shell"]
+
+
+def test_a_program_that_is_started_through_a_shell_would_be_found(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("import os\nos.system('id')\n")
+    with pytest.raises(AssertionError):
+        test_no_program_is_started_through_a_shell(bad)

@@ -77,3 +77,13 @@ def test_a_daemon_that_runs_and_a_damaged_copy_are_left_alone(node, tmp_path, ca
     assert "damaged" in capsys.readouterr().err
     assert (state / "guard.db").read_bytes() == before
     assert main([*settings, "restore", str(tmp_path / "nothing")]) == 2
+
+
+def test_the_key_of_sealed_wi_fi_keys_stays_where_it_is_and_that_is_said(node, tmp_path, capsys):
+    _, settings, state = node
+    assert main([*settings, "backup", str(tmp_path / "copy")]) == 0
+    assert "not copied" not in capsys.readouterr().err
+    (state / "psk.key").write_text("secret")
+    assert main([*settings, "backup", str(tmp_path / "copy")]) == 0
+    assert f"{state}/psk.key: not copied" in capsys.readouterr().err
+    assert {each.name for each in (tmp_path / "copy").iterdir()} == {"guard.db", "watch.db"}

@@ -6,6 +6,7 @@ import pytest
 
 from netguard.core.admission import Request, decide, mac_of, site_of_nas
 from netguard.core.areas import ssid_of
+from netguard.core.loans import effective
 
 KNOWN = "64:1b:2f:00:00:01"
 
@@ -123,6 +124,32 @@ def test_a_lost_tablet_is_rejected_at_every_site(policy, state):
     assert decide(policy, asked, {elsewhere.id: state}).rule == f"loan/{state}"
 
 
+def test_a_tablet_in_quarantine_gets_its_vlan_where_there_is_one_and_nothing_elsewhere(small):
+    policy = small()
+    site = replace(policy.sites["pellegrin"], quarantine_vlan=641, other_networks="reject")
+    apart = replace(policy, sites={**policy.sites, "pellegrin": site})
+    loans = {"T-001": "quarantined", "T-005": "quarantined"}
+    asked = {"User-Name": KNOWN, "Called-Station-Id": "AA-BB-CC-DD-EE-FF:CHU-TABLETTES"}
+    answer = decide(apart, Request("wlc-1", asked), loans)
+    assert (answer.answer, answer.vlan, answer.rule) == ("accept", 641, "loan/quarantined")
+    assert (answer.interim, answer.session_timeout) == (None, None)
+    assert "netguard release T-001" in answer.reason
+    other = {**asked, "Called-Station-Id": "AA-BB-CC-DD-EE-FF:STAFF"}
+    assert decide(apart, Request("wlc-1", other), loans).rule == "other-network"
+    rejected = decide(policy, Request("wlc-1", asked), loans)
+    assert (rejected.answer, rejected.rule) == ("reject", "loan/quarantined")
+    # Its group may not be at this site, in quarantine or not.
+    stranger = next(t for t in apart.tablets.values() if t.group == "visitors")
+    asked = Request("wlc-1", {"User-Name": str(stranger.mac)})
+    assert decide(apart, asked, {stranger.id: "quarantined"}).answer == "reject"
+
+
+def test_what_is_lost_stays_lost_in_quarantine():
+    said = {"a": "lent", "b": "stolen", "c": "retired"}
+    counts = effective(said, ["a", "b", "c", "d"])
+    assert counts == {"a": "quarantined", "b": "stolen", "c": "retired", "d": "quarantined"}
+
+
 @pytest.mark.parametrize("state", ["stock", "lent"])
 def test_a_tablet_that_is_lent_or_in_stock_joins(policy, state):
     asked = Request("wlc-1", {"User-Name": KNOWN})
@@ -237,3 +264,17 @@ def test_an_unknown_mac_may_enrol_only_where_the_rules_say_so(small):
     assert (answer.answer, answer.vlan, answer.rule) == ("accept", 642, "unknown-mac")
     assert ask(policy, User_Name="66:1b:2f:99:00:01").rule == "private-mac"
     assert decide(policy, Request("wlc-2", {"User-Name": "64:1b:2f:99:00:01"})).answer == "reject"
+
+
+def test_an_accept_carries_the_tablet_s_own_key_where_its_nas_takes_one(small):
+    text = SITES.replace("secret-file: a}", "secret-file: a, psk: per-tablet}")
+    assert text != SITES
+    answer = ask(small(sites=text), User_Name=KNOWN)
+    assert (answer.answer, answer.psk) == ("accept", "cisco-avpair")
+    step = next(step for step in answer.steps if step.rule == "psk")
+    assert (step.decided, str(step.origin).rpartition(":")[0]) == (False, "rules/sites.yaml:13")
+    assert answer.steps[-1].decided
+    plain = ask(small(sites=SITES), User_Name=KNOWN)
+    assert plain.psk is None
+    assert "psk" not in {step.rule for step in plain.steps}
+    assert ask(small(sites=text), User_Name="64:1b:2f:00:00:99").psk is None

@@ -12,6 +12,7 @@ from netguard.core.alerting import (
     CODES,
     RAISED,
     UPDATED,
+    Matter,
     Place,
     Silence,
     Trouble,
@@ -21,6 +22,7 @@ from netguard.core.alerting import (
     digest,
     matter_of,
     notices_of,
+    quarantine_of,
     read_notice,
     silenced,
     words,
@@ -270,3 +272,47 @@ def test_what_the_daemons_say_becomes_troubles():
     assert codes(ill, up, "") == [("enforcer-radius", "NG-1402"), ("enforcer-store", "NG-1404")]
     assert codes(well, {"upstream": [{"down": True}]}, "") == [("resolvers", "NG-1406")]
     assert codes(well, {"upstream": []}, "") == []
+
+
+def test_a_rule_may_put_the_tablet_it_is_about_into_quarantine():
+    rules = [
+        AlertRule("told", {"evidence": "clone"}, "critical", ("noc",)),
+        AlertRule("apart", {"evidence": "clone"}, "critical", ("noc",), quarantine=True),
+    ]
+    about = {"evidence": "clone"}
+    matter = Matter("T-001-clone-1", "NG-1108", RAISED, 1.0, about, tablet="T-001")
+    assert quarantine_of(matter, rules) == "apart"
+    assert quarantine_of(matter, rules[:1]) == ""
+    for other in (
+        replace(matter, tablet=""),
+        replace(matter, kind=CLEARED),
+        replace(matter, about={"presence": "missing"}),
+    ):
+        assert quarantine_of(other, rules) == ""
+
+
+def removal(*states):
+    names = ("kernel", "radius", "disconnect", "again", "proof")
+    steps = [
+        {"step": n, "state": s, "why": f"why {n}"} for n, s in zip(names, states, strict=False)
+    ]
+    return {"tablet": "T-001", "steps": steps}
+
+
+def test_a_tablet_that_does_not_leave_the_air_is_a_trouble_with_its_last_failed_step():
+    status = {"state": "guarding", "problems": {}}
+    on_its_way = removal("done", "done", "pending")
+    assert of_daemons({**status, "removals": [on_its_way]}, {}, "") == []
+    stuck = removal("done", "failed", "failed", "pending")
+    (found,) = of_daemons({**status, "removals": [stuck, on_its_way]}, {}, "")
+    assert (found.code, found.tablet, found.key) == ("NG-1109", "T-001", "T-001-on-the-air")
+    assert found.fields == {"why": "disconnect: why disconnect"}
+    assert found.lasting > 0, "a step that is done a moment later is nobody's alarm"
+    assert of_daemons({**status, "removals": None}, {}, "") == []
+
+
+def test_a_tablet_that_behaves_like_another_device_is_a_clone_suspect():
+    row = {"tablet": "T-001", "site": "pellegrin", "kind": "dhcp", "at": "", "why": "asks"}
+    (found,) = of_daemons({"state": "guarding", "problems": {}, "suspects": [row]}, {}, "")
+    assert (found.code, found.tablet, found.place.site) == ("NG-1110", "T-001", "pellegrin")
+    assert (dict(found.about), found.fields) == ({"evidence": "clone"}, {"why": "asks"})

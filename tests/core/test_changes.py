@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from netguard.core.changes import changes
-from netguard.core.names import Hours
-from netguard.core.plan import compile_plan
+from netguard.core.plan import canonical, compile_plan
 from netguard.core.verdict import verdict
+from netguard.core.week import Hours, Window, weekly
 from tests.kernel import drawn
 
 
@@ -50,14 +50,18 @@ def test_before_the_first_apply_all_is_new(example):
     assert found.general[0].detail == "nothing is in force yet"
 
 
+VISITS = weekly({"mon-fri": [Window.parse("10:00-12:00"), Window.parse("14:00-20:00")]})
+
+
 @pytest.mark.parametrize(
     ("was", "is_", "widens"),
     [(None, "08:00-20:00", False), ("08:00-20:00", None, True), ("08:00-20:00", "09:00-20:00", False),
-     ("08:00-20:00", "08:00-21:00", True)],
+     ("08:00-20:00", "08:00-21:00", True), (VISITS, "08:00-20:00", True), ("08:00-20:00", VISITS, False)],
 )  # fmt: skip
 def test_longer_hours_widen(example, was, is_, widens):
     def plan(hours):
-        group = replace(example.groups["patients"], hours=Hours.parse(hours) if hours else None)
+        read = Hours.parse(hours) if isinstance(hours, str) else hours
+        group = replace(example.groups["patients"], hours=read)
         policy = replace(example, groups={**example.groups, "patients": group})
         return compile_plan(policy, ["pellegrin"]), policy
 
@@ -88,6 +92,25 @@ def test_a_site_a_group_an_area_and_a_nas_come_and_go(example):
     assert ("-", f"site {site.name}", f"area {site.areas[0].name}: none") in gone
     come = lines(bare, one, example)
     assert ("+", f"site {site.name}", f"NAS {site.nas[0].name}") in come
+
+
+def test_only_the_end_of_keys_per_tablet_opens_something(example):
+    plan = compile_plan(example, ["pellegrin"])
+    (site,) = plan.sites
+    keyed = replace(plan, sites=(replace(site, nas=(replace(site.nas[0], psk=True),)),))
+    for before, after, words, opens in (
+        (plan, keyed, "NAS wlc-1: a Wi-Fi key per tablet", False),
+        (keyed, plan, "NAS wlc-1: no Wi-Fi key per tablet any more", True),
+    ):
+        (line,) = changes(before, after, (example, example)).lines
+        assert (line.sign, line.detail, line.widens) == ("~", words, opens)
+
+
+def test_a_plan_without_keys_is_named_as_before_there_were_any(example):
+    plan = compile_plan(example, ["pellegrin"])
+    assert "psk" not in canonical(plan)
+    nas = tuple(replace(nas, psk=True) for nas in plan.sites[0].nas)
+    assert '"psk":true' in canonical(replace(plan, sites=(replace(plan.sites[0], nas=nas),)))
 
 
 def policy_without_demo(policy):

@@ -359,6 +359,9 @@ def test_denials_are_counted_in_a_bounded_list(model):
 
 def test_what_was_asked_is_told_once_by_group_and_name(model):
     model.says("us02web.zoom.us", "170.114.52.2")
+    model.ask("before.example.org")
+    assert model.desk.used(model.now) == ([], 0), "what was counted while nobody asked is nobody's"
+    model.now += 1
     for _ in range(3):
         model.ask("us02web.zoom.us")
         model.ask("www.example.org")
@@ -372,15 +375,16 @@ def test_what_was_asked_is_told_once_by_group_and_name(model):
     ]
     assert left == 0
     assert model.desk.used(model.now) == ([], 0)
-    model.now += 400
+    model.now += 200
     model.says("us02web.zoom.us", "170.114.52.2")
     model.ask("us02web.zoom.us")
     assert [s.name for s, _ in model.desk.used(model.now)[0]] == ["us02web.zoom.us"]
 
 
 def test_what_is_told_of_names_is_bounded(model):
+    model.desk.used(model.now)
     for n in range(2500):
-        model.now += 1
+        model.now += 0.1
         model.ask(f"n{n}.example.org")
     found, left = model.desk.used(model.now)
     assert (len(found), left) == (2000, 500)

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from netguard.core.between import freed
 from netguard.core.names import parse_address
-from netguard.core.plan import compile_plan, freed
+from netguard.core.plan import compile_plan
 
 
 @pytest.fixture

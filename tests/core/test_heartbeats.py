@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netguard.core.desk import Desk
-from netguard.core.heartbeats import MOST_LEASES, Flows, read_leases
+from netguard.core.heartbeats import MOST_LEASES, Flows, read_holders, read_leases
 from netguard.core.names import Mac
 
 ONE = Mac.parse("64:1b:2f:6a:d5:79")
@@ -29,6 +29,11 @@ ONE = Mac.parse("64:1b:2f:6a:d5:79")
 )
 def test_the_lease_file_of_dnsmasq(text, found):
     assert read_leases(text) == found
+
+
+def test_the_lease_file_of_dnsmasq_says_who_holds_an_address():
+    text = "7 64:1b:2f:6a:d5:79 10.99.0.11 * *\n0 64:1b:2f:6a:d5:79 10.99.0.12 * *\nduid 00:01\n"
+    assert read_holders(text) == {"10.99.0.11": ONE}
 
 
 def test_of_a_lease_file_without_end_no_more_is_read():

@@ -1,7 +1,7 @@
 """The words of the field: what is read, what is refused, and what a refusal says."""
 
 from contextlib import suppress
-from datetime import time, timedelta
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from netguard.core.names import (
     Domain,
     Frequency,
-    Hours,
     Mac,
     Ports,
     Upstream,
@@ -334,18 +333,6 @@ def test_a_day_may_be_written_out_and_never_is_no_frequency():
     assert Frequency.parse("1/day") == Frequency(1, "d")
     assert refused(Frequency.parse, "0/s")[0] == "bad-rate"
     assert refused(Frequency.parse, "5")[0] == "bad-rate"
-
-
-def test_hours_end_after_they_start_unless_they_may_cross_midnight():
-    day = Hours.parse("07:00-22:00")
-    assert (day.start, day.end, str(day)) == (time(7), time(22), "07:00-22:00")
-    assert refused(Hours.parse, "22:00-07:00") == (
-        "schedule",
-        "'22:00-07:00' ends before it starts",
-    )
-    assert Hours.parse("22:00-07:00", over_midnight=True).start == time(22)
-    assert "'25:00' is not a time of day" in refused(Hours.parse, "07:00-25:00")[1]
-    assert refused(Hours.parse, "7-22")[0] == "schedule"
 
 
 def test_the_nearest_known_word_is_offered():

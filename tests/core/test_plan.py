@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from netguard.core.between import meet
 from netguard.core.names import Ports
-from netguard.core.plan import _refuse_collisions, canonical, compile_plan, mark_of, meet, number_of
+from netguard.core.plan import _refuse_collisions, canonical, compile_plan, mark_of, number_of
+from netguard.core.week import Hours
 from netguard.errors import BadValue
 
 
@@ -158,3 +160,38 @@ def test_what_two_plans_have_in_common_is_no_more_than_either(small):
         assert "patients/jitsi" not in {grant.rule for grant in meet(one, two).grants}
     elsewhere = compile_plan(policy, ["pellegrin"])
     assert meet(elsewhere, plain).bindings == ()
+
+
+def in_two_zones(policy, **groups):
+    """The policy with Haut-Lévêque in Kolkata, and some groups changed."""
+    far = replace(policy.sites["haut-leveque"], time_zone="Asia/Kolkata")
+    plain = {name: replace(group, hours=None) for name, group in policy.groups.items()}
+    changed = {name: replace(plain[name], **change) for name, change in groups.items()}
+    return replace(policy, sites={**policy.sites, far.name: far}, groups={**plain, **changed})
+
+
+def test_each_group_has_the_time_zone_of_its_sites(example):
+    day = Hours.parse("07:00-22:00")
+    policy = in_two_zones(
+        example,
+        patients={"hours": day, "sites": ("pellegrin",)},
+        demo={"hours": day, "sites": ("haut-leveque",)},
+    )
+    plan = compile_plan(policy, sorted(policy.sites))
+    assert str(plan.group["patients"].hours) == "07:00-22:00 (Europe/Paris)"
+    assert str(plan.group["demo"].hours) == "07:00-22:00 (Asia/Kolkata)"
+    alone = compile_plan(policy, ["haut-leveque"])
+    assert str(alone.group["demo"].hours) == "07:00-22:00", "of one zone nothing is said"
+
+
+def test_a_group_with_hours_has_one_time_zone(example):
+    policy = in_two_zones(example, patients={"hours": Hours.parse("07:00-22:00")})
+    with pytest.raises(
+        BadValue,
+        match=r"'patients' has hours and is at sites .* in Asia/Kolkata, Europe/Paris: write a group for each",
+    ):
+        compile_plan(policy, sorted(policy.sites))
+    assert compile_plan(policy, ["pellegrin"]).group["patients"].hours is not None
+    assert (
+        compile_plan(in_two_zones(example), sorted(example.sites)).group["patients"].hours is None
+    )

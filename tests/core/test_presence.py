@@ -297,6 +297,36 @@ def test_a_lost_feed_freezes_silences_and_they_start_anew(run):
     assert [a.kind for a in run.alerts("blind")] == ["raised", "cleared"]
 
 
+@pytest.mark.parametrize("dies", [True, False])
+def test_an_exit_without_power_that_nobody_reports_is_no_theft(run, dies):
+    """What an access point gave before it fell silent says how surprising its silence is, also after a slot.
+
+    Two tablets walk there, and phones of others are heard by it. It dies with them, comes back before ten minutes are over, and its
+    tablets some seconds later than others. Where it lives on, who fell silent is a theft.
+    """
+    fleet(run, 2940)
+    phones = [f"3a:00:00:00:00:{number:02x}" for number in range(5)]
+    macs = sorted(run.model.tablets)
+    walked = set(macs[:2])
+    for at in range(2940, 7000, 10):
+        dead = 5400 <= at < 5960
+        if at in {5340, 5360}:
+            for number, mac in enumerate(sorted(walked)):
+                run.on(at + number, A, mac, "w3" if at == 5340 else "h2")
+        if at % 20 == 0 and not (dies and dead):
+            run.on(at, I, phones[at // 20 % 5], "h2")
+        if at > 5360 and not dead and not 5960 <= at < 6010:
+            for number, mac in enumerate(sorted(walked)):
+                run.on(at + 2 + number, H, mac, "h2")
+        if at % 30 == 0:
+            for number, mac in enumerate(macs if at < 5340 else macs[2:]):
+                run.on(at + 4 + number, H, mac)
+        run.until(at + 9)
+    taken = {a.mac for a in run.alerts("taken", "raised") + run.alerts("taken", "updated")}
+    assert taken == (set() if dies else walked)
+    assert {run.state_of(mac) for mac in walked} == {"present"}
+
+
 @pytest.mark.parametrize("blind", ["feed", "controller", "old-data", "clock", "pause"])
 def test_who_was_at_an_exit_when_we_went_blind_may_have_gone_anywhere(run, blind):
     """It was carried back unseen, and fell silent before we could hear again: no theft."""

@@ -107,14 +107,14 @@ def test_one_rare_silence_of_its_own_makes_no_habit():
     pool, own = curves.Pool(), bytearray(curves.SIZE)
     curves.count(own, (pool,), EDGE, 0, curves.passed(300))
     rates = [
-        curves.rate(each, 20.0, (pool, pool), (3000.0, 3000.0), EDGE, 256.0, 0)
+        curves.rate(each, 20.0, ((pool, 3000.0),) * 2, EDGE, 256.0, 0)
         for each in (bytearray(curves.SIZE), own)
     ]
     assert rates[1] < 3 * rates[0]
     # Somebody who does it again and again is believed.
     for _ in range(20):
         curves.count(own, (pool,), EDGE, 0, curves.passed(300))
-    assert curves.rate(own, 20.0, (pool, pool), (3000.0, 3000.0), EDGE, 256.0, 0) > 20 * rates[0]
+    assert curves.rate(own, 20.0, ((pool, 3000.0),) * 2, EDGE, 256.0, 0) > 20 * rates[0]
 
 
 def test_what_a_session_counted_before_the_tablet_roamed_is_no_sign_of_life(run):
@@ -163,6 +163,42 @@ def test_the_silence_of_the_only_tablet_of_an_access_point_is_its_own(run):
     run.on(1600, H, TWO, "h1").beats(1610, 2000, ap="h1", every=10)
     assert run.state.aps["h1"].counts[-1] == 2
     assert run.state.nases["wlc"].counts[-1] == 2
+
+
+def phones(run, start, end, ap="h1"):
+    """Two phones of others are heard by turns, every 20 s."""
+    for at in range(start, end, 20):
+        run.on(at, I, f"3a:00:00:00:00:{at // 20 % 2:02x}", ap)
+
+
+def test_what_a_place_gave_before_its_silence_is_forgotten_once_it_has_spoken_again(run):
+    phones(run, 0, 1000)
+    before = run.state.aps["h1"].counts
+    run.until(4000)
+    assert run.state.aps["h1"].counts == before == (15, 15, 15)
+    phones(run, 4000, 4400)
+    # Of the three slots kept two had no word.
+    assert run.state.aps["h1"].counts[:2] == (0, 0)
+    assert run.state.aps["h1"].counts[2] == 10
+
+
+def test_the_time_in_which_a_place_was_down_is_no_part_of_its_rhythm(run):
+    phones(run, 0, 1000)
+    run.on(1000, evidence.AP_DOWN, "", "h1").until(4000).on(4000, evidence.AP_UP, "", "h1")
+    phones(run, 4000, 5000)
+    assert min(run.state.aps["h1"].counts) > 10
+
+
+def test_an_access_point_inside_that_all_others_left_is_no_outage(run):
+    """They were heard elsewhere: who stays behind and falls silent sleeps."""
+    others = sorted(run.model.tablets)[1:]
+    for at in range(0, 6000, 30):
+        for number, mac in enumerate(others):
+            run.on(at + number, A if at in {0, 3600} else H, mac, "w1" if at < 3600 else "w2")
+        if at <= 3600:
+            run.on(at + 9, A if at == 0 else H, ap="w1")
+    (alert,) = run.alerts(None, "raised")
+    assert (alert.mac, alert.cause) == (ONE, "asleep")
 
 
 def held(seen, context):

@@ -1,11 +1,13 @@
 """The rules as the engine sees them."""
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from netguard.core.evidence import read_event, stamped, write_event
+from netguard.core.policy import Walk
 from netguard.core.presence import compile_model, read_model, write_model
 from netguard.errors import BadValue
 
@@ -19,6 +21,35 @@ def test_a_model_survives_its_plain_form(example):
     assert again.sites["haut-leveque"].missing_edge == 120.0
     assert again.sites["haut-leveque"].missing_area == 1800.0
     assert again.tablets["64:1b:2f:6a:d5:79"].id == "T-001"
+
+
+def test_a_walk_is_the_shortest_over_all_that_are_written_and_none_where_none_is(example):
+    def takes(one, other, seconds):
+        return Walk((one, other), timedelta(seconds=seconds))
+
+    walks = (
+        takes("cardio-3", "lobby", 300),
+        takes("cardio-3", "neuro-2", 60),
+        takes("lobby", "neuro-2", 90),
+        takes("lobby", "maternity-2", 90),
+    )
+    sites = {**example.sites, "pellegrin": replace(example.sites["pellegrin"], walks=walks)}
+    model = compile_model(replace(example, sites=sites))
+    assert read_model(json.loads(json.dumps(write_model(model)))) == model
+    # By way of neurology; the other way it takes as long.
+    assert model.walk("ap-lob-01", "ap-car-301") == model.walk("ap-car-302", "ap-lob-02") == 150.0
+    assert model.walk("ap-lob-01", "ap-neu-201") == 90.0
+    assert model.walk("ap-lob-01", "ap-lob-02") == 0.0
+    # Nobody has written how far these are apart: they may be neighbours.
+    assert model.walk("ap-car-301", "ap-mat-201") is None
+    assert model.walk("ap-lob-01", "ap-ent-01") is None
+    assert model.walk("ap-lob-01", "nowhere") is model.walk("nowhere", "nowhere") is None
+
+
+def test_a_model_of_a_version_without_walks_is_read(example):
+    body = write_model(compile_model(example))
+    assert body.pop("walks")
+    assert read_model(body).walks == ()
 
 
 @pytest.mark.parametrize("body", [{}, {"version": 9}, {"version": 1, "sites": 3}])

@@ -6,9 +6,10 @@ from ipaddress import ip_address
 import pytest
 
 from netguard.core import sni
+from netguard.core.between import meet
 from netguard.core.explain import explain_name
 from netguard.core.names import Ports
-from netguard.core.plan import compile_plan, mark_of, meet
+from netguard.core.plan import compile_plan, mark_of
 from netguard.core.verdict import Flow, verdict
 from netguard.render import haproxy
 

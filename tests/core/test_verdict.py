@@ -153,16 +153,21 @@ def test_a_tablet_that_is_lent_or_in_stock_works(example, flow, state):
 
 
 def test_outside_its_hours_a_group_gets_nothing_and_its_running_flows_end(plan, flow):
-    closed, still = {"patients": 0}, {"patients": 5}
+    # In the example what runs at the end goes on for ten minutes: nothing new begins in them.
+    closed, late, still = {"patients": 0}, {"patients": 600}, {"patients": 605}
     new = flow("10.60.0.40", "udp", 10000)
     assert verdict(plan, new, NOTHING, closed).rule == "patients/hours"
     assert verdict(plan, new, NOTHING, still).rule == "patients/jitsi"
+    refused = verdict(plan, new, NOTHING, late)
+    assert (refused.action, refused.rule) == ("drop", "patients/hours")
+    assert "only what runs goes on" in refused.reason
     assert verdict(plan, flow("10.99.0.1", "udp", 53), NOTHING, closed).rule == "patients/hours"
     assert verdict(plan, flow("10.10.0.5"), NOTHING, closed).rule == "protected"
     mark = next(g.mark for g in plan.grants if g.rule == "patients/jitsi")
     back = replace(new, interface="up0", source=new.destination, destination=new.source)
     back = replace(back, state=ESTABLISHED, mark=mark)
     assert verdict(plan, back, NOTHING, still).rule == "patients/jitsi"
+    assert verdict(plan, back, NOTHING, late).rule == "patients/jitsi"
     assert verdict(plan, back, NOTHING, closed).rule == "inbound"
 
 

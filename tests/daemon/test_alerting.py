@@ -3,11 +3,13 @@
 import asyncio
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from netguard.core.alerting import CLEARED, RAISED, Trouble, read_notice
-from netguard.core.policy import AlertRule
+from netguard.core.alerting import CLEARED, RAISED, Matter, Trouble, read_notice
+from netguard.core.names import Mac
+from netguard.core.policy import AlertRule, Receiver
 from netguard.daemon import whereabouts
 from netguard.daemon.alert_verbs import AlertVerbs
 from netguard.daemon.alerting import Alerting
@@ -173,6 +175,120 @@ def test_an_address_in_use_twice_is_told_with_both_places_and_ends(settings, pol
     intake.close()
 
 
+def test_a_mac_in_two_areas_of_one_site_faster_than_a_walk_is_told(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    mac = str(policy.tablets["T-001"].mac)
+
+    def arrive(number, ap, seconds):
+        write(settings, accounting(time, "Start", mac, ap=ap, session=f"s{number}"))
+        intake.take()
+        look(intake)
+        time.on(seconds)
+
+    # The lobby and cardiology are two minutes apart: as fast as that it may walk to and fro.
+    for number in range(8):
+        arrive(number, ("AP-CAR-301", "AP-LOB-01")[number % 2], 120)
+    assert told(intake) == []
+    # Two of them, and the first to arrive came from where the last was: four arrivals show it.
+    for number in range(8, 12):
+        assert told(intake) == []
+        arrive(number, ("AP-CAR-301", "AP-LOB-01")[number % 2], 30)
+    assert told(intake) == [("noc", "NG-1108", RAISED), ("security-desk", "NG-1108", RAISED)]
+    intake.close()
+
+
+def test_what_a_rule_wants_in_quarantine_is_wanted_once_and_again_after_a_restart(
+    settings, policy, time
+):
+    rules = tuple(replace(rule, quarantine=rule.name == "clone-suspect") for rule in policy.alerts)
+    write_rules(settings, replace(policy, alerts=rules))
+    intake = Intake(settings)
+    intake.take()
+    mac = str(policy.tablets["T-001"].mac)
+
+    def report(status, session, ap, packets):
+        row = accounting(time, status, mac, ap=ap, session=session, in_packets=str(packets))
+        write(settings, row)
+        intake.take()
+        look(intake)
+
+    for turn in range(3):
+        report("Interim-Update" if turn else "Start", "a", "AP-CAR-301", 100 * turn)
+        report("Interim-Update" if turn else "Start", "b", "AP-LOB-01", 50 * turn)
+        time.on(300)
+    ((incident, (tablet, rule, why)),) = intake.alerting.wanted.items()
+    assert (tablet, rule) == ("T-001", "clone-suspect")
+    assert why == f"NG-1108 {incident}"
+    intake.alerting.wanted.clear()
+    look(intake)
+    assert intake.alerting.wanted == {}
+    intake.close()
+    again = Intake(settings)
+    again.take()
+    again.alerting.want_again(again.store, again.book)
+    assert list(again.alerting.wanted) == [incident]
+    again.close()
+
+
+def test_a_clinical_device_that_asks_for_the_tablets_network_is_told_and_nobody_else_for_it(
+    settings, policy, time
+):
+    mac = Mac.parse("00:09:18:aa:00:01")
+    never = replace(policy.never, macs=frozenset({mac}))
+    write_rules(settings, replace(policy, never=never))
+    intake = Intake(settings)
+    intake.take()
+    asked = accounting(time, mac=str(mac), ap="AP-LOB-01") | {"kind": "admission"}
+    refused = asked | {"answer": "reject", "rule": "unknown-mac"}
+    # One that is admitted as any device is by its own network's rule is none of ours.
+    write(
+        settings,
+        asked | {"answer": "accept", "rule": "other"},
+        refused | {"mac": "00:09:18:aa:00:02"},
+    )
+    intake.take()
+    look(intake)
+    assert told(intake) == []
+    write(settings, refused)
+    intake.take()
+    look(intake)
+    assert {(code, kind) for _, code, kind in told(intake)} == {("NG-1111", RAISED)}
+    matter = read_notice(letters(intake)[0].body).matter
+    assert (matter.subject, matter.tablet, matter.place.ap) == (str(mac), "", "AP-LOB-01")
+    intake.close()
+
+
+def test_a_tablet_that_asks_for_another_network_is_named(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    asked = accounting(time, ap="AP-LOB-01") | {
+        "kind": "admission", "answer": "reject", "rule": "other-network",
+    }  # fmt: skip
+    write(settings, asked)
+    intake.take()
+    look(intake)
+    assert told(intake) == [("security-desk", "NG-1112", RAISED)]
+    assert read_notice(letters(intake)[0].body).matter.tablet == "T-001"
+    intake.close()
+
+
+def test_a_tablet_in_quarantine_that_asks_is_no_news(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    asked = accounting(time, ap="AP-LOB-01") | {
+        "kind": "admission", "answer": "reject", "rule": "loan/quarantined",
+    }  # fmt: skip
+    write(settings, asked)
+    intake.take()
+    look(intake)
+    assert told(intake) == []
+    intake.close()
+
+
 def test_a_stolen_tablet_that_asks_is_told_with_its_place_until_it_is_found(settings, policy, time):
     write_rules(settings, policy, {"T-001": "stolen"})
     intake = Intake(settings)
@@ -309,6 +425,29 @@ def test_a_change_by_somebody_else_a_spent_budget_and_a_silent_feed_are_told():
     ]
 
 
+def test_a_profile_holds_back_its_severities_until_it_ends(settings, policy, time):
+    policy = replace(
+        policy,
+        alerts=tuple(
+            replace(rule, severity="warning") if rule.name == "appliance" else rule
+            for rule in policy.alerts
+        ),
+    )
+    write_rules(settings, policy, silenced={"warning": "crisis", "info": "crisis"})
+    intake = Intake(settings)
+    intake.take()
+    for _ in range(5):
+        look(intake, down())
+        time.on(10)
+    assert [(each.state, each.why) for each in letters(intake)] == [("held", "profile crisis")]
+    intake.alerting.release(intake.store, intake.book, time.wall)
+    assert [each.state for each in letters(intake)] == ["held"]
+    write_rules(settings, policy)
+    intake.take()
+    intake.alerting.release(intake.store, intake.book, time.wall)
+    assert [each.state for each in letters(intake)] == ["waiting"]
+
+
 def test_a_silence_holds_back_and_lets_out_what_is_still_so(settings, policy, time):
     write_rules(settings, policy)
     intake = Intake(settings)
@@ -324,11 +463,11 @@ def test_a_silence_holds_back_and_lets_out_what_is_still_so(settings, policy, ti
         time.on(10)
     assert [each.state for each in letters(intake)] == ["held"]
     assert "by anna" in letters(intake)[0].why
-    intake.alerting.release(intake.store, time.wall)
+    intake.alerting.release(intake.store, intake.book, time.wall)
     assert [each.state for each in letters(intake)] == ["held"]
     ask("silence", end=made["silence"], by="bert")
     time.on(1)
-    intake.alerting.release(intake.store, time.wall)
+    intake.alerting.release(intake.store, intake.book, time.wall)
     assert [each.state for each in letters(intake)] == ["waiting"]
     # Its end is not held back, whoever silences meanwhile.
     ask("silence", code="NG-1405", seconds=3600, by="anna")
@@ -395,4 +534,58 @@ def test_what_nobody_acknowledges_is_told_again_and_what_somebody_does_is_not(
     assert (row["acknowledged"], row["note"]) == ("anna", "on it")
     with pytest.raises(Refused, match="no open alert"):
         asyncio.run(verbs.acknowledge(Someone(), {"incident": "T-999"}))
+    intake.close()
+
+
+def test_a_private_mac_is_linked_to_the_tablet_that_fell_silent_beside_it(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    write(settings, accounting(time, ap="AP-CAR-301"))
+    intake.take()
+    time.on(60)
+    asked = {"kind": "admission", "answer": "reject", "rule": "private-mac"}
+    beside = accounting(time, mac="5a:11:c0:ff:ee:01", ap="AP-CAR-301") | asked
+    elsewhere = accounting(time, mac="5a:11:c0:ff:ee:02", ap="AP-LOB-01") | asked
+    unknown = accounting(time, mac="00:11:22:33:44:55", ap="AP-CAR-301") | asked
+    write(settings, beside, elsewhere, unknown | {"rule": "unknown-mac"})
+    intake.take()
+    long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+    found = {
+        str(each.mac): [row["tablet"] for row in whereabouts.perhaps(intake, each)]
+        for each in intake.store.strangers(long_ago)
+    }
+    assert found == {
+        "5a:11:c0:ff:ee:01": ["T-001"],
+        "5a:11:c0:ff:ee:02": [],
+        "00:11:22:33:44:55": [],
+    }
+    intake.presence = None
+    strangers = intake.store.strangers(long_ago)
+    assert [whereabouts.perhaps(intake, each) for each in strangers] == [[], [], []]
+    intake.close()
+
+
+def test_the_letter_names_the_device_only_to_who_has_to_act_on_it(settings, policy, time):
+    receivers = {
+        "mdm": Receiver(
+            "mdm", webhook="https://x", secret_file="k", actions=("lost-mode", "locate")
+        ),
+        "desk": Receiver("desk", webhook="https://y"),
+    }
+    rules = (AlertRule("r", {"presence": "missing"}, "critical", ("mdm", "desk")),)
+    write_rules(settings, replace(policy, receivers=receivers, alerts=rules))
+    intake = Intake(settings)
+    intake.take()
+    assert intake.book.receivers["mdm"].actions == ("lost-mode", "locate")
+    tablet = policy.tablets["T-001"]
+    for id_, known in (("T-001", True), ("T-gone", False)):
+        matter = Matter(f"{id_}-1", "NG-1101", "raised", 1.0, {"presence": "missing"}, tablet=id_)
+        letters = Alerting().posted(matter, intake.book, time.wall, 1.0)
+        fields = {each.receiver: read_notice(each.body).matter.fields for each in letters}
+        assert fields["desk"] == {}
+        assert fields["mdm"] == (
+            {"serial": tablet.serial, "mac": str(tablet.mac), "model": tablet.model}
+            if known
+            else {}
+        )
     intake.close()

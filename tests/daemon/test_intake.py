@@ -13,6 +13,7 @@ from netguard.daemon.intake import Intake
 from netguard.daemon.watch import Watch
 from netguard.errors import Refused, StoreError
 from netguard.settings import Paths, Settings
+from tests.daemon.test_presence_intake import write_rules
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -152,4 +153,30 @@ def test_strangers_can_be_asked_since_a_while(settings):
     assert [each["mac"][-2:] for each in asyncio.run(ask(seconds=86400))] == ["67"]
     for odd in ({}, {"seconds": "x"}, {"seconds": -1}, {"seconds": 1e300}):
         assert len(asyncio.run(ask(**odd))) == 2
+    watch.intake.close()
+
+
+def test_where_a_tablet_was_refused_can_be_asked_by_its_id(settings, policy):
+    write_rules(settings, policy)
+    watch = Watch(settings)
+    tablet, other = policy.tablets["T-001"], policy.tablets["T-002"]
+    write(
+        settings,
+        asked(str(tablet.mac), "other-network", ap="AP-LOB-01", ssid="CHU-STAFF"),
+        asked(str(tablet.mac), "other-network", ap="AP-LOB-01", ssid="CHU-STAFF"),
+        asked(str(other.mac), "loan/lost", ap="AP-CAR-301"),
+        asked(str(other.mac), "patients/admit", "accept"),
+    )
+    watch.intake.take()
+
+    async def ask(**words):
+        return (await watch.rejects(None, words))["rejects"]
+
+    (mine,) = asyncio.run(ask(tablet="T-001"))
+    assert (mine["tablet"], mine["count"], mine["rule"]) == ("T-001", 2, "other-network")
+    assert (mine["area"], mine["ap"], mine["ssid"]) == ("lobby", "AP-LOB-01", "CHU-STAFF")
+    assert {row["tablet"] for row in asyncio.run(ask())} == {"T-001", "T-002"}
+    assert asyncio.run(ask(seconds=1)) == []
+    with pytest.raises(Refused, match="did you mean 'T-001'"):
+        asyncio.run(ask(tablet="T-0001"))
     watch.intake.close()

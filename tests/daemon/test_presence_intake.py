@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -42,8 +43,9 @@ def told(monkeypatch):
     return found
 
 
-def write_rules(settings, policy, loans=None, moves=None):
-    text = watch_file.render(policy, "digest", settings.sites, loans or {}, moves or {}, lines())
+def write_rules(settings, policy, loans=None, moves=None, silenced=None):
+    said = (loans or {}, moves or {}, lines(), silenced or {})
+    text = watch_file.render(policy, "digest", settings.sites, *said)
     path = settings.paths.state / "watch.json"
     path.with_suffix(".new").write_text(text)
     path.with_suffix(".new").rename(path)
@@ -381,6 +383,69 @@ def test_requests_are_recorded_by_the_hour_and_strangers_under_another_address(
     intake.close()
     intake.open()
     assert sum('"admission"' in lines for _, lines in intake.store.recorded(0.0)) == 2
+    intake.close()
+
+
+def test_what_is_told_while_an_hour_is_written_is_not_lost(settings, policy, time, monkeypatch):
+    """One thread takes what the daemons tell, another writes it down: as in a running watch."""
+    monkeypatch.setattr("netguard.daemon.usage.MOST", 10**6)
+    kept = replace(policy.retention, recording=timedelta(days=7))
+    write_rules(settings, replace(policy, retention=kept))
+    intake = Intake(settings)
+    intake.take()
+    done = threading.Event()
+    row = {"kind": "name", "group": "g", "answer": "refused", "rule": "r"}
+
+    def tell():
+        for n in range(3000):
+            intake.take_use([json.dumps({**row, "name": f"n{n}"})])
+        done.set()
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    while not done.is_set():
+        intake.write_use_now()
+    thread.join()
+    intake.write_use_now()
+    lines: list[str] = []
+    after = 0
+    while rows := intake.store.recorded(0.0, after):
+        lines += [line for _, block in rows for line in block.split("\n")]
+        after = rows[-1][0]
+    assert len(lines) == len(set(lines)) == 3000
+    intake.close()
+
+
+def recorded_flows(intake):
+    """Return how often each flow was seen, of what is written down."""
+    blocks = [lines for _, lines in intake.store.recorded(0.0)]
+    lines = [json.loads(line) for block in blocks for line in block.split("\n")]
+    return [line["times"] for line in lines if line["kind"] == "flow"]
+
+
+def test_an_hour_of_use_that_a_full_disk_refuses_is_written_later(
+    settings, policy, time, monkeypatch
+):
+    kept = replace(policy.retention, recording=timedelta(days=7))
+    write_rules(settings, replace(policy, retention=kept))
+    intake = Intake(settings)
+    intake.take()
+    intake.take_use([flow_line()])
+    take = store.WatchStore.take
+
+    def full(self, feed, positions, *more, **words):
+        if "told" in words and '"flow"' in words["told"].recorded:
+            raise StoreError("database or disk is full")
+        return take(self, feed, positions, *more, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.WatchStore, "take", full)
+        time.on(3700)
+        intake.take()
+        assert recorded_flows(intake) == []
+    time.on(60)
+    intake.take()
+    assert recorded_flows(intake) == [4]
     intake.close()
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from netguard.adapters.store import Entry, Loan
+from netguard.adapters.store import Entry, Loan, Quarantine
 from netguard.daemon.register import Register
 from netguard.errors import NewerStore, StoreError
 
@@ -209,3 +209,51 @@ def test_while_nobody_knows_who_is_refused_nobody_is_marked(tmp_path):
     assert register.loans is None
     with pytest.raises(StoreError):
         say(register, "T-001", "stolen")
+
+
+def put_apart(register, tablet):
+    row = Quarantine(tablet, AT, "alice", "spam", "", "")
+    register.quarantine(row, Entry(AT, "alice", "quarantine", tablet, "{}", "{}"))
+
+
+def test_who_is_in_quarantine_stays_so_whatever_becomes_of_the_store(state):
+    register = opened(state)
+    put_apart(register, "T-002")
+    assert register.effective == {"T-001": "stolen", "T-002": "quarantined", "T-003": "stock"}
+    assert register.loans["T-002"] == "lent"
+    register.close()
+    (state / "guard.db").write_bytes(b"")
+    again = opened(state)
+    assert again.effective == {"T-001": "stolen", "T-002": "quarantined"}
+    assert again.quarantines["T-002"].why == "spam"
+    again.close()
+    (state / "guard.db").unlink()
+    (state / "guard.db").mkdir()
+    without = opened(state)
+    assert without.effective == {"T-001": "stolen", "T-002": "quarantined"}
+    assert "stays refused (2)" in without.problem
+
+
+def test_a_quarantine_holds_also_where_it_cannot_be_stored_and_a_release_does_not(state):
+    register = opened(state)
+    register.close()
+    put_apart(register, "T-002")
+    assert register.effective["T-002"] == "quarantined"
+    assert "T-002 quarantined" in register.problem
+    with pytest.raises(StoreError):
+        register.release("T-002", Entry(AT, "alice", "release", "T-002", "{}", "{}"))
+    assert register.effective["T-002"] == "quarantined"
+    register.open(NOW)
+    register.catch_up()
+    assert register.problem == ""
+    assert opened(state).effective["T-002"] == "quarantined"
+    register.release("T-002", Entry(AT, "alice", "release", "T-002", "{}", "{}"))
+    assert register.effective["T-002"] == "lent"
+
+
+def test_without_anything_that_says_who_is_refused_nobody_is_put_apart(tmp_path):
+    register = opened(tmp_path)
+    register.close()
+    register.loans = None
+    with pytest.raises(StoreError):
+        put_apart(register, "T-001")

@@ -5,12 +5,15 @@ nf_conntrack_proto_icmp.c), as far as packets here need it.
 """
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from itertools import cycle
 
-from netguard.core.names import Domain, Hours, Mac, Ports
+from netguard.adapters import clock
+from netguard.core.names import Domain, Mac, Ports
 from netguard.core.policy import Group, Protected, Service, Tablet
 from netguard.core.verdict import ESTABLISHED, INVALID, NEW, RELATED, Flow
+from netguard.core.week import Hours, Window
 from tests.kernel import wire
 
 OUT, IN = b"NGoutwrd", b"NGinward"
@@ -63,6 +66,10 @@ def policy_of(dice, base):
     for name in ("ward", "lobby", "night", "shelf"):
         chosen = dice.sample(sorted(services), dice.randrange(0, len(services)))
         hours = Hours.parse("07:00-22:00") if name in {"night", "lobby"} else None
+        if name == "lobby":
+            hours = replace(hours, grace=timedelta(minutes=10))
+        if name == "night":
+            hours = Hours.of([Window.parse("00:00-06:00"), Window.parse("20:00-24:00")])
         sites = ("haut-leveque",) if name == "shelf" else tuple(sorted(base.sites))
         deny = dice.choice(["reject", "drop"])
         groups[name] = Group(name, sites, tuple(sorted(chosen)), deny, None, hours)
@@ -319,3 +326,15 @@ class Running:
         packet = wire.ip4(flow.source, flow.destination, wire.ICMP, body)
         about = replace(flow, protocol="icmp", port=0, source_port=0, state=RELATED, mark=self.mark)
         return Packet(about, (packet,))
+
+
+def opened(left):
+    """Return openings, now, of groups that have so many seconds left; others lie before and behind."""
+    now = int(clock.now().timestamp())
+    current = {
+        name: ((now - 600, now + seconds),) if seconds else () for name, seconds in left.items()
+    }
+    return {
+        name: ((now - 9000, now - 8000), *spans, (now + 9000, now + 9600))
+        for name, spans in current.items()
+    }

@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from itertools import count
 from pathlib import Path
@@ -13,15 +14,17 @@ from time import monotonic, sleep
 
 import pytest
 
-from netguard.adapters import conntrack
+from netguard.adapters import clock, conntrack
+from netguard.core.hours import openings
 from netguard.core.names import Mac, Ports
 from netguard.core.netlinkwire import NESTED, attribute, generic, message
 from netguard.core.plan import compile_plan
 from netguard.core.policy import Group, Tablet
 from netguard.core.verdict import Flow, verdict
-from netguard.render import nftables
+from netguard.core.week import Hours, Window
+from netguard.render import nft_names, nftables
 from tests.kernel import wire
-from tests.kernel.drawn import IN, OUT, policy_of
+from tests.kernel.drawn import IN, OUT, opened, policy_of
 
 SITES = ["pellegrin", "haut-leveque"]
 SERVER = ip_address("170.114.10.7")
@@ -148,24 +151,64 @@ def test_a_service_that_sorts_first_changes_no_running_flow_and_a_withdrawn_one_
     assert link.back(flows) == link.out(flows) == flows, "what is granted again goes on"
 
 
+def with_grace(plan, name, seconds):
+    """Return a plan in which what runs of a group goes on for so long after its hours."""
+    groups = tuple(
+        replace(g, hours=replace(g.hours, grace=timedelta(seconds=seconds)))
+        if g.name == name
+        else g
+        for g in plan.groups
+    )
+    return replace(plan, groups=groups)
+
+
+def until_closed(link, flows):
+    """Wait until what runs of a group ends."""
+    end = monotonic() + 30
+    while link.out(flows[:1]):
+        assert monotonic() < end, "it does not close"
+        sleep(0.2)
+
+
+def until_open(link, flows):
+    """Wait until a group may begin something."""
+    end = monotonic() + 30
+    while not link.out(flows[:1]):
+        assert monotonic() < end, "it does not open"
+        sleep(0.2)
+
+
+def test_a_call_that_runs_at_the_end_of_the_hours_goes_on_for_its_grace(link, plain):
+    """All by the kernel alone: nothing of ours runs here."""
+    plan = with_grace(compile_plan(plain, ["pellegrin"]), "patients", 8)
+    link.bench.nft(nftables.render(plan, (), opened({"patients": 12, "family-room": 3600})))
+    every = calls(plan, "patients")
+    running, later = every[:10], iter(every[10:])
+    assert link.out(running) == link.back(running) == running
+    end = monotonic() + 30
+    while link.out([next(later)]):
+        assert monotonic() < end, "something new begins for ever"
+        sleep(0.2)
+    assert link.out(running) == link.back(running) == running, "what runs goes on"
+    assert not link.out([next(later)])
+    until_closed(link, running)
+    assert link.out(running) == link.back(running) == []
+
+
 def test_a_group_closes_by_itself_and_so_do_its_calls(link, plain):
-    plan = compile_plan(plain, ["pellegrin"])
-    link.bench.nft(nftables.render(plan, (), {"patients": 6, "family-room": 3600}))
+    plan = with_grace(compile_plan(plain, ["pellegrin"]), "patients", 0)
+    link.bench.nft(nftables.render(plan, (), opened({"patients": 6, "family-room": 3600})))
     ours, theirs = calls(plan, "patients")[:10], calls(plan, "family-room")[:10]
     assert ours
     assert theirs
     assert link.out(ours + theirs) == link.back(ours + theirs) == ours + theirs
-    end = monotonic() + 30
-    while link.out(ours[:1]):
-        assert monotonic() < end, "it does not close"
-    # Each element began to count when the kernel read it: the last ones end some milliseconds later.
-    sleep(0.5)
+    until_closed(link, ours)
     assert link.out(ours) == link.back(ours) == []
     assert link.out(theirs) == link.back(theirs) == theirs, "another group goes on"
     counted = link.counted(plan)
     assert counted["patients/hours"] >= len(ours), {k: v for k, v in counted.items() if v}
     assert counted["inbound"] == len(ours)
-    link.bench.nft(nftables.render(plan, (), {"patients": 3600, "family-room": 3600}))
+    link.bench.nft(nftables.render(plan, (), opened({"patients": 3600, "family-room": 3600})))
     assert link.out(ours) == ours, "and it opens again when it is told to"
 
 
@@ -323,7 +366,7 @@ def test_a_reload_of_ten_thousand_tablets_loses_and_opens_nothing(link, plain):
     link.bench.nft(script)
     learned = [f"157.{n >> 8}.{n & 255}.9 timeout {600 + n % 3000}s" for n in range(5000)]
     for at in range(0, 5000, 500):
-        for name in nftables.learned_sets_of(f"app-{at // 500}", 4):
+        for name in nft_names.learned_sets_of(f"app-{at // 500}", 4):
             part = ", ".join(learned[at : at + 500])
             link.bench.nft(f"add element inet netguard {name} {{ {part} }}")
     good = calls(plan, "patients")[:40]
@@ -431,3 +474,66 @@ def test_a_full_table_of_connections_opens_nothing(link, plain):
     assert link.out([*bad, *protected, *new]) == [], "something was opened"
     assert link.out(running) == link.back(running) == running, "what runs goes on"
     assert link.counted(plan)["patients/protected"] == len(protected)
+
+
+def test_two_groups_of_two_time_zones_close_and_open_by_their_own(link, plain):
+    """The night on which Europe sets its clocks back: a window ends at noon, the other zone knows nothing of it."""
+    windows = [Window.parse("10:00-12:00"), Window.parse("14:00-20:00")]
+    hours = {
+        "patients": replace(Hours.of(windows), zone="Europe/Paris"),
+        "family-room": replace(Hours.parse("07:00-22:00"), zone="Asia/Kolkata"),
+    }
+    plan = compile_plan(plain, ["pellegrin"])
+    plan = replace(plan, groups=tuple(replace(g, hours=hours.get(g.name)) for g in plan.groups))
+    noon = datetime(2026, 10, 25, 11, tzinfo=UTC)
+    # Asked four days before; that noon is six seconds from now.
+    coming = openings(plan, noon - timedelta(days=4))
+
+    def load(moment, seconds):
+        """Play a moment so many seconds from now: the kernel's clock is that of the machine."""
+        by = int(clock.now().timestamp()) + seconds - int(moment.timestamp())
+        moved = {name: tuple((a + by, b + by) for a, b in spans) for name, spans in coming.items()}
+        link.bench.nft(nftables.render(plan, (), moved))
+
+    load(noon, 6)
+    ours, theirs = calls(plan, "patients")[:10], calls(plan, "family-room")[:10]
+    assert link.out(ours + theirs) == link.back(ours + theirs) == ours + theirs
+    until_closed(link, ours)
+    assert link.out(ours) == link.back(ours) == []
+    assert link.out(theirs) == link.back(theirs) == theirs, "in the other zone it is open"
+    load(noon + timedelta(hours=2), 4)
+    assert link.out(ours) == []
+    until_open(link, ours)
+    assert link.out(ours) == link.back(ours) == ours, "the next window opens by itself"
+    load(noon + timedelta(hours=6), 0)
+    assert link.out(ours) == ours, "in Paris it is 18:00"
+    assert link.out(theirs) == link.back(theirs) == [], "and 22:30 in Kolkata"
+
+
+def test_windows_open_and_close_by_themselves_to_the_second(link, plain):
+    """What guard does in a fortnight, in some seconds and without guard: every packet of it is counted."""
+    plan = with_grace(compile_plan(plain, ["pellegrin"]), "patients", 2)
+    start = int(clock.now().timestamp()) + 3
+    windows = ((start, start + 5), (start + 8, start + 13))
+    always = ((start - 600, start + 3600),)
+    link.bench.nft(nftables.render(plan, (), {"patients": windows, "family-room": always}))
+    (running, *_), (theirs, *_) = calls(plan, "patients"), calls(plan, "family-room")
+    begun = iter(replace(running, source_port=port) for port in range(21000, 22000))
+    seen = []
+    while (now := clock.now().timestamp()) < start + 15:
+        seen.append(
+            (now - start, link.out([running]), link.back([running]), link.out([next(begun)]))
+        )
+        assert link.out([theirs]) == [theirs], "another group goes on"
+        sleep(0.05)
+    # Each look takes some milliseconds: those beside an edge say nothing.
+    edges = [0, 3, 5, 8, 11, 13]
+    clear = [row for row in seen if all(abs(row[0] - edge) > 0.5 for edge in edges)]
+    assert len(clear) > 60
+    for at, out, back, new in clear:
+        may_run, may_begin = 0 < at < 5 or 8 < at < 13, 0 < at < 3 or 8 < at < 11
+        assert (bool(out), bool(back), bool(new)) == (may_run, may_run, may_begin), at
+    counted = link.counted(plan)
+    refused = sum(not out for _, out, _, _ in seen) + sum(not new for _, _, _, new in seen)
+    assert counted["patients/hours"] == refused
+    assert counted["inbound"] == sum(not back for _, _, back, _ in seen)

@@ -15,7 +15,7 @@ from scapy.packet import Raw
 from netguard.core.denials import REASONS
 from netguard.core.plan import compile_plan
 from netguard.core.verdict import Flow
-from netguard.render import nftables
+from netguard.render import nft_names, nftables
 
 LEARNED = {"whatsapp": ["157.240.0.60"], "zoom": ["52.84.1.1"], "plumbing-push": ["157.240.0.60"]}
 # A media server of an allowed service.
@@ -40,7 +40,7 @@ def load(bench, plan, change=lambda text: text):
 
 def learn(bench):
     for service, addresses in LEARNED.items():
-        for name in nftables.learned_sets_of(service, 4):
+        for name in nft_names.learned_sets_of(service, 4):
             bench.nft(f"add element inet netguard {name} {{ {', '.join(addresses)} }}")
 
 
@@ -87,6 +87,22 @@ def test_a_change_of_groups_and_services_goes_forward_and_back(bench, example, p
         bench.nft(nftables.render(wanted, stale=[]))
         assert digest(quiet)[0] == again[0], "applied twice, something moved"
     assert digest(quiet)[0] == first[0], "forward and back is not where it started"
+
+
+def test_a_table_that_goes_between_two_looks_is_one_that_is_not_there(bench):
+    """nft lists the tables, then ours; here the first look is that of a moment ago."""
+    bench.run(bench.gw, "nft", "flush", "ruleset")
+    code = (
+        "import asyncio\n"
+        "from netguard.adapters import nft\n"
+        "now = nft._tables\n"
+        "async def before():\n"
+        "    nft._tables = now\n"
+        "    return [('inet', 'netguard')]\n"
+        "nft._tables = before\n"
+        "print(asyncio.run(nft.read('inet', 'netguard', frozenset())))"
+    )
+    assert bench.run(bench.gw, sys.executable, "-c", code).stdout == "None\n"
 
 
 def neighbours(bench):

@@ -5,13 +5,13 @@ The oracle is nft: a table that it has loaded whole and one that was framed and 
 
 import json
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
+from netguard.core.hours import UNJUDGED, openings
 from netguard.core.plan import compile_plan
-from netguard.render import filling, nftables
-
-OPEN = {"patients": 3600, "family-room": 0}
+from netguard.render import filling, nft_sets, nftables
 
 
 @pytest.fixture
@@ -45,17 +45,18 @@ def contents(bench):
     return sorted(found)
 
 
-@pytest.mark.parametrize("left", [nftables.ALWAYS, OPEN], ids=["always", "hours"])
-def test_framed_and_filled_is_what_nft_loads_whole(bench, plan, left, tmp_path, monkeypatch):
+@pytest.mark.parametrize("hours", [False, True], ids=["always", "hours"])
+def test_framed_and_filled_is_what_nft_loads_whole(bench, plan, hours, tmp_path, monkeypatch):
+    coming = openings(plan, datetime(2026, 11, 22, tzinfo=UTC)) if hours else UNJUDGED
     # Many messages, as of ten thousand tablets.
     monkeypatch.setattr(filling, "PER_MESSAGE", 7)
     bench.run(bench.gw, "nft", "flush", "ruleset")
-    bench.nft(nftables.render(plan, (), left))
+    bench.nft(nftables.render(plan, (), coming))
     whole = contents(bench)
     bench.run(bench.gw, "nft", "flush", "ruleset")
-    bench.nft(nftables.frame(plan, (), left))
+    bench.nft(nftables.frame(plan, (), coming))
     framed = contents(bench)
-    payloads = filling.messages(plan, left)
+    payloads = filling.messages(plan)
     assert len(payloads) > 30
     assert fill(bench, payloads, tmp_path) == ""
     assert contents(bench) == whole != framed
@@ -64,8 +65,8 @@ def test_framed_and_filled_is_what_nft_loads_whole(bench, plan, left, tmp_path, 
 def test_a_frame_lets_nobody_send(bench, plan):
     bench.run(bench.gw, "nft", "flush", "ruleset")
     bench.nft(nftables.frame(plan))
-    for name in nftables.PER_TABLET:
-        kind = "map" if name == "group_number" else "set"
+    for name in nft_sets.PER_TABLET:
+        kind = "map" if name in {"group_number", "class4"} else "set"
         text = bench.run(bench.gw, "nft", "-j", "list", kind, "inet", "netguard", name).stdout
         assert not next(row[kind] for row in json.loads(text)["nftables"] if kind in row).get(
             "elem"
@@ -76,7 +77,7 @@ def test_a_batch_with_one_bad_message_adds_nothing(bench, plan, tmp_path):
     bench.run(bench.gw, "nft", "flush", "ruleset")
     bench.nft(nftables.frame(plan))
     before = contents(bench)
-    good = filling.messages(plan, nftables.ALWAYS)
+    good = filling.messages(plan)
     bad = good[-1].replace(b"bind4\0", b"nosuc\0")
     assert "No such file" in fill(bench, [*good, bad], tmp_path)
     assert contents(bench) == before

@@ -15,6 +15,15 @@ from ipaddress import ip_address
 from netguard.adapters import conntrack
 conntrack.forget([ip_address("10.99.0.16")])
 """
+OPEN = """
+import socket, sys
+kind = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}[sys.argv[2]]
+with socket.socket(type=kind) as one:
+    one.bind((sys.argv[1], 0))
+    one.settimeout(1)
+    one.connect(("10.255.0.1", 9))
+    one.send(b"x")
+"""
 TRACKED = """
 table inet t {
   chain f {
@@ -63,3 +72,21 @@ def test_where_the_kernel_does_not_count_nobody_is_heard(counted):
     counted.run(counted.gw, "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=0")
     send(counted, 1)
     assert [row for row in flows(counted) if row[0] == "10.99.0.16" and row[1]] == []
+
+
+def test_what_one_address_has_opened_is_forgotten_and_nothing_else(counted):
+    counted.run(counted.gw, "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1")
+    counted.run(counted.tablet, "ip", "address", "add", "10.99.0.17/22", "dev", "eth0")
+    for source in ("10.99.0.16", "10.99.0.17"):
+        for kind in ("udp", "tcp"):
+            words = ("-c", OPEN, source, kind)
+            counted.run(counted.tablet, sys.executable, *words, check=False)
+        counted.run(counted.tablet, "ping", "-c1", "-W1", "-I", source, "10.255.0.1", check=False)
+    before = [address for address, _ in flows(counted)]
+    assert before.count("10.99.0.16") == before.count("10.99.0.17") > 1
+    counted.run(counted.gw, sys.executable, "-c", FORGET)
+    after = [address for address, _ in flows(counted)]
+    assert after.count("10.99.0.16") == 0
+    assert after.count("10.99.0.17") == before.count("10.99.0.17")
+    # There is nothing left to forget, which is what is wanted.
+    counted.run(counted.gw, sys.executable, "-c", FORGET)

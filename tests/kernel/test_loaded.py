@@ -9,13 +9,13 @@ import pytest
 
 from netguard.core.loaded import listing, proof
 from netguard.core.plan import compile_plan
-from netguard.render import nftables
+from netguard.render import nft_names, nftables
 from tests.kernel import wire
 from tests.kernel.drawn import NUMBERS, policy_of
 
 MARKER = b"NGloaded"
 QUICK = {"new_flow_rate": "1000000/s", "new_flow_burst": 1_000_000}
-TABLE = nftables.TABLE
+TABLE = nft_names.TABLE
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ class Kernel:
         """Let the name proxy have learned where a packet goes: what the proof takes as possible."""
         for service in self.plan.services:
             if service.domains and service.local is None:
-                names = nftables.learned_sets_of(
+                names = nft_names.learned_sets_of(
                     service.name, ip_address(packet.destination).version
                 )
                 lines = (f"add element inet {TABLE} {n} {{ {packet.destination} }}" for n in names)

@@ -1,6 +1,7 @@
 """One hospital that the tests of this folder share; what changes it builds its own."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -43,3 +44,13 @@ def joined(hospital: Hospital, on_the_air: Callable[..., None]) -> Hospital:
     """The same, with its three tablets on the air and addressed."""
     on_the_air("t1", "t2", "t3")
     return hospital
+
+
+@pytest.fixture
+def netguard(hospital: Hospital) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return how a command is typed on the appliance."""
+
+    def typed(*words: str) -> subprocess.CompletedProcess[str]:
+        return hospital.exec("gw", ["netguard", *words], timeout=120)
+
+    return typed

@@ -1,6 +1,7 @@
 """Where addresses and the time come from: our own servers, or the hospital's DHCP by relay."""
 
 import shutil
+import signal
 from time import monotonic, sleep
 
 import pytest
@@ -71,6 +72,34 @@ def external(hospital, tmp_path):
     # that has left, not with one that seems to be here and has an address of another network.
     hospital.exec("t1", ["ip", "addr", "flush", "dev", "wlan0", "scope", "global"])
     hospital.leave("t1")
+
+
+def test_a_device_that_replaces_another_has_its_address_at_once(hospital):
+    """The lease to the old MAC has twenty minutes to go; dnsmasq gives it up for the new one, and back."""
+    rules, own = hospital.settings.parent / "rules-replaced", hospital.record.macs["t2"]
+    shutil.copytree(hospital.record.rules, rules)
+    tablets = rules / "tablets.csv"
+    tablets.write_text(tablets.read_text().replace(own, "3c:28:6d:00:00:77"))
+
+    def takes_over(folder, mac, other):
+        done = hospital.exec("gw", ["netguard", "apply", str(folder)], timeout=120)
+        assert done.returncode == 0, done.stderr
+        # As systemd does for guard on an appliance.
+        hospital.kill("dnsmasq", signal.SIGHUP)
+        assert hospital.join("t2", mac=other)["answer"] == "reject"
+        assert hospital.join("t2", mac=mac)["answer"] == "accept"
+        hospital.exec("t2", ["ip", "addr", "flush", "dev", "wlan0", "scope", "global"])
+        assert hospital.exec("t2", ["ip", "link", "set", "wlan0", "address", mac]).returncode == 0
+        return hospital.dhcp("t2")
+
+    assert hospital.join("t2")["answer"] == "accept"
+    address = hospital.dhcp("t2")
+    try:
+        assert takes_over(rules, "3c:28:6d:00:00:77", own) == address
+        assert hospital.probe("t2", *MEDIA)["ok"]
+    finally:
+        assert takes_over(hospital.record.rules, own, "3c:28:6d:00:00:77") == address
+        shutil.rmtree(rules)
 
 
 def test_an_address_of_the_hospitals_dhcp_is_learned_from_its_answer(external, guard):

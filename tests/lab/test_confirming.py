@@ -26,11 +26,6 @@ def guard(hospital):
 
 
 @pytest.fixture
-def netguard(hospital):
-    return lambda *words: hospital.exec("gw", ["netguard", *words], timeout=120)
-
-
-@pytest.fixture
 def without_zoom(joined, netguard, tmp_path):
     """Return rules that withdraw a service; what was in force comes back afterwards."""
     folder = joined.settings.parent / f"edited-{tmp_path.name}"

@@ -233,3 +233,21 @@ ORDER = textwrap.dedent("""
             note("forwarding")
     print(json.dumps(order))
 """)
+
+
+def test_a_ruleset_flushed_again_during_a_repair_is_repaired_and_ends_nobody(
+    hospital, tablet, guard
+):
+    """Also between two looks of guard's at one table: it is there, and gone when it is read."""
+    pid = hospital.pid("guard")
+    for _ in range(6):
+        count = guard("status")["drifts"]
+        hospital.kill("guard", signal.SIGSTOP)
+        hospital.exec("gw", ["nft", "flush", "ruleset"])
+        hospital.kill("guard", signal.SIGCONT)
+        wait_until(lambda count=count: guard("status")["drifts"] > count)
+        # At once, while what follows a repair goes on.
+        hospital.exec("gw", ["nft", "flush", "ruleset"])
+        wait_until(lambda count=count: guard("status")["drifts"] > count + 1)
+    wait_until(lambda: hospital.probe(tablet, *MEDIA, "--timeout", "1")["ok"])
+    assert hospital.pid("guard") == pid

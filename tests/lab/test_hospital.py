@@ -4,6 +4,7 @@ import csv
 import json
 import socket
 from pathlib import Path
+from time import monotonic, sleep
 from urllib.request import urlopen
 
 import pytest
@@ -78,6 +79,10 @@ def test_joining_on_another_network_of_the_hospital_is_rejected(hospital):
     answer = hospital.join("t3", ssid="CHU-INVITES")
     assert answer["answer"] == "reject"
     assert hospital.join("t3")["answer"] == "accept"
+    end = monotonic() + 30
+    while "CHU-INVITES" not in hospital.exec("gw", ["netguard", "rejects", "T-003"]).stdout:
+        assert monotonic() < end, "it is in no report"
+        sleep(0.5)
 
 
 def test_leaving_and_roaming_are_accounted_as_a_controller_does(hospital):

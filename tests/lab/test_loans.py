@@ -22,12 +22,6 @@ MEDIA = ("udp", "170.114.10.7", "8801")
 
 
 @pytest.fixture
-def netguard(hospital):
-    """Run a command on the appliance."""
-    return lambda *words: hospital.exec("gw", ["netguard", *words], timeout=120)
-
-
-@pytest.fixture
 def guard(hospital):
     """Ask guard."""
     path = hospital.settings.parent / "run" / "guard.sock"

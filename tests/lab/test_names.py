@@ -57,6 +57,29 @@ def test_emptied_sets_are_filled_from_the_file_at_the_next_start(hospital, table
     wait_until(lambda: held in hospital.exec("gw", listing).stdout)
 
 
+def test_a_proxy_that_was_away_when_the_plan_changed_is_told_when_it_is_back(
+    hospital, tablets, dns, netguard
+):
+    hospital.stop("dns")
+    try:
+        # A tablet that is stolen makes a new plan.
+        netguard("tablet", "T-010", "stolen", "--note", "dns is away")
+        told = netguard("status")
+        assert (told.returncode, "was not told to reload" in told.stdout) == (1, True)
+        hospital.start("dns")
+        wait_until(
+            lambda: json.loads(netguard("status", "--json").stdout)["guard"]["problems"] == {}
+        )
+        assert (
+            dns("status")["plan"]
+            == json.loads(netguard("status", "--json").stdout)["guard"]["plan"]
+        )
+    finally:
+        if hospital.pid("dns") is None:
+            hospital.start("dns")
+        assert netguard("tablet", "T-010", "found").returncode == 0
+
+
 def test_a_damaged_file_is_put_aside_and_named(hospital, tablets, dns):
     kept = hospital.settings.parent / "state" / "dns" / "learned.json"
     hospital.stop("dns")

@@ -125,10 +125,10 @@ def test_down_without_a_lab_is_no_mistake(name):
 
 
 def test_a_failure_while_going_up_takes_everything_down_again(name, monkeypatch):
-    def broken(self):
+    def broken(self, rules=None):
         raise NetguardError("no apply today")
 
-    monkeypatch.setattr(Hospital, "_apply", broken)
+    monkeypatch.setattr(Hospital, "apply", broken)
     with pytest.raises(NetguardError, match="no apply today"):
         Hospital.up(name, say=silent)
     assert not traces(name)

@@ -2,16 +2,10 @@
 
 import json
 import shutil
+import sys
 from time import monotonic, sleep
 
 import pytest
-
-from netguard.adapters import control
-
-
-@pytest.fixture
-def netguard(hospital):
-    return lambda *words: hospital.exec("gw", ["netguard", *words], timeout=120)
 
 
 @pytest.fixture
@@ -85,7 +79,29 @@ def test_an_hour_of_use_is_recorded_and_judged_by_other_rules(
     events.unlink()
 
 
-def test_only_watch_may_take_what_was_used(hospital):
-    for daemon in ("guard", "dns"):
-        path = hospital.settings.parent / "run" / f"{daemon}.sock"
-        assert isinstance(control.call(path, "used")["used"], list)
+ASKS = """
+import json, sys
+from netguard.adapters import control
+from netguard.errors import NetguardError
+try:
+    print(json.dumps(sorted(control.call(sys.argv[1], "used"))))
+except NetguardError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [("netguard-watch", '["dropped", "used"]'), ("netguard-dhcp", ""), ("netguard-radius", "")],
+)
+@pytest.mark.parametrize("daemon", ["guard", "dns"])
+def test_only_watch_may_take_what_was_used(hospital, daemon, user, expected):
+    """What tablets call is told to nobody but the process that writes it down."""
+    path = hospital.settings.parent / "run" / f"{daemon}.sock"
+    words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+    done = hospital.exec("gw", [*words, sys.executable, "-c", ASKS, str(path)])
+    assert done.returncode == 0, done.stderr
+    if expected:
+        assert done.stdout.strip() == expected
+    else:
+        assert "may not" in done.stdout or "Permission denied" in done.stdout, done.stdout

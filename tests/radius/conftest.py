@@ -14,10 +14,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from netguard.adapters import clock
 from netguard.core import radius
 from netguard.core.radius import Code, Status, Type
-from netguard.lab.world import midday
 
 ROOT = Path(__file__).parents[2]
 SECRET = b"0123456789abcdef0123"
@@ -87,6 +85,8 @@ class Server:
         shutil.copytree(ROOT / "radius_hooks", self.hooks)
         (self.data / "tablets").write_text(TABLETS)
         (self.data / "areas").write_text("")
+        (self.data / "hours").write_text("")
+        (self.data / "psk").write_text("")
         (self.data / "self.conf").write_text(f"secret = {'5a' * 24}\n")
         (self.data / "clients.conf").write_text(CLIENTS)
         self.auth, self.acct, self.own = free_ports(3)
@@ -99,11 +99,13 @@ class Server:
             "NETGUARD_RADIUS_AUTH_PORT": str(self.auth),
             "NETGUARD_RADIUS_ACCT_PORT": str(self.acct),
             "NETGUARD_RADIUS_SELF_PORT": str(self.own),
-            # Hours are judged by the server's clock; here it is always midday.
-            "TZ": midday(clock.now().hour),
         }
+        # Words before the server's own, of a program that starts it.
+        self.through: tuple[str, ...] = ()
         self.process: subprocess.Popen | None = None
         self.identifier = 0
+        # Of the last request: what a reply hides is read with it.
+        self.authenticator = b""
         self.give_away()
 
     def give_away(self) -> None:
@@ -130,7 +132,15 @@ class Server:
         with (self.folder / "stdout").open("wb") as output:
             self.process = subprocess.Popen(
                 self.command(
-                    "freeradius", "-f", "-l", "stdout", "-d", str(self.hooks), "-n", "radiusd"
+                    *self.through,
+                    "freeradius",
+                    "-f",
+                    "-l",
+                    "stdout",
+                    "-d",
+                    str(self.hooks),
+                    "-n",
+                    "radiusd",
                 ),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -176,6 +186,7 @@ class Server:
             )
             if not signed:
                 raw = raw[:2] + (len(raw) - 18).to_bytes(2) + raw[4:20] + raw[38:]
+        self.authenticator = authenticator
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nas:
             nas.bind((source, 0))
             nas.connect(("127.0.0.1", port))

@@ -331,6 +331,8 @@ def test_accounting_is_written_down_and_answered(server):
         "cause": "Idle-Timeout",
         "delay": "2",
         "in_packets": "4242",
+        "src": "127.0.0.1",
+        "nas_ip": "",
     }
 
 

@@ -7,26 +7,36 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from ipaddress import ip_network
 from types import MappingProxyType
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from netguard.adapters import clock
-from netguard.core import radius
-from netguard.core.admission import Request, decide
+from netguard.core import psk, radius
+from netguard.core.admission import Request, decide, mac_of
 from netguard.core.names import Mac
 from netguard.core.plan import compile_plan
 from netguard.core.policy import Area
 from netguard.core.radius import Code, Type
+from netguard.core.week import Hours, Window
 from netguard.lab import shapes
-from netguard.render import freeradius
+from netguard.lab.world import midday
+from netguard.render import freeradius, radius_hours
 from tests.radius.conftest import SECRET, a_server
 
 REQUESTS = 1200
-LOANS = MappingProxyType({"T-001": "lost", "T-002": "stolen", "T-003": "retired", "T-004": "lent"})
+LOANS = MappingProxyType(
+    {
+        "T-001": "lost",
+        "T-002": "stolen",
+        "T-003": "retired",
+        "T-004": "lent",
+        "T-005": "quarantined",
+        "T-006": "quarantined",
+    }
+)
 # Written as a NAS would name them, plain and less so.
 NAMES = ["AP-CAR-301", "Étage 3, aile B", "bat:3", "AP_%2A", "ap.icu-1", "AP-OPEN", "3c286d-aa0110"]
 BSSIDS = ["70:3a:0e:00:00:01", "70:3a:0e:11:22:33", "70:3a:0e:11:99:01", "88:99:aa:bb:cc:dd", "02:00:00:00:00:01"]  # fmt: skip
@@ -102,16 +112,32 @@ def read(sent: radius.Attributes) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def nases(own: str, site: str) -> dict[str, str]:
+    """The NASes of a site by name, each with its vendor where tablets have a key of their own."""
+    vendors = ("cisco-9800", "ruckus", "hostapd", "aruba-controller", "mikrotik", "meraki")
+    return {own: "", **{f"{site}-{vendor}": vendor for vendor in vendors}}
+
+
 def hospital(policy, sources: dict[str, str]):
     """The example hospital with everything that can decide: areas closed to a group by name, by BSSID
     and by pattern, an enrolment VLAN at one site, a site that lets other networks be, a short session."""
     sites = {}
     for name, site in sorted(policy.sites.items()):
-        nas = {
-            nas.name: replace(nas, address=ip_network(sources[nas.name]))
-            for nas in site.nas.values()
-        }
-        sites[name] = replace(site, nas=nas)
+        (own,) = site.nas.values()
+        # Its own NAS gives no tablet a key, the others each in the form of its product.
+        sites[name] = replace(
+            site,
+            nas={
+                nas: replace(
+                    own,
+                    name=nas,
+                    address=ip_network(sources[nas]),
+                    vendor=vendor or own.vendor,
+                    psk=bool(vendor),
+                )
+                for nas, vendor in nases(own.name, site.name).items()
+            },
+        )
     first, second = (sites[name] for name in sorted(sites, key=lambda name: sites[name].vlan))
     first = replace(
         first,
@@ -156,18 +182,39 @@ def hospital(policy, sources: dict[str, str]):
 
 @pytest.fixture(scope="module")
 def sources(example):
-    names = sorted(nas for site in example.sites.values() for nas in site.nas)
+    return addresses(example)
+
+
+def addresses(example) -> dict[str, str]:
+    """An address on loopback for each NAS."""
+    names = sorted(
+        nas for site in example.sites.values() for own in site.nas for nas in nases(own, site.name)
+    )
     return {name: f"127.0.0.{number + 1}" for number, name in enumerate(names)}
 
 
 @pytest.fixture(scope="module")
 def policy(example, sources):
-    return hospital(example, sources)
+    return elsewhere(hospital(example, sources), midday(clock.now().hour))
+
+
+def elsewhere(policy, zone: str):
+    """The same with all its sites in a time zone."""
+    sites = {name: replace(site, time_zone=zone) for name, site in policy.sites.items()}
+    return replace(policy, sites=sites)
+
+
+def keys(policy) -> dict[str, str]:
+    """A key for each tablet, the same in every call."""
+    dice = random.Random(2868)
+    return {id_: psk.generate(dice.choice) for id_ in sorted(policy.tablets)}
 
 
 @contextmanager
 def answering(
-    policy, change: Callable[[str, str], str] = lambda _, text: text, zone: str | None = None
+    policy,
+    change: Callable[[str, str], str] = lambda _, text: text,
+    through: tuple[str, ...] = (),
 ):
     """A FreeRADIUS that answers from what is rendered for this policy; `change` may plant a difference."""
     plan = compile_plan(policy, policy.sites, LOANS)
@@ -181,11 +228,12 @@ def answering(
         for name, text in (
             ("tablets", freeradius.tablets(plan)),
             ("areas", freeradius.areas(plan)),
+            ("hours", radius_hours.hours(plan)),
+            ("psk", freeradius.psk(plan, keys(policy))),
             ("clients.conf", freeradius.clients(plan, str(secrets))),
         ):
             (server.data / name).write_text(change(name, text))
-        if zone is not None:
-            server.environment["TZ"] = zone
+        server.through = through
         server.give_away()
         server.start()
         yield server
@@ -292,7 +340,7 @@ def network(dice, sent, mac, ap, bssid, ssid):
 
 def difference(policy, server, asked: Asked, sources, rules: Counter) -> str:
     """Ask both; return in which word they differ, or an empty text."""
-    wanted = decide(policy, Request(asked.nas, asked.read), LOANS, local_time(server))
+    wanted = decide(policy, Request(asked.nas, asked.read), LOANS, clock.now())
     reply, event = server.event_of(
         server.send,
         Code.ACCESS_REQUEST,
@@ -313,15 +361,28 @@ def difference(policy, server, asked: Asked, sources, rules: Counter) -> str:
     said = (wanted.answer, wanted.vlan, wanted.rule, wanted.interim)
     if got != said or (event["answer"], event["vlan"]) != (got[0], vlan or ""):
         return f"{got} and {event}, wanted {said}"
-    # Never longer than what was left; FreeRADIUS may take a minute less in the first second of one.
-    after = decide(policy, Request(asked.nas, asked.read), LOANS, local_time(server))
+    sent = psk.all_said(reply, server.authenticator, SECRET)
+    if sent != (said_keys := key_of(policy, asked, wanted)):
+        return f"Wi-Fi key {sent}, wanted {said_keys}"
+    # A second may pass on either side between the two looks at the clock.
+    after = decide(policy, Request(asked.nas, asked.read), LOANS, clock.now())
     timeout = number(reply, Type.SESSION_TIMEOUT)
     most, least = wanted.session_timeout, after.session_timeout
     if (timeout is None) != (most is None):
         return f"Session-Timeout {timeout}, wanted {most}"
-    if timeout is not None and not (least or 0) - 60 <= timeout <= (most or 0) + 1:
+    if timeout is not None and not (least or 0) - 1 <= timeout <= (most or 0) + 1:
         return f"Session-Timeout {timeout}, wanted {least} to {most}"
     return ""
+
+
+def key_of(policy, asked: Asked, wanted) -> dict:
+    """What the answer to a request has to carry of Wi-Fi keys: that of its tablet, in the NAS's form."""
+    if wanted.psk is None:
+        return {}
+    mac = mac_of(asked.read)
+    tablet = next(t.id for t in policy.tablets.values() if t.mac == mac)
+    ssid = next(site.ssid for site in policy.sites.values() if asked.nas in site.nas)
+    return {wanted.psk: psk.values(wanted.psk, ssid, keys(policy)[tablet])}
 
 
 def number(reply: radius.Packet, kind: int) -> int | None:
@@ -333,17 +394,11 @@ def seed() -> int:
     return int(os.environ.get("NETGUARD_SEED", random.randrange(2**32)))
 
 
-def local_time(server) -> datetime:
-    """The time of day on the server's clock, whose zone is one of its own (conftest), as UTC."""
-    return clock.now().astimezone(ZoneInfo(server.environment["TZ"])).replace(tzinfo=UTC)
-
-
 def differences(policy, server, start: int, count: int, sources) -> tuple[list[str], Counter]:
-    """Ask both judges the same; the server's clock is the site's."""
-    sites = {name: replace(site, time_zone="UTC") for name, site in policy.sites.items()}
-    here, rules, found = replace(policy, sites=sites), Counter(), []
+    """Ask both judges the same."""
+    rules, found = Counter(), []
     for asked in generated(policy, random.Random(start), count):
-        words = difference(here, server, asked, sources, rules)
+        words = difference(policy, server, asked, sources, rules)
         if words:
             found.append(f"{asked.nas} {asked.read}: {words}")
     return found, rules
@@ -368,6 +423,7 @@ ALL_RULES = {
     "loan/lost",
     "loan/stolen",
     "loan/retired",
+    "loan/quarantined",
     "patients/admit",
     "patients/areas",
     "demo/admit",
@@ -382,8 +438,9 @@ def night(server_hour: int) -> str:
 
 
 def test_outside_the_hours_of_a_group_freeradius_rejects_by_them(policy, sources):
-    with answering(policy, zone=night(clock.now().hour)) as server:
-        found, rules = differences(policy, server, seed(), 300, sources)
+    dark = elsewhere(policy, night(clock.now().hour))
+    with answering(dark) as server:
+        found, rules = differences(dark, server, seed(), 300, sources)
     assert not found, found[:3]
     assert rules["patients/hours"] > 20
     assert not rules["patients/admit"]
@@ -427,6 +484,15 @@ def one_area_entry_less(policy, name, text):
     return "".join(line for line in lines if line != planted)
 
 
+def open_at_night_only(policy, name, text):
+    """The windows of the patients twelve hours off."""
+    if name != "hours":
+        return text
+    lines = [line for line in text.splitlines() if not line.startswith("hours/patients ")]
+    nights = radius_hours.openings("patients", Hours.of([Window.parse("00:00-06:00")]))
+    return "\n".join([*lines, *nights, ""])
+
+
 def no_hours(policy, name, text):
     return re.sub(r', Login-Time := "[^"]*"', "", text) if name == "tablets" else text
 
@@ -437,12 +503,17 @@ def no_hours(policy, name, text):
         (another_vlan, "88:99:aa:bb:cc:dd"),
         (one_entry_less, "88:99:aa:bb:cc:dd"),
         (no_hours, "88:99:aa:bb:cc:dd"),
+        (open_at_night_only, "88:99:aa:bb:cc:dd"),
         (one_area_entry_less, "70:3a:0e:11:22:33"),
     ],
 )
 def test_a_planted_difference_is_found(policy, judged, sources, plant, bssid):
     plan = compile_plan(policy, policy.sites, LOANS)
-    texts = {"tablets": freeradius.tablets(plan), "areas": freeradius.areas(plan)}
+    texts = {
+        "tablets": freeradius.tablets(plan),
+        "areas": freeradius.areas(plan),
+        "hours": radius_hours.hours(plan),
+    }
     assert any(plant(policy, name, text) != text for name, text in texts.items())
     site_name, digits = first_entry(texts["tablets"], policy, "patients").split("/")
     site = policy.sites[site_name]
@@ -456,8 +527,6 @@ def test_a_planted_difference_is_found(policy, judged, sources, plant, bssid):
         address=bytes([10, 1, 2, 10]),
     )
     asked = Asked(next(iter(site.nas)), sent, b"x", read(sent))
-    sites = {name: replace(each, time_zone="UTC") for name, each in policy.sites.items()}
-    here = replace(policy, sites=sites)
-    assert not difference(here, judged, asked, sources, Counter()), "none where none is planted"
+    assert not difference(policy, judged, asked, sources, Counter()), "none where none is planted"
     with answering(policy, lambda name, text: plant(policy, name, text)) as server:
-        assert difference(here, server, asked, sources, Counter())
+        assert difference(policy, server, asked, sources, Counter())

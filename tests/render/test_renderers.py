@@ -1,15 +1,17 @@
 """Rendered text: same plan, same bytes; only typed words reach it; golden files are reviewed as code."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from netguard.core.denials import REASONS
-from netguard.core.plan import compile_plan, number_of
+from netguard.core.names import Mac
+from netguard.core.plan import Refusal, compile_plan, number_of
 from netguard.errors import BadValue
-from netguard.render import dhcp, freeradius, haproxy, names, nftables, ntp
+from netguard.render import dhcp, freeradius, haproxy, names, nft_names, nftables, ntp, radius_hours
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -18,6 +20,21 @@ def strict(plan):
     """The same plan with a video service whose servers' names are checked."""
     services = tuple(replace(s, sni="strict") if s.name == "jitsi" else s for s in plan.services)
     return replace(plan, services=services)
+
+
+def keyed(plan):
+    """The same plan where each controller takes a Wi-Fi key per tablet."""
+    sites = tuple(
+        replace(s, nas=tuple(replace(n, psk=True) for n in s.nas), quarantine_vlan=641)
+        for s in plan.sites
+    )
+    first = plan.bindings[0]
+    refusal = Refusal(first.site, first.mac, "loan/quarantined", 641)
+    return replace(plan, sites=sites, refusals=(refusal,))
+
+
+# Not one of anybody's: the golden file is public.
+KEYS = {"T-001": "aaaa-cccc-dddd-eeee", "T-002": "a 'b' #c {d} &e @f =g"}
 
 
 @pytest.fixture
@@ -30,7 +47,11 @@ def plan(small):
     [
         ("netguard.nft", nftables.render),
         ("tablets", freeradius.tablets),
+        ("hours", radius_hours.hours),
         ("clients.conf", lambda plan: freeradius.clients(plan, "/etc/netguard/secrets")),
+        ("clients-keyed.conf", lambda plan: freeradius.clients(keyed(plan), "/x")),
+        ("tablets-keyed", lambda plan: freeradius.tablets(keyed(plan))),
+        ("psk", lambda plan: freeradius.psk(keyed(plan), KEYS)),
         ("dnsmasq.conf", lambda plan: dhcp.configuration(plan, "/var/lib/netguard/dhcp")),
         ("hosts", dhcp.hosts),
         ("chrony.conf", lambda plan: ntp.configuration(plan, "/var/lib/netguard/time")),
@@ -140,6 +161,24 @@ def test_no_accept_is_written_without_its_vlan(plan):
         assert ("Tunnel-Private-Group-Id" in entry) == ("Accept" in entry)
 
 
+def test_a_tablet_in_quarantine_is_accepted_into_its_vlan_only_where_there_is_one(example):
+    sites = ["pellegrin", "haut-leveque"]
+    loans = {"T-001": "quarantined"}
+    plan = compile_plan(example, sites, loans)
+    assert {s.name: s.quarantine_vlan for s in plan.sites}["pellegrin"] == 641
+    mac = example.tablets["T-001"].mac
+    script, text = nftables.render(plan), freeradius.tablets(plan)
+    assert f"add element inet netguard lost_mac {{ {mac} }}" in script or str(mac) in script
+    entries = dict(re.findall(rf"^(\S+)/{mac} (.*(?:\n\t.*)*)", text, re.MULTILINE))
+    assert entries["pellegrin"].startswith(
+        'Auth-Type := Accept, Netguard-Rule := "loan/quarantined"'
+    )
+    assert 'Tunnel-Private-Group-Id = "641"' in entries["pellegrin"]
+    assert "640" not in entries["pellegrin"]
+    rejected = [e for site, e in entries.items() if plan.site[site].quarantine_vlan is None]
+    assert all(entry.startswith("Auth-Type := Reject") for entry in rejected)
+
+
 def test_a_lost_tablet_is_in_both_of_the_kernels_sets_and_rejected_with_its_state(small):
     policy = small()
     plan = compile_plan(policy, ["pellegrin", "haut-leveque"], {"T-001": "stolen"})
@@ -181,8 +220,8 @@ def test_an_address_that_no_service_holds_is_refused_before_any_service_is_tried
     for group in plan.groups:
         rules = text.rsplit(f"chain g_{group.name} {{", 1)[1].split("}", 1)[0].split("\n")
         assert f"!= @known4 ip daddr != @learned4 goto d_{group.name}" in rules[1]
-    assert nftables.learned_sets_of("jitsi", 6) == ("s_jitsi_dns6", "learned6")
-    assert set(nftables.learned_sets_of("jitsi", 4)) <= set(nftables.learned_sets(plan))
+    assert nft_names.learned_sets_of("jitsi", 6) == ("s_jitsi_dns6", "learned6")
+    assert set(nft_names.learned_sets_of("jitsi", 4)) <= set(nftables.learned_sets(plan))
 
 
 def test_every_refusal_is_counted_for_each_group_and_for_nobody(plan):
@@ -202,26 +241,34 @@ def elements(script, name):
     return found[0].split("{ ")[1].removesuffix(" }").split(", ") if found else []
 
 
-def test_what_depends_on_the_hour_ends_with_it(plan):
-    at_noon = nftables.render(plan, (), {"patients": 3600, "visitors": 0})
+def test_what_depends_on_the_hour_is_compared_with_the_kernels_clock(plan):
+    spans = {"patients": ((100, 200), (300, 400)), "visitors": ()}
+    text = nftables.render(plan, (), spans)
     marks = {grant.rule: f"{grant.mark:#010x}" for grant in plan.grants}
-    granted = elements(at_noon, "grants")
-    assert f"{marks['patients/jitsi']} timeout 3600s" in granted
-    assert not any(marks["visitors/jitsi"] in element for element in granted)
+    granted = elements(text, "grants")
+    assert not {marks["patients/jitsi"], marks["visitors/jitsi"]} & set(granted)
+    assert elements(text, "open_patients") == ["100-200", "300-400"]
+    assert elements(text, "open_visitors") == []
+    own = ", ".join(sorted(m for rule, m in marks.items() if rule.startswith("patients/")))
+    assert f"ct mark {{ {own} }} meta time @open_patients accept" in text
     numbers = {group.name: f"{group.number:#010x}" for group in plan.groups}
-    assert elements(at_noon, "open_groups") == [f"{numbers['patients']} timeout 3600s"]
-    assert at_noon.index("add element inet netguard open_groups") < at_noon.index(
-        "add element inet netguard bind4"
-    )
-    bound = elements(at_noon, "bind4")
-    assert bound
-    assert all(element.endswith(" timeout 3600s") for element in bound)
-    groups = {b.group for b in plan.bindings if f"{b.mac} . {b.address}" in " ".join(bound)}
-    assert groups == {"patients"}
-    both = f"{numbers['patients']}, {numbers['visitors']}"
-    assert f"meta mark {{ {both} }} meta mark != @open_groups goto x_hours" in at_noon
+    for name, number in numbers.items():
+        line = f"meta mark {number} meta time != @open_{name} goto x_hours"
+        assert (line in text) == (name in spans)
+    assert elements(text, "bind4") == elements(nftables.render(plan), "bind4")
     assert "goto x_hours" not in nftables.render(plan)
-    assert "timeout 3600s" in nftables.replacement(plan, {"patients": 3600})
+    assert "meta time" not in nftables.render(plan)
+    assert "100-200" in nftables.replacement(plan, spans)
+
+
+def test_openings_of_another_day_are_a_difference(plan):
+    today = {"patients": ((100, 200), (300, 400)), "visitors": ((100, 200),)}
+    tomorrow = {"patients": ((300, 400), (500, 600)), "visitors": ((100, 200),)}
+    assert nftables.difference(plan, plan, tomorrow, today).splitlines() == [
+        "delete element inet netguard open_patients { 100-200 }",
+        "add element inet netguard open_patients { 500-600 }",
+    ]
+    assert nftables.difference(plan, plan, tomorrow, {"patients": ((100, 200),)}) is None
 
 
 def test_a_difference_is_what_a_plan_has_more_or_less(small, plan):
@@ -245,8 +292,6 @@ def test_a_difference_of_rules_is_none(small, plan):
     )
     assert nftables.difference(plan, compile_plan(other, sites)) is None
     timed = replace(plan, groups=tuple(replace(g, hours=None) for g in plan.groups))
-    changed = any(group.hours for group in plan.groups)
-    assert changed
     assert nftables.difference(plan, timed) is None
 
 
@@ -293,6 +338,20 @@ def test_an_address_that_goes_to_another_tablet_needs_dnsmasq_to_forget_the_old_
     assert dhcp.taken_over(full, dhcp.hosts(taken)) == [str(one.address)]
 
 
+def test_whoever_had_the_address_of_a_replaced_device_gives_up_its_lease(plan):
+    one, other, *rest = plan.bindings
+    new = replace(plan, bindings=(replace(one, mac=Mac.parse("3c:28:6d:00:00:77")), other, *rest))
+    held = {str(one.address): one.mac, str(other.address): other.mac}
+    first, second, *_ = dhcp.hosts(new, held).splitlines()
+    assert first == f"3c:28:6d:00:00:77,{one.mac},{one.address}"
+    assert second == f"{other.mac},{other.address}"
+    assert dhcp.hosts(plan, held) == dhcp.hosts(plan)
+    assert dhcp.taken_over(dhcp.hosts(plan), dhcp.hosts(new, held)) == [str(one.address)]
+    assert dhcp.taken_over(dhcp.hosts(new), dhcp.hosts(new, held)) == []
+    swapped = {str(one.address): other.mac, str(other.address): one.mac}
+    assert dhcp.hosts(plan, swapped) == dhcp.hosts(plan), "each has a reservation of its own"
+
+
 def test_elements_go_over_what_both_plans_allow_where_a_mixture_would_open_more(example):
     """Lost, and in a group that may do more: a packet that finds the old pair and the new group passes."""
     policy = example
@@ -312,3 +371,19 @@ def test_elements_go_over_what_both_plans_allow_where_a_mixture_would_open_more(
     assert len(nftables.differences(before, lost) or ()) == 1
     assert len(nftables.differences(lost, before) or ()) == 1
     assert nftables.differences(before, before) == ()
+
+
+@pytest.mark.parametrize(
+    "key", ['say "it" now', "back\\slash", "%{User-Name}", "$HOME is here", "`id`aaaa"]
+)
+def test_a_key_that_a_file_could_misread_is_not_written(plan, key):
+    with pytest.raises(BadValue) as refused:
+        freeradius.psk(keyed(plan), {"T-001": key})
+    assert refused.value.finding == "bad-text"
+    assert key not in str(refused.value)
+
+
+def test_without_the_rule_nothing_is_said_of_keys(plan):
+    assert freeradius.psk(plan, KEYS).count("\n") == 1
+    assert plan.digest == replace(plan, sites=tuple(plan.sites)).digest
+    assert keyed(plan).digest != plan.digest

@@ -1,6 +1,10 @@
 """Groups add and never remove, and a profile only takes."""
 
+from datetime import timedelta
+
 import pytest
+
+from netguard.core.week import wall_clock
 
 
 def test_a_group_inherits_services_and_what_it_does_not_say_itself(rules):
@@ -100,3 +104,93 @@ def test_who_is_told_must_exist_where_receivers_are_written(rules):
     assert rules.said == []
     rules.write("alerts.yaml", "alerts: {}\nreceivers: {desc: {mail: a@chu.example}}\n")
     assert "unknown receiver 'desk', did you mean 'desc'?" in rules.said[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "{allow: [], grace: 10m}",
+            "error unused groups.yaml",
+        ),
+        ("{allow: [], hours: 07:00-22:00, grace: 90s}", "grace is whole minutes"),
+        (
+            "{allow: [], hours: 07:00-23:50, grace: 430m}",
+            "the hours that begin at 07:00 after a pause of 430m, write at most 429m",
+        ),
+        (
+            "{allow: [], hours: 07:00-22:00, grace: 3d}",
+            "reaches into the hours that begin at 07:00",
+        ),
+        (
+            "{allow: [], hours: [10:00-12:00, 14:00-20:00], grace: 2h}",
+            "begin at 14:00 after a pause of 120m",
+        ),
+        (
+            "{allow: [], hours: {mon: 10:00-24:00, tue: 01:00-08:00}, grace: 1h}",
+            "begin at 01:00 after a pause of 60m",
+        ),
+    ],
+)
+def test_a_grace_follows_hours_and_ends_before_the_next_ones(rules, words, said):
+    rules.add("groups.yaml", f"  late: {words}\n")
+    assert [line for line in rules.said if said in line], rules.said
+
+
+def test_a_grace_is_inherited_with_or_without_the_hours(rules):
+    rules.add("groups.yaml", "  late: {allow: [], hours: 07:00-22:00, grace: 10m}\n")
+    rules.add("groups.yaml", "  later: {allow: [], extends: late, hours: 07:00-20:00}\n")
+    rules.add("groups.yaml", "  never: {allow: [], extends: late, grace: 0m}\n")
+    rules.add(
+        "tests/cases.yaml",
+        "".join(
+            f"  - {{name: {g}, from: {{group: {g}}}, expect: only, services: []}}\n"
+            for g in ("late", "later", "never")
+        ),
+    )
+    hours = {name: group.hours for name, group in rules.policy.groups.items()}
+    assert [wall_clock(hours[g].lasting[0][1]) for g in ("late", "later", "never")] == [
+        "22:10",
+        "20:10",
+        "22:00",
+    ]
+
+
+def test_hours_are_one_window_several_or_by_days(rules):
+    written = {
+        "one": "07:00-22:00",
+        "two": "[14:00-20:00, 10:00-12:00]",
+        "days": '{mon-fri: [10:00-12:00, 14:00-20:00], "sat,sun": 14:00-18:00}',
+        "late": "{weekdays: 20:00-24:00, weekend: [00:00-01:00, 20:00-24:00]}",
+    }
+    rules.add(
+        "groups.yaml", "".join(f"  {g}: {{allow: [], hours: {h}}}\n" for g, h in written.items())
+    )
+    rules.add(
+        "groups.yaml",
+        "  block:\n    allow: []\n    hours:\n      mon-fri: [10:00-12:00]\n      sat,sun: 14:00-18:00\n",
+    )
+    rules.add("groups.yaml", "  heir: {allow: [], extends: block, grace: 15m}\n")
+    names = [*written, "block", "heir"]
+    cases = (
+        f"  - {{name: {g}, from: {{group: {g}}}, expect: only, services: []}}\n" for g in names
+    )
+    rules.add("tests/cases.yaml", "".join(cases))
+    assert rules.said == []
+    assert {g: str(rules.policy.groups[g].hours) for g in names} == {
+        "one": "07:00-22:00",
+        "two": "10:00-12:00, 14:00-20:00",
+        "days": "mon-fri 10:00-12:00, 14:00-20:00; sat-sun 14:00-18:00",
+        "late": "mon-fri 20:00-24:00; sat-sun 00:00-01:00, 20:00-24:00",
+        "block": "mon-fri 10:00-12:00; sat-sun 14:00-18:00",
+        "heir": "mon-fri 10:00-12:00; sat-sun 14:00-18:00",
+    }
+    assert rules.policy.groups["heir"].hours.grace == timedelta(minutes=15)
+
+
+def test_every_fault_of_the_hours_by_days_is_told_at_its_place(rules):
+    rules.change("groups.yaml", "07:00-22:00", "{mon-fri: [10:00-12:00, 11:00-13:00], weekend: []}")
+    assert [line.split(" ", 3)[2] for line in rules.said] == [
+        "groups.yaml:5:36",
+        "groups.yaml:5:50",
+    ]

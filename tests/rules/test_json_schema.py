@@ -55,4 +55,11 @@ def test_a_list_is_no_word_and_a_word_no_list():
     validator = jsonschema.Draft202012Validator(schemas()["groups.json"])
     assert validator.is_valid({"groups": {"a": {"allow": ["b"]}}})
     assert not validator.is_valid({"groups": {"a": {"allow": "b"}}})
-    assert not validator.is_valid({"groups": {"a": {"allow": ["b"], "hours": ["07:00"]}}})
+    assert not validator.is_valid({"groups": {"a": {"allow": ["b"], "grace": ["10m"]}}})
+    for hours in (
+        "07:00-22:00",
+        ["10:00-12:00"],
+        {"mon-fri": "10:00-12:00", "sat,sun": ["14:00-18:00"]},
+    ):
+        assert validator.is_valid({"groups": {"a": {"allow": ["b"], "hours": hours}}})
+    assert not validator.is_valid({"groups": {"a": {"allow": ["b"], "hours": [["10:00-12:00"]]}}})

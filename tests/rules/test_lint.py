@@ -37,10 +37,34 @@ def test_a_group_needs_a_case_that_names_it(rules):
     assert rules.said == []
 
 
+@pytest.mark.parametrize("hours", ["03:00-22:00", "01:59-22:00", "00:30-01:59", "00:30-03:00"])
+def test_hours_beside_what_a_clock_change_skips_are_sound(rules, hours):
+    """From 02:00 the clocks go to 03:00 at once: that one is there, and so is 01:59."""
+    rules.change("groups.yaml", "07:00-22:00", hours)
+    assert rules.said == []
+
+
+@pytest.mark.parametrize("hours", ["02:00-22:00", "02:59-22:00"])
+def test_the_first_and_the_last_minute_that_are_skipped_are_none(rules, hours):
+    rules.change("groups.yaml", "07:00-22:00", hours)
+    rules.says("error schedule", f"{hours[:5]} does not exist on 2027-03-28 in Europe/Paris")
+
+
 @pytest.mark.parametrize("hours", ["02:30-22:00", "00:30-02:30"])
 def test_an_hour_that_the_clocks_skip_is_an_error(rules, hours):
     rules.change("groups.yaml", "07:00-22:00", hours)
     rules.says("error schedule", "02:30 does not exist on 2027-03-28 in Europe/Paris")
+
+
+def test_only_the_windows_of_the_day_of_the_clock_change_are_looked_at(rules):
+    rules.change("groups.yaml", "07:00-22:00", "{mon-sat: 02:30-22:00}")
+    assert rules.said == []
+    rules.change(
+        "groups.yaml",
+        "mon-sat: 02:30-22:00",
+        "mon-sat: 02:30-22:00, sun: [00:00-01:00, 02:30-22:00]",
+    )
+    rules.says("error schedule groups.yaml:5:54", "02:30 does not exist on 2027-03-28")
 
 
 def test_hours_are_not_judged_where_no_site_can_be(rules, site):

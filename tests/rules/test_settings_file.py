@@ -94,7 +94,7 @@ def test_no_control_socket_is_an_empty_one(file):
         (
             SMALL,
             "- a\n",
-            "expected keys at the top (listen, mail, node, paths, runbook, sites, speed, users, version)",
+            "expected keys at the top (listen, mail, node, paths, runbook, service-manager, sites, speed, users, version)",
         ),
         (SMALL, "a: [\n", "is not closed"),
     ],
@@ -135,3 +135,12 @@ def test_the_document_names_every_key():
             assert shown in document
             default = getattr(keys, key)
             assert default is None or f"`{default}`" in document
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"), [("", "none"), ("service-manager: systemd\n", "systemd")]
+)
+def test_units_are_restarted_by_whom_the_settings_name(tmp_path, line, wanted):
+    path = tmp_path / "settings.yaml"
+    path.write_text(SMALL + line)
+    assert read_settings(path).service_manager == wanted

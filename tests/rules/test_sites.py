@@ -23,6 +23,11 @@ import pytest
             "vlan: 640\n    quarantine-vlan: 640",
             ["vlan-clash", "also this site's vlan"],
         ),
+        (
+            "vendor: cisco-9800, message-authenticator: required",
+            "vendor: mist, psk: per-tablet, message-authenticator: required",
+            ["error psk-vendor", ":12:54", "'mist'", "write psk: shared", "aruba-controller,"],
+        ),
         ("wlc-2:", "wlc-1:", ["error duplicate-name", "already a NAS of site 'pellegrin'"]),
         ("10.1.2.20", "10.1.2.10", ["error duplicate-address", "address of NAS 'wlc-1'"]),
         ("[10.99.0.0/22]", "[10.99.0.0/22, 10.10.0.0/24]", ["protected-overlap", "'pacs' (protect"]),

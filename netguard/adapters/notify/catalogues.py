@@ -12,6 +12,11 @@ from pathlib import Path
 LOCALE = Path(__file__).parents[2] / "locale"
 
 
+def languages() -> list[str]:
+    """Return the languages beside English, by their codes."""
+    return sorted(path.name for path in LOCALE.iterdir() if path.is_dir())
+
+
 @cache
 def translator(language: str) -> Callable[[str], str]:
     """Return what translates message ids; English is in the code, an unknown language is English."""

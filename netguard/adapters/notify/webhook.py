@@ -22,7 +22,7 @@ async def send(
     outgoing: Outgoing, receiver: Receiver, told: Sequence[tuple[Notice, Message]], now: float
 ) -> None:
     """Post the notices in one body; `now` in seconds since 1970. Raises Undelivered."""
-    body = json.dumps(payload(receiver.name, told), ensure_ascii=False).encode()
+    body = json.dumps(payload(receiver, told), ensure_ascii=False).encode()
     id_, at = told[0][0].id, str(int(now))
     headers = {"webhook-id": id_, "webhook-timestamp": at}
     if receiver.secret_file:
@@ -37,9 +37,9 @@ def signature(key: bytes, id_: str, at: str, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
-def payload(receiver: str, told: Sequence[tuple[Notice, Message]]) -> dict[str, Any]:
+def payload(receiver: Receiver, told: Sequence[tuple[Notice, Message]]) -> dict[str, Any]:
     """Return the body: Alertmanager's webhook message, whose alerts carry what netguard knows besides."""
-    alerts = [_alert(notice, message) for notice, message in told]
+    alerts = [_alert(notice, message, receiver.actions) for notice, message in told]
     firing = any(alert["status"] == "firing" for alert in alerts)
     common = {
         key: value
@@ -50,7 +50,7 @@ def payload(receiver: str, told: Sequence[tuple[Notice, Message]]) -> dict[str, 
         "version": "4",
         "groupKey": told[0][0].matter.incident if len(told) == 1 else told[0][0].id,
         "status": "firing" if firing else "resolved",
-        "receiver": receiver,
+        "receiver": receiver.name,
         "groupLabels": {"code": told[0][0].matter.code},
         "commonLabels": common,
         "commonAnnotations": {},
@@ -59,7 +59,7 @@ def payload(receiver: str, told: Sequence[tuple[Notice, Message]]) -> dict[str, 
     }
 
 
-def _alert(notice: Notice, message: Message) -> dict[str, Any]:
+def _alert(notice: Notice, message: Message, actions: Sequence[str]) -> dict[str, Any]:
     matter, place = notice.matter, notice.matter.place
     labels = {
         "alertname": CODES[matter.code].name,
@@ -96,7 +96,19 @@ def _alert(notice: Notice, message: Message) -> dict[str, Any]:
             "path": [{"at": _stamp(at), "ap": ap} for at, ap in matter.path],
             "ap": place.ap,
             "silent_since": _stamp(matter.since) if matter.since else "",
+            **(_do(notice, actions) if actions and matter.tablet else {}),
         },
+    }
+
+
+def _do(notice: Notice, actions: Sequence[str]) -> dict[str, Any]:
+    """Return what a device management is to do, and with which device; at the end it undoes it."""
+    matter = notice.matter
+    known = {key: matter.fields.get(key, "") for key in ("serial", "mac", "model")}
+    return {
+        "phase": "end" if matter.kind == CLEARED else "begin",
+        "actions": list(actions),
+        "device": {"tablet": matter.tablet, **known},
     }
 
 

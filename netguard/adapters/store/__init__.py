@@ -16,7 +16,15 @@ from netguard.adapters.store.database import (
     restore,
     verify,
 )
-from netguard.adapters.store.guard import Entry, GuardStore, Loan, Move
+from netguard.adapters.store.guard import (
+    Entry,
+    GuardStore,
+    Loan,
+    Move,
+    PskRow,
+    Quarantine,
+    RemovalRow,
+)
 from netguard.adapters.store.outbox import DEAD, HELD, SENT, WAITING, Letter, Said
 from netguard.adapters.store.watch import Incident, Positions, Told, WatchStore
 
@@ -35,6 +43,9 @@ __all__ = [
     "Loan",
     "Move",
     "Positions",
+    "PskRow",
+    "Quarantine",
+    "RemovalRow",
     "Said",
     "Told",
     "WatchStore",

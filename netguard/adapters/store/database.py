@@ -41,8 +41,8 @@ class Kind(NamedTuple):
     head: str
 
 
-GUARD = Kind("guard", 0x4E474731, "0004")
-WATCH = Kind("watch", 0x4E475731, "0004")
+GUARD = Kind("guard", 0x4E474731, "0006")
+WATCH = Kind("watch", 0x4E475731, "0006")
 
 
 def texts(*names: str) -> list[sa.Column[str]]:
@@ -248,8 +248,10 @@ def _sound(connection: Connection, path: Path) -> None:
 def _newer(connection: Connection, path: Path, kind: Kind, step: str) -> str:
     rows = connection.exec_driver_sql("SELECT version FROM program ORDER BY step DESC LIMIT 1")
     version = shown(str(rows.scalar()))[1:-1]
-    copy = path.with_name(f"{path.name}.before-{int(kind.head) + 1:04d}")
-    back = f", or stop all of netguard and put {copy} back" if copy.exists() else ""
+    # Named after the step that the newer program went to, several at once perhaps: the first that is too new for us.
+    copies = sorted(path.parent.glob(f"{path.name}.before-[0-9][0-9][0-9][0-9]"))
+    copy = next((each for each in copies if each.name[-4:] > kind.head), None)
+    back = f", or stop all of netguard and put {copy} back" if copy else ""
     return (
         f"{path} was written by netguard {version} (step {step}), this is {__version__} and knows "
         f"step {kind.head}: install netguard {version} or newer{back}; the kernel and FreeRADIUS "

@@ -33,6 +33,27 @@ _move = sa.Table(
     sa.Column("tablet", sa.String, primary_key=True),
     *texts("area", "until"),
 )
+_quarantine = sa.Table(
+    "quarantine",
+    tables,
+    sa.Column("tablet", sa.String, primary_key=True),
+    *texts("at", "who", "why", "until", "incident"),
+)
+_removal = sa.Table(
+    "removal",
+    tables,
+    sa.Column("tablet", sa.String, primary_key=True),
+    *texts("state", "cause"),
+    sa.Column("since", sa.Float, nullable=False),
+    *texts("steps"),
+)
+_psk = sa.Table(
+    "psk",
+    tables,
+    sa.Column("tablet", sa.String, primary_key=True),
+    *texts("sealed", "at", "who"),
+    sa.Column("asks", sa.Integer, nullable=False),
+)
 # Up to when lines were let go; a trigger keeps those that are newer.
 _audit_until = sa.Table("audit_until", tables, sa.Column("at", sa.String, primary_key=True))
 
@@ -58,6 +79,46 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Who put a tablet into quarantine and why; until when ("" for open), and for which alert ("" none)."""
+
+    tablet: str
+    at: str
+    who: str
+    why: str
+    until: str
+    incident: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalRow:
+    """How far it has come to get a tablet off the air: the state it counts as, and what began it.
+
+    `cause` tells one removal from the next of the same tablet; `steps` is core/removal's own text.
+    """
+
+    tablet: str
+    state: str
+    cause: str
+    since: float
+    steps: str
+
+
+@dataclass(frozen=True, slots=True)
+class PskRow:
+    """The Wi-Fi key of a tablet, sealed (adapters/sealing.py): since when, who had it made.
+
+    `asks` is how often the NAS still has to be asked to end a session that has the key before.
+    """
+
+    tablet: str
+    sealed: str
+    at: str
+    who: str
+    asks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the audit: who did what to what, and how it was before and after."""
 
@@ -78,6 +139,8 @@ class GuardStore(Store):
         held = cls(path, opened(path, GUARD, at))
         try:
             held.loans()
+            held.quarantines()
+            held.psks()
         except BaseException:
             held.close()
             raise
@@ -116,6 +179,65 @@ class GuardStore(Store):
                 statement.on_conflict_do_update(index_elements=["tablet"], set_=asdict(move))
             )
             connection.execute(sa.insert(_audit).values(**asdict(entry)))
+
+    def quarantines(self) -> dict[str, Quarantine]:
+        """Return who is in quarantine, by tablet."""
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(_quarantine).order_by(_quarantine.c.tablet))
+            return {row["tablet"]: Quarantine(**row) for row in rows.mappings()}
+
+    def set_quarantines(self, rows: Iterable[Quarantine], entries: Iterable[Entry]) -> None:
+        """Store who is in quarantine and the lines about it, all or nothing."""
+        with self._writing() as connection:
+            for row in rows:
+                statement = insert(_quarantine).values(**asdict(row))
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=["tablet"], set_=asdict(row))
+                )
+            for entry in entries:
+                connection.execute(sa.insert(_audit).values(**asdict(entry)))
+
+    def end_quarantine(self, tablet: str, entry: Entry) -> None:
+        """Forget that a tablet is in quarantine, and store the line about it."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(_quarantine).where(_quarantine.c.tablet == tablet))
+            connection.execute(sa.insert(_audit).values(**asdict(entry)))
+
+    def removals(self) -> dict[str, RemovalRow]:
+        """Return how far each removal has come, by tablet."""
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(_removal).order_by(_removal.c.tablet))
+            return {row["tablet"]: RemovalRow(**row) for row in rows.mappings()}
+
+    def set_removal(self, row: RemovalRow) -> None:
+        """Store how far a removal has come."""
+        with self._writing() as connection:
+            statement = insert(_removal).values(**asdict(row))
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["tablet"], set_=asdict(row))
+            )
+
+    def end_removals(self, tablets: Iterable[str]) -> None:
+        """Forget the removals of tablets that are refused no more."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(_removal).where(_removal.c.tablet.in_(list(tablets))))
+
+    def psks(self) -> dict[str, PskRow]:
+        """Return the sealed Wi-Fi keys, by tablet."""
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(_psk).order_by(_psk.c.tablet))
+            return {row["tablet"]: PskRow(**row) for row in rows.mappings()}
+
+    def set_psks(self, rows: Iterable[PskRow], entries: Iterable[Entry]) -> None:
+        """Store sealed keys and the lines about them, all or nothing."""
+        with self._writing() as connection:
+            for row in rows:
+                statement = insert(_psk).values(**asdict(row))
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=["tablet"], set_=asdict(row))
+                )
+            for entry in entries:
+                connection.execute(sa.insert(_audit).values(**asdict(entry)))
 
     def record(self, entry: Entry) -> None:
         """Add a line to the audit."""

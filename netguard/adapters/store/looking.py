@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from netguard.adapters.store.database import Kind
+from netguard.core.loans import effective
 
 _STEPS = 20_000
 
@@ -35,10 +36,16 @@ def look(path: Path, kind: Kind, patience: float = 2.0) -> str:
 
 
 def loans(path: Path) -> dict[str, str] | None:
-    """Return what people said of tablets, by id; None where it cannot be read."""
+    """Return what tablets count as, by id; None where it cannot be read."""
     try:
         with _opened(path) as connection:
-            return dict(connection.execute("SELECT tablet, state FROM loan").fetchall())
+            said = dict(connection.execute("SELECT tablet, state FROM loan").fetchall())
+            try:
+                apart = connection.execute("SELECT tablet FROM quarantine").fetchall()
+            except sqlite3.OperationalError:
+                # Of an older guard, which has none.
+                apart = []
+            return effective(said, (tablet for (tablet,) in apart))
     except sqlite3.DatabaseError:
         return None
 

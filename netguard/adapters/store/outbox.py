@@ -130,8 +130,13 @@ class Outbox(Store):
         with self._reading() as connection:
             return [Letter(**row) for row in connection.execute(wanted).mappings()]
 
-    def settle(self, letters: Sequence[Letter], state: str, why: str = "") -> None:
-        """Note what became of some letters: sent, dead, or waiting on after another attempt."""
+    def settle(
+        self, letters: Sequence[Letter], state: str, why: str = "", entries: Iterable[Entry] = ()
+    ) -> None:
+        """Note what became of some letters: sent, dead, or waiting on after another attempt.
+
+        `entries` are the lines of the audit about it, stored with it.
+        """
         table = self._outbox
         with self._writing() as connection:
             connection.execute(
@@ -139,6 +144,8 @@ class Outbox(Store):
                 .where(table.c.id.in_([letter.id for letter in letters]))
                 .values(state=state, why=why, attempts=table.c.attempts + 1)
             )
+            for entry in entries:
+                connection.execute(sa.insert(self._book).values(**asdict(entry)))
 
     def letters(self, states: Iterable[str], limit: int = 1000) -> list[Letter]:
         """Return letters in some states, the newest first."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -13,10 +14,14 @@ from netguard.adapters.store import outbox
 from netguard.adapters.store.database import WATCH, opened, shape, text, texts
 from netguard.adapters.store.outbox import Letter, Outbox
 from netguard.core.names import Mac
-from netguard.core.records import Asked, Stranger
+from netguard.core.records import Asked, Reject, Stranger
+from netguard.core.sessions import MOST as MAX_SESSIONS
+from netguard.core.sessions import Key, Live
 
 MAX_STRANGERS = 10_000
 MAX_ADMISSIONS = 20_000
+MAX_REJECTS = 20_000
+_NO_SESSIONS: Mapping[Key, Live | None] = MappingProxyType({})
 # Rows of one answer.
 MAX_SHOWN = 1000
 
@@ -44,6 +49,17 @@ _admission = sa.Table(
     sa.Column("mac", sa.String, primary_key=True),
     *texts("at", "site", "nas", "ap", "ssid", "answer", "rule", "vlan"),
     sa.Index("admission_at", "at"),
+)
+_reject = sa.Table(
+    "reject",
+    tables,
+    *(
+        sa.Column(name, sa.String, primary_key=True)
+        for name in ("mac", "site", "rule", "ssid", "ap")
+    ),
+    *texts("first_at", "last_at"),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Index("reject_last_at", "last_at"),
 )
 _snapshot = sa.Table(
     "snapshot",
@@ -77,6 +93,14 @@ _recording = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
     *texts("lines"),
     sa.Index("recording_at", "at"),
+)
+_session = sa.Table(
+    "session",
+    tables,
+    *(sa.Column(name, sa.String, primary_key=True) for name in ("nas", "mac", "session")),
+    sa.Column("at", sa.Float, nullable=False),
+    *texts("site", "ap", "bssid", "source", "nas_ip", "vlan"),
+    sa.Index("session_mac", "mac"),
 )
 
 
@@ -152,6 +176,8 @@ class WatchStore(Outbox):
         strangers: Iterable[Stranger] = (),
         asked: Iterable[Asked] = (),
         told: Told | None = None,
+        sessions: Mapping[Key, Live | None] = _NO_SESSIONS,
+        rejects: Iterable[Reject] = (),
     ) -> None:
         """Store what was read and up to where, in one transaction: each record counts once."""
         known = list(asked)
@@ -162,6 +188,10 @@ class WatchStore(Outbox):
             _upsert_admissions(connection, [_asked_row(each) for each in known])
             _bound(connection, _unknown, _unknown.c.last_at, MAX_STRANGERS)
             _bound(connection, _admission, _admission.c.at, MAX_ADMISSIONS)
+            if rows := [_reject_row(each) for each in rejects]:
+                _upsert_rejects(connection, rows)
+                _bound(connection, _reject, _reject.c.last_at, MAX_REJECTS)
+            _change_sessions(connection, sessions)
             if told is not None:
                 _tell(connection, told)
                 self.write(connection, told.letters)
@@ -211,7 +241,10 @@ class WatchStore(Outbox):
             return [(row[0], row[1]) for row in rows]
 
     def forget(self, recordings: float, incidents: float) -> tuple[int, int]:
-        """Let go of recordings and of cleared incidents before these moments; returns how many."""
+        """Let go of recordings, and of cleared incidents and rejects, before these moments.
+
+        Returns how many recordings and how many incidents.
+        """
         with self._writing() as connection:
             gone = [
                 connection.execute(sa.delete(table).where(where)).rowcount
@@ -220,6 +253,8 @@ class WatchStore(Outbox):
                     (_incident, _incident.c.cleared < incidents),
                 )
             ]
+            before = text(datetime.fromtimestamp(incidents, UTC))
+            connection.execute(sa.delete(_reject).where(_reject.c.last_at < before))
             return gone[0], gone[1]
 
     def _advance(
@@ -249,12 +284,28 @@ class WatchStore(Outbox):
             )
             return [_stranger(row) for row in rows.mappings()]
 
+    def rejects(self, since: datetime, mac: Mac | None = None) -> list[Reject]:
+        """Return where tablets were refused since a moment, the latest first; one of them, or all."""
+        wanted = sa.select(_reject).where(_reject.c.last_at >= text(since))
+        if mac is not None:
+            wanted = wanted.where(_reject.c.mac == str(mac))
+        with self._reading() as connection:
+            rows = connection.execute(wanted.order_by(_reject.c.last_at.desc()).limit(MAX_SHOWN))
+            return [_read_reject(row) for row in rows.mappings()]
+
     def count_strangers(self) -> int:
         """Return how many MACs nobody knows are remembered."""
         with self._reading() as connection:
             return int(
                 connection.execute(sa.select(sa.func.count()).select_from(_unknown)).scalar() or 0
             )
+
+    def sessions(self, mac: Mac) -> list[Live]:
+        """Return where a MAC is on the air, the latest first."""
+        wanted = sa.select(_session).where(_session.c.mac == str(mac))
+        with self._reading() as connection:
+            rows = connection.execute(wanted.order_by(_session.c.at.desc()).limit(MAX_SESSIONS))
+            return [Live(**row) for row in rows.mappings()]
 
     def last_asked(self, mac: Mac) -> Asked | None:
         """Return the last answer that a MAC of the inventory got."""
@@ -291,6 +342,32 @@ def _tell(connection: Connection, told: Told) -> None:
         connection.execute(sa.delete(_journal).where(_journal.c.id < last))
 
 
+def _change_sessions(connection: Connection, changes: Mapping[Key, Live | None]) -> None:
+    for (nas, mac, session), live in changes.items():
+        if live is None:
+            ended = sa.delete(_session).where(_session.c.nas == nas)
+            if mac:
+                ended = ended.where(_session.c.mac == mac, _session.c.session == session)
+            connection.execute(ended)
+        else:
+            row = asdict(live)
+            statement = insert(_session).values(**row)
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["nas", "mac", "session"], set_=row)
+            )
+    for mac in {mac for (_, mac, _), live in changes.items() if live is not None}:
+        # Whoever asks for a MAC under many ids must not fill the disk.
+        newest = (
+            sa.select(_session.c.at)
+            .where(_session.c.mac == mac)
+            .order_by(_session.c.at.desc())
+            .limit(1)
+            .offset(MAX_SESSIONS - 1)
+            .scalar_subquery()
+        )
+        connection.execute(sa.delete(_session).where(_session.c.mac == mac, _session.c.at < newest))
+
+
 def _stranger_row(stranger: Stranger) -> dict[str, object]:
     return asdict(stranger) | {
         "mac": str(stranger.mac),
@@ -302,6 +379,28 @@ def _stranger_row(stranger: Stranger) -> dict[str, object]:
 def _stranger(row: sa.RowMapping) -> Stranger:
     moments = {key: datetime.fromisoformat(row[key]) for key in ("first_at", "last_at")}
     return Stranger(**{**row, **moments, "mac": Mac.parse(row["mac"])})
+
+
+def _reject_row(reject: Reject) -> dict[str, object]:
+    moments = {key: text(getattr(reject, key)) for key in ("first_at", "last_at")}
+    return asdict(reject) | {"mac": str(reject.mac)} | moments
+
+
+def _read_reject(row: sa.RowMapping) -> Reject:
+    moments = {key: datetime.fromisoformat(row[key]) for key in ("first_at", "last_at")}
+    return Reject(**{**row, **moments, "mac": Mac.parse(row["mac"])})
+
+
+def _upsert_rejects(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    statement = insert(_reject)
+    new, old = statement.excluded, _reject.c
+    merged = {
+        "count": old["count"] + new["count"],
+        "first_at": sa.func.min(old.first_at, new.first_at),
+        "last_at": sa.func.max(old.last_at, new.last_at),
+    }
+    keys = ["mac", "site", "rule", "ssid", "ap"]
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=merged), rows)
 
 
 def _asked(row: sa.RowMapping) -> Asked:

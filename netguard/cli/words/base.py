@@ -63,6 +63,7 @@ def late(module: str, name: str) -> Run:
 
 
 Commands = Any  # argparse's own type is private
+Options = Any  # a parser or a group of one, as above
 
 
 def command(commands: Commands, name: str, help_: str, example: str, run: Run) -> Parser:
@@ -104,8 +105,8 @@ def rules_flag(parser: Parser) -> None:
     )
 
 
-def for_flag(parser: Parser, *, needed: bool = True) -> None:
-    """Add --for, a span."""
+def for_flag(parser: Options, *, needed: bool = True) -> None:
+    """Add --for, a span, to a parser or a group of one."""
     parser.add_argument(
         "--for", dest="within", metavar="SPAN", required=needed, help="for so long, such as 2h"
     )

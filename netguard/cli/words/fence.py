@@ -1,4 +1,4 @@
-"""The panic switch, refused packets, and requests to the running FreeRADIUS."""
+"""The panic switch, profiles, refused packets, and requests to the running FreeRADIUS."""
 
 import argparse
 from pathlib import Path
@@ -34,6 +34,25 @@ def add(commands: Commands) -> None:
     denials.add_argument("--tablet", metavar="ID", help="of this tablet only")
     denials.add_argument("--limit", type=int, metavar="N", help="the newest N to begin with")
     denials.add_argument("--json", action="store_true", help="one JSON object a line")
+    profile = command(
+        commands,
+        "profile",
+        "switch what was agreed for a bad day on or off (groups.yaml, key 'profiles'); alone: list them",
+        "netguard profile crisis on --for 4h --note 'uplink down to one line'\n"
+        "  netguard profile crisis off\n  netguard profile --json",
+        late("cli.profiles", "profile"),
+    )
+    profile.add_argument("name", metavar="NAME", nargs="?", help="the profile's name")
+    profile.add_argument("switch", nargs="?", choices=("on", "off"), help="what to do with it")
+    profile.add_argument(
+        "--for",
+        dest="within",
+        metavar="SPAN",
+        help="for how long (default: until it is switched off)",
+    )
+    profile.add_argument("--note", metavar="TEXT", help="why, for the records")
+    profile.add_argument("--by", metavar="WHO", help="who does it (default: the user)")
+    json_flag(profile)
     _radius_commands(commands)
 
 

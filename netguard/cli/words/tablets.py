@@ -32,6 +32,18 @@ def add(commands: Commands) -> None:
         "--since", default="24h", metavar="SPAN", help="how far back, such as 30m, 24h, 7d"
     )
     json_flag(unknown)
+    rejects = command(
+        commands,
+        "rejects",
+        "say where tablets were refused: other networks, closed areas, other sites, or reported lost",
+        "netguard rejects T-001 --since 30d",
+        late("cli.tablets", "rejects"),
+    )
+    rejects.add_argument("tablet", metavar="ID", nargs="?", help="only this tablet")
+    rejects.add_argument(
+        "--since", default="30d", metavar="SPAN", help="how far back, such as 24h, 30d"
+    )
+    json_flag(rejects)
     audit = command(
         commands,
         "audit",

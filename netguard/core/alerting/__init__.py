@@ -11,6 +11,7 @@ from netguard.core.alerting.notices import (
     Place,
     matter_of,
     notices_of,
+    quarantine_of,
     read_notice,
     write_notice,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "digest",
     "matter_of",
     "notices_of",
+    "quarantine_of",
     "read_notice",
     "silenced",
     "write_notice",

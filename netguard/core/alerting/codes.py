@@ -95,6 +95,47 @@ _ALL = (
         ),
     ),
     Code(
+        "NG-1109",
+        "NetguardStillOnTheAir",
+        _("Tablet {tablet} is refused and may still be on the air: {why}"),
+        _("Tablet {tablet} is off the air"),
+        _(
+            "The kernel refuses it meanwhile. See netguard tablet {tablet} for its steps, and "
+            "netguard doctor radius for what the controller takes."
+        ),
+    ),
+    Code(
+        "NG-1110",
+        "NetguardCloneSuspect",
+        _("Tablet {tablet} behaves like another device: it {why}"),
+        _("Tablet {tablet} no longer behaves like another device"),
+        _(
+            "Somebody may have copied its MAC. Look whether the tablet itself is on: an update changes how "
+            "it asks for its address, a second device does it by turns. To refuse it: "
+            "netguard quarantine {tablet} --why clone."
+        ),
+    ),
+    Code(
+        "NG-1111",
+        "NetguardClinicalDevice",
+        _("A clinical device ({subject}) asks for the tablets' network at {place}"),
+        _("The clinical device {subject} no longer asks for the tablets' network"),
+        _(
+            "It is refused. Look at it: it has the wrong network set, or somebody has copied its address. "
+            "Clinical addresses stand in protected.yaml."
+        ),
+    ),
+    Code(
+        "NG-1112",
+        "NetguardTabletOnOtherNetwork",
+        _("Tablet {tablet} asks for another network of the hospital at {place}"),
+        _("Tablet {tablet} no longer asks for another network"),
+        _(
+            "It is refused there. Somebody has set it up for that network, or another device has its "
+            "address: see whether the tablet itself is on the tablets' network."
+        ),
+    ),
+    Code(
         "NG-1201",
         "NetguardBlind",
         _("netguard cannot see the tablets of {subject}"),
@@ -143,6 +184,33 @@ _ALL = (
         _("No more answers with addresses that tablets must not reach"),
         _("Nothing was opened. See which names: netguard dns top."),
         fleet=True,
+    ),
+    Code(
+        "NG-1304",
+        "NetguardDeviceFlood",
+        _("More than {limit} requests of unknown devices, most of them at {subject}"),
+        _("No flood of unknown devices any more"),
+        _("None was let in, tablets are answered as ever. See which, and where: netguard unknown."),
+    ),
+    Code(
+        "NG-1305",
+        "NetguardNameFlood",
+        _("Tablets ask for names in vain more than {limit}, most of all {subject}"),
+        _("Tablets ask for names as usual again"),
+        _(
+            "Nothing left the hospital: what is not allowed is not asked for. An app that nobody wants, or a "
+            "tunnel: netguard dns top; netguard quarantine {subject} keeps it apart."
+        ),
+    ),
+    Code(
+        "NG-1306",
+        "NetguardMessageFlood",
+        _("More than {limit} messages of controllers are dropped: {subject}"),
+        _("Messages of controllers are taken again"),
+        _(
+            "Presence has less to go by until it ends. See who sends: netguard status; rates and sources are "
+            "set in feeds.yaml."
+        ),
     ),
     Code(
         "NG-1401",

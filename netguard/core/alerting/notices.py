@@ -82,6 +82,7 @@ def matter_of(alert: Alert, place: Place, ahead: float) -> Matter:
         about["site"] = "other"
     elif alert.tablet:
         about |= {"presence": "missing", "last_area": "edge" if place.edge else "inside"}
+        about["cause"] = alert.cause
     elif alert.cause == OUTAGE:
         about["presence"] = "unreachable"
     elif alert.cause == BLIND:
@@ -128,6 +129,13 @@ def notices_of(
     ]
 
 
+def quarantine_of(matter: Matter, rules: Iterable[AlertRule]) -> str:
+    """Return the name of the rule that puts the matter's tablet into quarantine; "" for none."""
+    if not matter.tablet or matter.kind == CLEARED:
+        return ""
+    return next((rule.name for rule in rules if rule.quarantine and _fits(rule, matter)), "")
+
+
 def _fits(rule: AlertRule, matter: Matter) -> bool:
     """Say whether all that the rule's `when` names is so. A return is told to who was told of the absence."""
     when = dict(rule.when)
@@ -135,6 +143,11 @@ def _fits(rule: AlertRule, matter: Matter) -> bool:
         if matter.kind != CLEARED:
             return False
         when["presence"] = "missing"
+    elif matter.kind == CLEARED:
+        # It ends whatever it was called last, and however sure it was.
+        when.pop("cause", None)
+    elif (matter.probability or 0.0) < rule.above:
+        return False
     return bool(when) and all(matter.about.get(key) == value for key, value in when.items())
 
 

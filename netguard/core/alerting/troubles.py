@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from netguard.core.alerting.codes import CODES
 from netguard.core.alerting.notices import Matter, Place
 from netguard.core.presence.actions import CLEARED, RAISED
+from netguard.core.removal import FAILED
 
 # Seconds that a trouble has to last, and to be gone, before anybody is told.
 LASTING = 30.0
@@ -117,6 +118,38 @@ def _of_guard(guard: Mapping[str, object]) -> list[Trouble]:
     for name, why in sorted(problems.items()) if isinstance(problems, Mapping) else ():
         code = "NG-1404" if name == "store" else "NG-1402"
         found.append(_appliance(f"enforcer-{name}", code, name, str(why)))
+    return [*found, *_of_removals(guard.get("removals")), *_of_suspects(guard.get("suspects"))]
+
+
+def _of_suspects(suspects: object) -> list[Trouble]:
+    """Return the tablets that behave like another device."""
+    return [
+        Trouble(
+            f"{each['tablet']}-like-another-{each['kind']}",
+            "NG-1110",
+            {"evidence": "clone"},
+            tablet=str(each["tablet"]),
+            place=Place(site=str(each["site"])),
+            fields={"why": str(each["why"])},
+            lasting=0.0,
+        )
+        for each in (suspects if isinstance(suspects, list) else ())
+    ]
+
+
+def _of_removals(removals: object) -> list[Trouble]:
+    """Return the tablets that have to go and of which a step has failed, by that step."""
+    found = []
+    for removal in removals if isinstance(removals, list) else ():
+        failed = [step for step in removal["steps"] if step["state"] == FAILED]
+        if failed:
+            tablet = str(removal["tablet"])
+            # The last one says most: what went wrong before it did not keep it from going on.
+            fields = {"why": f"{failed[-1]['step']}: {failed[-1]['why']}"}
+            about = {"trouble": "quarantine"}
+            found.append(
+                Trouble(f"{tablet}-on-the-air", "NG-1109", about, tablet=tablet, fields=fields)
+            )
     return found
 
 

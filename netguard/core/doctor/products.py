@@ -205,6 +205,19 @@ def mend(vendor: str, fault: Fault) -> str:
     return f"{product.name}: {product.settings.get(fault, _ANY[fault])}"
 
 
+# Under which names a product asks for the one secret that it shares with us.
+_SECRET = {
+    "cisco-9800": "radius server NAME: key; aaa server radius dynamic-author: client ADDRESS server-key",
+    "hostapd": "auth_server_shared_secret, acct_server_shared_secret, radius_das_client=ADDRESS SECRET",
+    "mikrotik": "/radius set secret=",
+}
+
+
+def secret_goes(vendor: str) -> str:
+    """Return where a vendor's product takes the secret it shares with us."""
+    return _SECRET.get(vendor, "for authentication, for accounting, and for dynamic authorisation")
+
+
 # As whom a product speaks in its vendor attributes; those of others may be there as well.
 _SPEAKS = {
     "cisco-9800": {"Cisco", "Cisco Airespace"},

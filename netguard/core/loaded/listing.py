@@ -6,6 +6,7 @@ Format: libnftables-json(5). What is not known here is kept by name, so that nob
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias
@@ -197,4 +198,13 @@ def _number(word: str) -> Part:
     try:
         return (int(word, 0),) * 2
     except ValueError:
+        return _moment(word)
+
+
+def _moment(word: str) -> Part:
+    """Return a date of `meta time` as seconds of Unix time: nft was asked in UTC."""
+    try:
+        moment = datetime.strptime(word, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
         return word.lower()
+    return (int(moment.timestamp()),) * 2

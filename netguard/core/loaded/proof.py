@@ -25,7 +25,7 @@ ASSUMED = (
     "It speaks of addresses and ports. An address that a name has opened serves every other name there.",
     "It is about the ruleset with the hash above, as it was listed; a set that the name proxy fills may hold "
     "whatever the address filter lets pass (core/learning.py).",
-    "What a group reaches is judged by the first packet of a connection; hours are taken as they are loaded.",
+    "What a group reaches is judged by the first packet of a connection, at any moment: in its hours or not.",
     "Packets that end at the appliance itself are not forwarded and not spoken of.",
     "A device that copies a tablet's MAC and address is taken for that tablet.",
 )

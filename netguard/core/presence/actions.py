@@ -94,3 +94,4 @@ class Judgement:
 
 
 Action = Transition | Alert | Probe | Judgement
+Actions = list[Action]

@@ -8,12 +8,12 @@ observations are drawn towards the group (same model, or same edge area), the gr
 fleet, the fleet towards the trace (Gamma-Poisson; the pseudo-days below).
 """
 
-from math import exp, log
+from math import exp, log, log2
 
 # Contexts: at rest by day, by night, at an edge, on the way between areas.
 DAY, NIGHT, EDGE, WAY = range(4)
 CONTEXTS = 4
-LENGTHS = tuple(32.0 * 2**k for k in range(13))
+LENGTHS: tuple[float, ...] = tuple(32.0 * 2**k for k in range(13))
 _BINS = len(LENGTHS)
 SIZE = CONTEXTS * _BINS
 # What is drawn towards the wider circle weighs as so many tablet-days there, and at least as the
@@ -58,6 +58,10 @@ class Pool:
         return max(0.0, (self.tablets * now - self.first_sum) / 86400.0)
 
 
+# Pools, each with the tablet-days it has watched.
+Circles = tuple[tuple[Pool, float], ...]
+
+
 def passed(length: float) -> int:
     """Return how many of LENGTHS a silence has passed."""
     if length < 32.0:
@@ -88,37 +92,39 @@ def uncount(own: bytearray, pools: tuple[Pool, ...], context: int, end: int) -> 
 def rate(
     own: bytearray,
     own_days: float,
-    pools: tuple[Pool, ...],
-    days: tuple[float, ...],
+    circles: Circles,
     context: int,
     length: float,
     counted: int,
 ) -> float:
     """Return the rate a tablet-day of normal silences longer than `length` seconds.
 
-    `pools` are fleet and group; `counted` of the lengths hold the very silence that is judged.
+    `circles` are the wider ones, fleet and group; `counted` of the lengths hold the very silence
+    that is judged.
     """
     k = max(0, passed(length) - 1)
-    low = _rate_at(own, own_days, pools, days, context * _BINS + k, k < counted)
-    if length <= LENGTHS[0] or k + 1 >= _BINS:
-        return low * min(1.0, LENGTHS[k] / length) if length > LENGTHS[0] else low
-    high = _rate_at(own, own_days, pools, days, context * _BINS + k + 1, k + 1 < counted)
-    share = log(length / LENGTHS[k]) / log(2.0)
-    return exp(log(low) + (log(high) - log(low)) * share)
+    at = context * _BINS + k
+    low = _rate_at(own, own_days, circles, at, k < counted)
+    if length <= LENGTHS[0]:
+        return low
+    if k + 1 >= _BINS:
+        return low * min(1.0, LENGTHS[k] / length)
+    high = _rate_at(own, own_days, circles, at + 1, k + 1 < counted)
+    share = log2(length / LENGTHS[k])
+    return low * exp(log(high / low) * share)
 
 
 def _rate_at(
     own: bytearray,
     own_days: float,
-    pools: tuple[Pool, ...],
-    days: tuple[float, ...],
+    circles: Circles,
     at: int,
     itself: bool,  # inner loop
 ) -> float:
     less = 1 if itself else 0
     found = PRIOR[at]
     pseudo = FLEET_DAYS
-    for pool, watched in zip(pools, days, strict=True):
+    for pool, watched in circles:
         found = (max(0.0, pool.counts[at] - less) + pseudo * found) / (watched + pseudo)
         pseudo = max(GROUP_DAYS, GROUP_GAPS / found)
     pseudo = max(OWN_DAYS, OWN_GAPS / found)

@@ -9,61 +9,37 @@ from heapq import heappop, heapreplace
 
 from netguard.core import evidence
 from netguard.core.evidence import FUTURE, HISTORY, Event
-from netguard.core.presence import curves, places, record, stays
+from netguard.core.presence import curves, places, silence, stays
 from netguard.core.presence.actions import (
-    CAUSES,
     CLEARED,
     MISSING,
     MOVED,
-    OUTAGE,
     PRESENT,
     QUIET,
     RAISED,
     RETURNED,
     TAKEN,
     UNREACHABLE,
-    UPDATED,
-    Action,
+    Actions,
     Alert,
-    Judgement,
-    Probe,
-    Transition,
 )
-from netguard.core.presence.curves import EDGE, WAY
+from netguard.core.presence.curves import EDGE
 from netguard.core.presence.judge import (
     IDLE,
-    Verdict,
     changes_of,
-    context_of,
     group_of,
     is_home,
-    verdict,
-    walked_to_edge,
 )
-from netguard.core.presence.model import Model, SiteModel
+from netguard.core.presence.model import Model
 from netguard.core.presence.state import Place, Seen, State
 from netguard.core.presence.threshold import band_of, threshold_of
 
-Actions = list[Action]
-
-EDGE_SILENT = 30.0
-EDGE_PROBE = 10.0
 _INSIDE_LEARN = 512.0
 _REORDER = 5.0
 _PATH_SPAN = 900.0
 _PATH_LONGEST = 12
-_ASK_FOR = 14400.0
-_RARELY = 3600.0
-# So many graces must pass before theft is said: most dozing tablets answer by then.
-_SOONEST = 2.0
 # A silence of all feeds together for so long, while they used to speak, is a pause of our own.
 _PAUSE = 600.0
-# From so many tablet-days on the learned curves decide, before that the times of presence.yaml.
-LEARNED_DAYS = 300.0
-# Less than this is never called theft.
-_LEAST_SAID = 0.2
-# A normal silence this rare a tablet-day is told even if nobody took the tablet.
-_RARE = 0.01
 
 
 def step(model: Model, state: State, event: Event) -> Actions:
@@ -87,12 +63,14 @@ def step(model: Model, state: State, event: Event) -> Actions:
         why = "late" if late else "future"
         state.ignored[why] = state.ignored.get(why, 0) + 1
         return out
-    handler = _ABOUT_TABLETS.get(kind)
-    if handler is None:
-        _ABOUT_PLACES[kind](model, state, event, out)
-        return out
     if kind in _SIGNS:
         places.heard(model, state, at, mac, ap, nas, out)
+        handler = _SIGNS[kind]
+    elif kind in _ABOUT_PLACES:
+        _ABOUT_PLACES[kind](model, state, event, out)
+        return out
+    else:
+        handler = _WORDS[kind]
     seen = state.tablets.get(mac)
     if seen is None:
         if mac not in model.tablets:
@@ -117,24 +95,26 @@ def due(model: Model, state: State, now: float) -> Actions:
         # Nobody was heard and nobody asked: we were not looking.
         state.thaw = max(state.thaw, now + model.site_of("").grace)
         places.pause(state, now)
-    heap = state.heap
-    while heap and heap[0][0] <= now:
+    heap, sites = state.heap, model.sites
+    while heap:
         when, _, thing = heap[0]
+        if when > now:
+            break
         if thing.due != when:
             heappop(heap)
             continue
         state.now = max(state.now, when)
         if isinstance(thing, Seen):
             # Most were heard meanwhile: their timer is moved, and that is all.
-            site = model.sites.get(thing.site) or model.site_of(thing.site)
-            heard = thing.last + _silent_after(thing, site)
+            site = sites.get(thing.site) or model.site_of(thing.site)
+            heard = thing.last + silence.silent_after(thing, site)
             if state.now < heard:
                 thing.due = heard
                 state.sequence += 1
                 heapreplace(heap, (heard, state.sequence, thing))
                 continue
             heappop(heap)
-            _judge(model, state, thing, site, out)
+            silence.judge(model, state, thing, site, out)
         else:
             heappop(heap)
             places.look(model, state, thing, out)
@@ -196,8 +176,8 @@ def _back(model: Model, state: State, seen: Seen, at: float, out: Actions) -> No
     if before == PRESENT:
         return
     if before == MISSING:
-        _change(state, seen, RETURNED, at, out)
-    _change(state, seen, PRESENT, at, out)
+        silence.change(state, seen, RETURNED, at, out)
+    silence.change(state, seen, PRESENT, at, out)
     if seen.alert:
         _clear(state, seen, at, out)
     seen.cause, seen.probability = "", 0.0
@@ -217,7 +197,7 @@ def _clear(state: State, seen: Seen, at: float, out: Actions) -> None:
 
 def _learn(model: Model, state: State, seen: Seen, at: float) -> None:
     gap = at - seen.last
-    _begun(model, state, seen)
+    silence.begun(model, state, seen)
     if seen.context == EDGE or seen.goodbye_at >= seen.last or gap > _INSIDE_LEARN:
         pools = (state.fleet, state.group(group_of(seen, seen.context)))
         curves.count(seen.curve, pools, seen.context, seen.counted, curves.passed(gap))
@@ -226,37 +206,6 @@ def _learn(model: Model, state: State, seen: Seen, at: float) -> None:
         state.answers[seen.tablet.model] = (missed + seen.misses, answered + 1)
     if seen.peak > 0 and seen.loan not in {"lost", "stolen"}:
         state.peaks[band_of(seen.peak)] += 1
-
-
-def _begun(model: Model, state: State, seen: Seen) -> bool:
-    """Fix the context in which a silence began; say whether we saw nobody then.
-
-    Who was heard until we went blind, and not since, has had the time to go anywhere: that it was at
-    an exit says nothing. Who was silent there while others were heard was seen to be silent there.
-    """
-    unseen = False
-    if seen.watched != seen.last:
-        site = model.site_of(seen.site)
-        unseen = places.blind_until(state, seen) - seen.last > site.interim
-        looked_for = EDGE_SILENT if seen.area.edge else site.interim
-        if not unseen and places.others_heard(state, seen, seen.last + looked_for):
-            seen.watched = seen.last
-        if unseen and seen.context in {EDGE, WAY}:
-            _forget_counts(state, seen)
-    if not seen.counted:
-        seen.context = context_of(model, seen, unseen=unseen)
-    return unseen
-
-
-def _change(state: State, seen: Seen, after: str, at: float, out: Actions) -> None:
-    silent = 0.0 if after in {PRESENT, RETURNED} else seen.last
-    out.append(
-        Transition(
-            at, seen.tablet.id, seen.mac, seen.state, after, seen.cause, seen.probability,
-            seen.site, seen.area.name, seen.ap, silent,
-        )
-    )  # fmt: skip
-    seen.state = after
 
 
 def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
@@ -282,8 +231,8 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
         kept = [step for step in seen.path[1 - _PATH_LONGEST :] if step[0] >= since]
         seen.path = (*kept, (event.at, ap))
         _tell_move(seen, event.at, out)
-        if seen.area.edge and seen.due > event.at + EDGE_SILENT:
-            state.wake(seen, event.at + EDGE_SILENT)
+        if seen.area.edge and seen.due > event.at + silence.EDGE_SILENT:
+            state.wake(seen, event.at + silence.EDGE_SILENT)
     else:
         _sighting(model, state, seen, event.at, out)
     places.associated(model, state, seen, event.at, out)
@@ -449,215 +398,18 @@ def _on_planned(_model: Model, _state: State, seen: Seen, event: Event, _out: Ac
     seen.planned = (event.area, event.until or event.at + 86400.0)
 
 
-# judging
-
-
-def _judge(model: Model, state: State, seen: Seen, site: SiteModel, out: Actions) -> None:
-    """Look at a tablet that is silent: what may that mean."""
-    now = state.now
-    threshold = _silent_after(seen, site)
-    silent = now - seen.last
-    down = places.why_unreachable(state, seen)
-    if down:
-        _unreachable(state, seen, now, out)
-        state.wake(seen, now + site.grace)
-        return
-    thaw = places.thaw_of(state, seen)
-    elapsed = now - max(seen.last, thaw)
-    if elapsed < min(threshold, site.grace):
-        state.wake(seen, max(now + 1.0, max(seen.last, thaw) + min(threshold, site.grace)))
-        return
-    if silent < _ASK_FOR:
-        out.append(Probe(now, seen.tablet.id, seen.mac, seen.site))
-    _weigh(model, state, seen, site, elapsed, out)
-    state.wake(seen, now + _pause(seen, site, silent))
-
-
-def _silent_after(seen: Seen, site: SiteModel) -> float:
-    if seen.area.edge:
-        return EDGE_SILENT
-    if seen.goodbye_at >= seen.last and seen.goodbye:
-        return site.grace
-    return site.quiet_after
-
-
-def _pause(seen: Seen, site: SiteModel, silent: float) -> float:
-    """Return when to look and to ask again: often at first, and at an edge."""
-    if seen.area.edge and silent < HISTORY:
-        return EDGE_PROBE
-    return min(_RARELY, max(site.probe, silent / 10))
-
-
-def _unreachable(state: State, seen: Seen, now: float, out: Actions) -> None:
-    if seen.state in {UNREACHABLE, MISSING}:
-        return
-    if seen.state == QUIET:
-        state.silent -= 1
-    _forget_counts(state, seen)
-    seen.cause, seen.probability = OUTAGE, 1.0
-    _change(state, seen, UNREACHABLE, now, out)
-
-
-def _forget_counts(state: State, seen: Seen) -> None:
-    """Take back what an open silence has taught: it is no normal one."""
-    if seen.counted:
-        pools = (state.fleet, state.group(group_of(seen, seen.context)))
-        curves.uncount(seen.curve, pools, seen.context, seen.counted)
-        seen.counted = 0
-
-
-def _weigh(
-    model: Model, state: State, seen: Seen, site: SiteModel, elapsed: float, out: Actions
-) -> None:
-    now = state.now
-    unseen = _begun(model, state, seen)
-    _count_open(state, seen, elapsed)
-    if not model.trace and _too_soon(model, seen, site, elapsed):
-        return
-    judged = verdict(model, state, seen, now, elapsed, unseen=unseen)
-    taken = judged.probabilities[0]
-    soonest = _SOONEST * site.grace
-    if elapsed >= soonest:
-        seen.peak = max(seen.peak, taken)
-    if model.trace:
-        limit = threshold_of(model, state)
-        out.append(
-            Judgement(
-                now,
-                seen.tablet.id,
-                seen.last,
-                judged.probabilities,
-                limit,
-                seen.area.edge,
-                judged.context,
-            )
-        )
-    if elapsed < site.grace:
-        return
-    if seen.state in {PRESENT, UNREACHABLE}:
-        state.silent += 1
-        seen.cause, seen.probability = CAUSES[judged.best], judged.probabilities[judged.best]
-        _change(state, seen, QUIET, now, out)
-        places.fell(model, state, seen, seen.last, out)
-        if seen.state != QUIET:
-            return
-    cause = _decide(model, state, seen, site, judged, elapsed)
-    if cause is not None:
-        _announce(model, state, seen, judged, cause, out)
-
-
-def _too_soon(model: Model, seen: Seen, site: SiteModel, elapsed: float) -> bool:
-    """Say whether no verdict could change anything yet."""
-    if elapsed < site.grace:
-        return True
-    if elapsed >= _SOONEST * site.grace or seen.state not in {QUIET, MISSING} or seen.alert:
-        return False
-    return elapsed < _missing_after(model, seen, site)
-
-
-def _count_open(state: State, seen: Seen, elapsed: float) -> None:
-    """Count an open silence as longer than what it has passed, unless it is thought a theft."""
-    passed = curves.passed(elapsed)
-    if seen.cause != TAKEN and passed > seen.counted:
-        pools = (state.fleet, state.group(group_of(seen, seen.context)))
-        curves.count(seen.curve, pools, seen.context, seen.counted, passed)
-        seen.counted = passed
-
-
-def _decide(
-    model: Model,
-    state: State,
-    seen: Seen,
-    site: SiteModel,
-    judged: Verdict,
-    elapsed: float,
-) -> int | None:
-    """Return the cause with which a tablet is missing now, or None."""
-    taken = judged.probabilities[0]
-    # The threshold is never lower than `smallest`, and not looked for below that.
-    told = taken >= model.weights.smallest and elapsed >= _SOONEST * site.grace
-    if told and taken >= threshold_of(model, state):
-        return 0
-    if seen.alert:
-        # Told by the baseline before it was sure: whoever was told hears how sure it has become.
-        return 0 if seen.cause == TAKEN else None
-    if seen.area.expected_silent:
-        return None
-    edge = judged.context == EDGE
-    after = _missing_after(model, seen, site)
-    if elapsed < after:
-        return None
-    learned = state.fleet.days(state.now) >= LEARNED_DAYS
-    if not learned:
-        # The baseline: at an edge silence is theft, unless nearly all speaks against it; elsewhere it
-        # is what is most likely.
-        plausible = judged.best != 3 and not (seen.planned[0] and seen.planned[1] >= state.now)
-        return 0 if edge and plausible and taken >= _LEAST_SAID else judged.best or 1
-    if judged.normal > _RARE and not (edge and elapsed >= site.missing_default):
-        return None
-    return judged.best or 1
-
-
-def _missing_after(model: Model, seen: Seen, site: SiteModel) -> float:
-    if seen.context == EDGE:
-        half = 0.5 if walked_to_edge(model, seen) else 1.0
-        return max(_SOONEST * site.grace, site.missing_edge * half)
-    if model.is_night(seen.site, seen.last):
-        return site.missing_night
-    return site.missing_area if seen.area.name else site.missing_default
-
-
-def _announce(
-    model: Model, state: State, seen: Seen, judged: Verdict, cause: int, out: Actions
-) -> None:
-    now = state.now
-    word, sure = CAUSES[cause], judged.probabilities[cause]
-    if seen.alert and seen.cause == word and not _surer(seen.probability, sure):
-        return
-    if seen.alert and seen.cause == TAKEN:
-        word, sure = TAKEN, judged.probabilities[0]
-    fresh = not seen.alert
-    new = word == TAKEN and (fresh or seen.cause != TAKEN)
-    if new:
-        if places.storm(model, state, seen, now, out):
-            _unreachable(state, seen, now, out)
-            return
-        _forget_counts(state, seen)
-        state.alarms[TAKEN] = state.alarms.get(TAKEN, 0) + 1
-    elif fresh:
-        state.alarms[word] = state.alarms.get(word, 0) + 1
-    seen.cause, seen.probability = word, sure
-    if fresh:
-        seen.alert = f"{seen.tablet.id}-{int(seen.last)}"
-        seen.alert_at = now
-        _change(state, seen, MISSING, now, out)
-    if new:
-        record.told(state, seen.mac, seen.alert, sure)
-    out.append(
-        Alert(
-            now, RAISED if fresh else UPDATED, seen.alert, word, sure, seen.tablet.id, seen.mac,
-            site=seen.site, area=seen.area.name, ap=seen.ap, silent_since=seen.last,
-            reasons=judged.reasons(CAUSES.index(word)), path=seen.path, changes=changes_of(word),
-        )
-    )  # fmt: skip
-
-
-def _surer(before: float, now: float) -> bool:
-    """Say whether a probability is worth telling again: a tenth more, or half the doubt."""
-    return now >= before + 0.1 or 1 - now <= (1 - before) / 2
-
-
 # places
 
 
 def _spread(model: Model, state: State, place: Place, out: Actions) -> None:
     """Tell the tablets of an AP or a NAS at once that it has gone."""
-    if place.down and place.tablets and place.kind == "ap":
-        for mac in sorted(place.tablets):
-            seen = state.tablets.get(mac)
-            if seen is not None and seen.state in {PRESENT, QUIET}:
-                _unreachable(state, seen, state.now, out)
-                state.wake(seen, state.now + model.site_of(seen.site).grace)
+    if not place.down or place.kind != "ap":
+        return
+    for mac in sorted(place.tablets):
+        seen = state.tablets.get(mac)
+        if seen is not None and seen.state in {PRESENT, QUIET}:
+            silence.unreachable(state, seen, state.now, out)
+            state.wake(seen, state.now + model.site_of(seen.site).grace)
 
 
 def _on_ap(model: Model, state: State, event: Event, out: Actions) -> None:
@@ -676,7 +428,7 @@ def _on_restart(model: Model, state: State, event: Event, out: Actions) -> None:
             seen.closed = (*seen.closed[-3:], seen.session)
             seen.session, seen.packets = "", -1
             if seen.last < event.at and seen.state in {PRESENT, QUIET}:
-                _unreachable(state, seen, event.at, out)
+                silence.unreachable(state, seen, event.at, out)
                 state.wake(seen, event.at + 2 * model.site_of(seen.site).grace)
     places.restarted(model, state, event.nas, event.at)
 
@@ -687,7 +439,8 @@ def _on_feed(model: Model, state: State, event: Event, out: Actions) -> None:
 
 Handler = Callable[[Model, State, Seen, Event, Actions], None]
 
-_ABOUT_TABLETS: dict[str, Handler] = {
+# What shows that a tablet, its AP and its NAS are alive.
+_SIGNS: dict[str, Handler] = {
     evidence.HEARD: _on_heard,
     evidence.INTERIM: _on_interim,
     evidence.ASSOCIATED: _on_associated,
@@ -695,6 +448,9 @@ _ABOUT_TABLETS: dict[str, Handler] = {
     evidence.START: _on_start,
     evidence.STOP: _on_stop,
     evidence.DISASSOCIATED: _on_disassociated,
+}
+# Other words about a tablet: a question of ours without an answer, and what people say.
+_WORDS: dict[str, Handler] = {
     evidence.SILENT_PROBE: _on_silent_probe,
     evidence.LOAN: _on_loan,
     evidence.PLANNED_MOVE: _on_planned,
@@ -706,7 +462,3 @@ _ABOUT_PLACES = {
     evidence.FEED_LOST: _on_feed,
     evidence.FEED_BACK: _on_feed,
 }
-# What shows that an AP and a NAS are alive; a question of ours without an answer does not.
-_SIGNS = frozenset(_ABOUT_TABLETS) - {
-    evidence.SILENT_PROBE, evidence.LOAN, evidence.PLANNED_MOVE,
-}  # fmt: skip

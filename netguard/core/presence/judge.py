@@ -5,14 +5,14 @@ context: learned, curves.py) and gains or loses by the evidence, all in log odds
 are what remains after dividing by their sum.
 """
 
-from math import exp, log
+from math import exp, inf, log
 from typing import NamedTuple
 
 from netguard.core.presence import calibration, curves, record, stays
 from netguard.core.presence.actions import CAUSES, Reason
 from netguard.core.presence.curves import DAY, EDGE, NIGHT, WAY
 from netguard.core.presence.model import Model
-from netguard.core.presence.state import Place, Seen, State
+from netguard.core.presence.state import SLOT, Place, Seen, State
 from netguard.core.presence.threshold import learned
 from netguard.core.presence.weights import CAP, Row
 
@@ -92,15 +92,13 @@ def walked_to_edge(model: Model, seen: Seen) -> bool:
 
 def rate_of(model: Model, state: State, seen: Seen, context: int, elapsed: float) -> float:
     """Return the learned rate a tablet-day of normal silences this long in this context."""
-    name = group_of(seen, context)
-    group = state.groups.get(name)
     now = state.now
-    pools: tuple[curves.Pool, ...] = (state.fleet,)
-    days: tuple[float, ...] = (state.fleet.days(now),)
+    circles: curves.Circles = ((state.fleet, state.fleet.days(now)),)
+    group = state.groups.get(group_of(seen, context))
     if group is not None:
-        pools, days = (state.fleet, group), (*days, group.days(now))
+        circles = (*circles, (group, group.days(now)))
     own = max(0.0, (now - seen.first) / _DAY)
-    return curves.rate(seen.curve, own, pools, days, context, elapsed, seen.counted)
+    return curves.rate(seen.curve, own, circles, context, elapsed, seen.counted)
 
 
 def group_of(seen: Seen, context: int) -> str:
@@ -121,14 +119,15 @@ def verdict(
     normal = rate_of(model, state, seen, context, elapsed)
     weights = model.weights
     place = state.aps.get(seen.ap)
-    share = weights.taken_share[context]
-    flat = log(weights.battery_share), log(1 - weights.battery_share)
+    usual = log(normal)
+    taken, outage, moved = weights.log_rates[context]
+    battery, asleep = weights.log_shares
     start: Row = (
-        log(weights.taken * share),
-        log(normal) + flat[0],
-        log(normal) + flat[1],
-        log(weights.outage * weights.time_share[context]) + _quiet_around(state, seen, place, now),
-        log(weights.moved * share),
+        taken,
+        usual + battery,
+        usual + asleep,
+        outage + _quiet_around(state, seen, place, now),
+        moved,
     )
     pieces: list[Piece] = [("length", start, (_UNSEEN if unseen else _LENGTH, (elapsed, normal)))]
     for name, detail in _evidence(model, seen, place, now, elapsed, unseen=unseen):
@@ -176,20 +175,20 @@ def _moved(probabilities: tuple[float, ...], by: float) -> tuple[float, ...]:
 
 def _quiet_around(state: State, seen: Seen, ap: Place | None, now: float) -> float:
     """Return how surprising the silence of the whole AP or controller is, in nats, from its rhythm."""
-    most = _surprise(ap, seen, now) if ap is not None else 0.0
-    for place in state.nases_of(seen):
-        most = max(most, _surprise(place, seen, now))
-    return most
-
-
-def _surprise(place: Place, seen: Seen, now: float) -> float:
-    silent = now - max(place.last, seen.last)
-    return min(12.0, rhythm(place) * silent) if silent > 0 else 0.0
+    most = 0.0
+    # Inside, an access point may have been left by everybody by now; at an exit others pass.
+    longest = inf if seen.context == EDGE else SLOT
+    for place in (*state.nases_of(seen), ap):
+        if place is not None:
+            silent = now - max(seen.last, place.last)
+            if 0 < silent < longest:
+                most = max(most, rhythm(place) * silent)
+    return min(12.0, most)
 
 
 def rhythm(place: Place) -> float:
     """Return the messages a second that a place gives at least (its quietest slot of late)."""
-    return min(place.counts) / 300.0 if place.counts else 0.0
+    return min(place.counts) / SLOT if len(place.counts) > 1 else 0.0
 
 
 def _evidence(

@@ -5,6 +5,7 @@ of plain values (`write_model`), so that whoever holds the rules can hand it to 
 engine.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -70,6 +71,15 @@ class TabletModel:
     model: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class WalkModel:
+    """The least seconds on foot between two areas of a site, which are sorted."""
+
+    site: str
+    areas: tuple[str, str]
+    takes: float
+
+
 NOWHERE = AreaModel("", "", ())
 
 
@@ -83,6 +93,7 @@ class Model:
     tablets: Mapping[str, TabletModel]
     weights: Weights = field(default_factory=Weights)
     trace: bool = False
+    walks: tuple[WalkModel, ...] = ()
 
     @cached_property
     def budget(self) -> float:
@@ -117,6 +128,38 @@ class Model:
             if ap.startswith(prefix) and (not prefix or ":" in ap):
                 return area
         return NOWHERE
+
+    def walk(self, one: str, other: str) -> float | None:
+        """Return the least seconds on foot from one canonical AP to another, 0 within one area.
+
+        None where the rules name no walk between their areas: they may be neighbours. Where they do,
+        several walks one after the other may be shorter than the one that is written.
+        """
+        here, there = self.area_of(one), self.area_of(other)
+        if NOWHERE in {here, there} or here.site != there.site:
+            return None
+        if here.name == there.name:
+            return 0.0
+        return self._walks.get((here.site, here.name, there.name))
+
+    @cached_property
+    def _walks(self) -> dict[tuple[str, str, str], float]:
+        """Return each walk that is written, both ways, as the shortest way over all of its site (Floyd-Warshall)."""
+        written = {
+            (walk.site, *ends): walk.takes
+            for walk in self.walks
+            for ends in (walk.areas, walk.areas[::-1])
+        }
+        least = dict(written)
+        areas = {(walk.site, area) for walk in self.walks for area in walk.areas}
+        for site, middle in sorted(areas):
+            into = [(a, takes) for (s, a, b), takes in least.items() if (s, b) == (site, middle)]
+            for start, first in into:
+                for end, second in into:
+                    if start != end:
+                        way = site, start, end
+                        least[way] = min(first + second, least.get(way, math.inf))
+        return {ends: least[ends] for ends in written}
 
     def site_of(self, name: str) -> SiteModel:
         """Return a site, or the words of the first one for what belongs to none."""
@@ -169,7 +212,12 @@ def compile_model(policy: Policy, *, trace: bool = False) -> Model:
         str(tablet.mac): TabletModel(id_, str(tablet.mac), *tablet.home, tablet.model)
         for id_, tablet in sorted(policy.tablets.items())
     }
-    return Model(sites, areas, nas, tablets, trace=trace)
+    walks = tuple(
+        WalkModel(name, walk.areas, walk.takes.total_seconds())
+        for name, site in sorted(policy.sites.items())
+        for walk in site.walks
+    )
+    return Model(sites, areas, nas, tablets, trace=trace, walks=walks)
 
 
 def _site(name: str, zone: str, words: PresencePolicy) -> SiteModel:
@@ -188,8 +236,8 @@ def _site(name: str, zone: str, words: PresencePolicy) -> SiteModel:
         missing_default=words.missing_default.total_seconds(),
         missing_night=words.missing_night.total_seconds(),
         night=(
-            words.night.start.hour * _HOUR + words.night.start.minute * 60,
-            words.night.end.hour * _HOUR + words.night.end.minute * 60,
+            words.night.start * 60,
+            words.night.end * 60,
         ),
         path_within=words.path_within.total_seconds(),
         path_aps=words.path_aps,
@@ -211,6 +259,7 @@ def write_model(model: Model) -> dict[str, Any]:
         "areas": [asdict(area) for area in model.areas],
         "nas": dict(model.nas),
         "tablets": [asdict(tablet) for tablet in model.tablets.values()],
+        "walks": [asdict(walk) for walk in model.walks],
     }
 
 
@@ -225,6 +274,10 @@ def read_model(body: Mapping[str, Any]) -> Model:
         }
         areas = tuple(replace(AreaModel(**row), aps=tuple(row["aps"])) for row in body["areas"])
         tablets = {row["mac"]: TabletModel(**row) for row in body["tablets"]}
-        return Model(sites, areas, dict(body["nas"]), tablets)
+        # One that was written before there were walks has none.
+        walks = tuple(
+            replace(WalkModel(**row), areas=tuple(row["areas"])) for row in body.get("walks", ())
+        )
+        return Model(sites, areas, dict(body["nas"]), tablets, walks=walks)
     except (KeyError, TypeError, ValueError) as error:
         raise BadValue("syntax", f"not a model of presence: {error!r}") from None

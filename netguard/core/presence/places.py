@@ -12,21 +12,18 @@ from netguard.core.presence.actions import (
     CLEARED,
     OUTAGE,
     RAISED,
-    Action,
+    Actions,
     Alert,
     Reason,
 )
 from netguard.core.presence.judge import changes_of
 from netguard.core.presence.model import Model
-from netguard.core.presence.state import Place, Seen, State
+from netguard.core.presence.state import SLOT, Place, Seen, State
 
-SLOT = 300.0
 _SLOTS = 3
 # A silence that a living place would show once in e^SURPRISE tries; never sooner than SOONEST.
 SURPRISE, SOONEST = 14.0, 45.0
 _FEWEST = 4
-
-Actions = list[Action]
 
 
 def ap_of(model: Model, state: State, name: str) -> Place:
@@ -34,7 +31,7 @@ def ap_of(model: Model, state: State, name: str) -> Place:
     place = state.aps.get(name)
     if place is None:
         place = state.aps[name] = Place("ap", name, model.area_of(name).site)
-        state.wake(place, state.now + SLOT)
+        place.slot = state.now
     return place
 
 
@@ -42,35 +39,63 @@ def _nas(model: Model, state: State, name: str) -> Place:
     place = state.nases.get(name)
     if place is None:
         place = state.add_nas(Place("nas", name, model.nas.get(name, "")))
+        place.slot = state.now
         state.wake(place, state.now + SLOT)
     return place
 
 
 def heard(model: Model, state: State, at: float, mac: str, ap: str, nas: str, out: Actions) -> None:
-    """Note that an AP and a NAS have said something.
-
-    Of one device in a row they have said one thing: the silence of one is no silence of the place.
-    """
+    """Note that an AP and a NAS have said something."""
     who = mac[-2:]
     if ap:
-        place = state.aps.get(ap) or ap_of(model, state, ap)
-        if at > place.last:
-            place.last = at
-            if who != place.who:
-                place.who = who
-                place.count += 1
+        _spoke(model, state.aps.get(ap) or ap_of(model, state, ap), at, who)
     if nas:
         place = state.nases.get(nas) or _nas(model, state, nas)
-        gap = at - place.last
-        if gap > 0:
-            place.last = at
-            if who != place.who:
-                place.who = who
-                place.count += 1
-            if place.down:
-                regain(model, state, place, at, out)
-            elif gap > place.gap:
-                place.gap = gap
+        gap = _spoke(model, place, at, who)
+        if gap > 0 and place.down:
+            regain(model, state, place, at, out)
+        elif gap > place.gap:
+            place.gap = gap
+
+
+def _spoke(model: Model, place: Place, at: float, who: str) -> float:
+    """Note that a place has said something; return after how much silence, 0 for what is old.
+
+    Of one device in a row it has said one thing: the silence of one is no silence of the place.
+    """
+    gap = at - place.last
+    if gap <= 0:
+        return 0.0
+    if gap > SOONEST:
+        _excuse(model, place, at, gap)
+    place.last = at
+    if at >= place.slot + SLOT:
+        _next_slot(place, at)
+    if who != place.who:
+        place.who = who
+        place.count += 1
+    return gap
+
+
+def _excuse(model: Model, place: Place, at: float, gap: float) -> None:
+    """Excuse the tablets of what was down without anybody telling: they get the time to come back."""
+    if not place.down and 0.0 < patience(place) < gap:
+        place.thaw = at + model.site_of(place.site).grace
+
+
+def _next_slot(place: Place, at: float) -> None:
+    """Let the slots before this moment count, those without a word, too, unless it is down.
+
+    Only who speaks gets here: how surprising a silence is must be told from what was before it.
+    """
+    if place.down:
+        return
+    passed = int((at - place.slot) // SLOT)
+    empty = (0,) * min(_SLOTS, passed - 1)
+    place.counts = (*place.counts, place.count, *empty)[-_SLOTS:]
+    place.gaps = (*place.gaps[1 - _SLOTS :], min(place.gap, SLOT))
+    place.slot += passed * SLOT
+    place.count, place.gap = 0, 0.0
 
 
 def lively(state: State) -> bool:
@@ -84,20 +109,17 @@ def pause(state: State, now: float) -> None:
         place.last = max(place.last, now)
         place.slot = now
         place.count = 0
+    for place in state.nases.values():
         state.wake(place, now + SLOT)
 
 
 def look(model: Model, state: State, place: Place, out: Actions) -> None:
-    """Keep the rhythm of a place, and see whether it is silent for too long."""
+    """See whether a NAS is silent for too long, and whether what is down is held for long enough."""
     now = state.now
     if place.down and place.hold and now >= place.hold:
         regain(model, state, place, now, out)
-    if now >= place.slot + SLOT and not place.down:
-        place.counts = (*place.counts[1 - _SLOTS :], place.count)
-        place.gaps = (*place.gaps[1 - _SLOTS :], min(place.gap, SLOT))
-        place.count, place.gap, place.slot = 0, 0.0, now
+    wake = now + SLOT
     limit = patience(place)
-    wake = place.slot + SLOT if place.slot + SLOT > now else now + SLOT
     if place.kind == "nas" and limit and not place.down:
         if now >= place.last + limit:
             lose(model, state, place, "silent", place.last, out)
@@ -105,7 +127,8 @@ def look(model: Model, state: State, place: Place, out: Actions) -> None:
             wake = min(wake, place.last + limit)
     if place.down and place.hold:
         wake = min(wake, place.hold)
-    state.wake(place, max(wake, now + 1.0))
+    if place.down or place.kind == "nas":
+        state.wake(place, max(wake, now + 1.0))
 
 
 def patience(place: Place) -> float:
@@ -123,6 +146,7 @@ def lose(model: Model, state: State, place: Place, why: str, since: float, out: 
         return
     place.down = why
     place.hold = state.now + hold if place.kind == "ap" and why != "reported down" else 0.0
+    state.wake(place, place.hold or state.now + SLOT)
     if place.alert_at and state.now < place.alert_at + hold:
         return
     place.alert = f"{place.kind}-{place.name}-{int(since)}"
@@ -148,6 +172,8 @@ def regain(model: Model, state: State, place: Place, at: float, out: Actions) ->
     site = model.site_of(place.site)
     place.down, place.hold = "", 0.0
     place.thaw = at + site.grace
+    # The time in which it was down is no slot of its rhythm.
+    place.slot = max(place.slot, state.now - SLOT)
     if place.alert:
         out.append(_alert(state, place, CLEARED, "heard again", at, model))
         place.alert, place.alert_at = "", at

@@ -22,6 +22,8 @@ VERSION = 3
 _READ = (2, VERSION)
 # Bands of the peak probability of silences that ended by themselves, in quarters of a nat of log odds.
 PEAKS = 41
+# What is heard of a place is counted in spans of so many seconds.
+SLOT = 300.0
 
 
 class Seen:

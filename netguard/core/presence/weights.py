@@ -10,6 +10,7 @@ one joint rate that is learned (curves.py).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import log
 from types import MappingProxyType
 
 from netguard.core.presence.calibration import CURVES, Curve
@@ -70,10 +71,22 @@ class Weights:
     smallest: float = 0.25
     largest: float = 0.5
     unlearned: float = 0.7
+    # Taken once, not at each verdict: the logarithms of the rates of taken, outage and moved by context, and of the
+    # shares of battery and asleep.
+    log_rates: tuple[tuple[float, float, float], ...] = field(init=False)
+    log_shares: tuple[float, float] = field(init=False)
 
     def __post_init__(self) -> None:
         cut = {name: _cut(row) for name, row in self.evidence.items()}
         object.__setattr__(self, "evidence", MappingProxyType(cut))
+        rates = tuple(
+            (log(self.taken * share), log(self.outage * time), log(self.moved * share))
+            for share, time in zip(self.taken_share, self.time_share, strict=True)
+        )
+        object.__setattr__(self, "log_rates", rates)
+        object.__setattr__(
+            self, "log_shares", (log(self.battery_share), log(1 - self.battery_share))
+        )
 
 
 def _cut(row: Row) -> Row:

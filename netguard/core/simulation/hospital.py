@@ -65,6 +65,10 @@ def _faults(world: World, parameters: Parameters, seed: str) -> Faults:
         at, span = _moment(parameters, parameters.power_cut)
         for ap in world.edge_aps:
             faults.add(faults.aps, ap, at, at + span)
+    if parameters.controller_cut:
+        at, span = _moment(parameters, parameters.controller_cut)
+        for site in world.sites:
+            faults.add(faults.sites, site, at, at + span)
     faults.sort()
     return faults
 

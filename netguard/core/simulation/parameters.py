@@ -67,6 +67,7 @@ class Parameters:
     old_data: Span
     clock_step: Span
     power_cut: Span
+    controller_cut: Span
 
     def changed(self, name: str, factor: float) -> "Parameters":
         """Return the same with one parameter multiplied; a span with both its ends."""

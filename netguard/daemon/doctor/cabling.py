@@ -19,7 +19,7 @@ from netguard.core.plan import Plan, SitePlan
 from netguard.daemon.doctor.checks import Check, Once
 from netguard.daemon.doctor.known import Known
 from netguard.errors import EnforcementError
-from netguard.render import nftables
+from netguard.render import nft_names
 
 DEADLINE = 4.4
 _NAMES_PATIENCE, _KNOCK_PATIENCE = 0.8, 1.3
@@ -293,8 +293,8 @@ def _translated(site: SitePlan) -> bool | None:
     """Say whether the kernel gives the site's packets the uplink's address; None without our table."""
     if not site.masquerade:
         return False
-    policies = asyncio.run(nft.policies(nftables.FAMILY, nftables.TABLE))
+    policies = asyncio.run(nft.policies(nft_names.FAMILY, nft_names.TABLE))
     if policies is None or "nat_out" not in policies:
         return None
-    rules = asyncio.run(nft.rules(nftables.FAMILY, nftables.TABLE, "nat_out"))
+    rules = asyncio.run(nft.rules(nft_names.FAMILY, nft_names.TABLE, "nat_out"))
     return any("masquerade" in each for rule in rules for each in rule["expr"])

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from netguard.adapters import clock, machine, network, nft, radius_client
 from netguard.core import sni
@@ -10,12 +12,13 @@ from netguard.core.doctor import features, node
 from netguard.core.doctor.findings import Finding, failed, ok, unchecked
 from netguard.core.doctor.node import Disk, InForce, Port, Secret, Server, Table, Wanted
 from netguard.core.foreign import concern
-from netguard.core.hours import open_for
+from netguard.core.hours import AHEAD, openings
 from netguard.core.links import thresholds
+from netguard.core.plan import Plan
 from netguard.daemon.doctor.checks import Check
 from netguard.daemon.doctor.known import Known
 from netguard.errors import EnforcementError, NetguardError, NotReachable
-from netguard.render import held, nftables
+from netguard.render import held, nft_names, nftables
 from netguard.render.freeradius import self_address
 from netguard.rules.folder import read_folder
 
@@ -176,7 +179,7 @@ def _in_force(known: Known) -> list[Finding]:
 
 def _table(known: Known) -> list[Finding]:
     try:
-        policies = asyncio.run(nft.policies(nftables.FAMILY, nftables.TABLE))
+        policies = asyncio.run(nft.policies(nft_names.FAMILY, nft_names.TABLE))
     except EnforcementError as error:
         return [unchecked(node.RULESET, str(error), "sudo netguard doctor")]
     if policies is None:
@@ -201,9 +204,21 @@ def _compared(known: Known, *, drops: bool) -> list[Finding]:
     blocked = (known.settings.paths.state / "fence-blocked").exists()
     if not drops or plan is None or blocked or not all(site.dhcp for site in plan.sites):
         return node.table(Table(True, drops))
-    read = asyncio.run(nft.read(nftables.FAMILY, nftables.TABLE, frozenset()))
-    wrong = held.faults(plan, open_for(plan, clock.now()), read.rows) if read is not None else []
+    read = asyncio.run(nft.read(nft_names.FAMILY, nft_names.TABLE, frozenset()))
+    wrong = _faults(plan, read.rows) if read is not None else []
     return node.table(Table(True, drops, tuple(wrong)))
+
+
+def _faults(plan: Plan, rows: list[dict[str, Any]]) -> list[str]:
+    """Compare with what guard has loaded on one of the days that its openings last for."""
+    now = clock.now()
+    days = range(AHEAD if any(group.hours for group in plan.groups) else 1)
+    found: list[str] = []
+    for day in days:
+        found = held.faults(plan, openings(plan, now - timedelta(days=day)), rows)
+        if not found:
+            break
+    return found
 
 
 def _belt(known: Known) -> list[Finding]:
@@ -239,7 +254,7 @@ def _sysctls(known: Known) -> list[Finding]:
 
 
 def _foreign() -> list[Finding]:
-    hooks = asyncio.run(nft.foreign_hooks(nftables.FAMILY, nftables.TABLE))
+    hooks = asyncio.run(nft.foreign_hooks(nft_names.FAMILY, nft_names.TABLE))
     rows = [(f"{h.table}, chain {h.chain} ({h.hook})", concern(h.type, h.hook)) for h in hooks]
     return node.foreign(rows)
 

@@ -1,0 +1,114 @@
+"""Where a tablet is on the air, as the event log tells: enough to have it thrown off there.
+
+An admission is kept without an id, with the VLAN that it was given; the Start that follows names the session, a
+Stop or a restart of its NAS ends both. A MAC has several where it roams, or where it is in two hands. Pure; every field was chosen by a NAS.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from netguard.core.names import Address, Mac
+from netguard.errors import BadValue
+
+# Of one MAC that are kept: one that roams has two, a copied one some more.
+MOST = 4
+_LONGEST = 128
+_GOES_ON = frozenset({"Start", "Interim-Update", "Alive"})
+_RESTARTS = frozenset({"Accounting-On", "Accounting-Off"})
+
+# NAS, MAC, Acct-Session-Id ("" for one that is only admitted). A MAC of "" is every one of the NAS.
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """One session. `source` is where its requests come from, `nas_ip` what they say of it; "" unknown."""
+
+    nas: str
+    mac: str
+    session: str
+    at: float
+    site: str
+    ap: str
+    bssid: str
+    source: str
+    nas_ip: str
+    vlan: str
+
+    @property
+    def key(self) -> Key:
+        """Return what tells it from others."""
+        return self.nas, self.mac, self.session
+
+
+def changes(records: Iterable[Mapping[str, str] | None], now: float) -> dict[Key, Live | None]:
+    """Return what the records change, in their order: a session as it is now, None where it has ended."""
+    found: dict[Key, Live | None] = {}
+    for record in records:
+        if record is None:
+            continue
+        kind, status = record.get("kind", ""), record.get("status", "")
+        nas, mac = _text(record, "nas"), _mac(record.get("mac", ""))
+        session = _text(record, "session")
+        if kind == "accounting" and status in _RESTARTS and nas:
+            for key in [key for key in found if key[0] == nas]:
+                del found[key]
+            found[nas, "", ""] = None
+        elif not mac or not nas:
+            continue
+        elif kind == "admission" and record.get("answer") == "accept":
+            found[nas, mac, ""] = _live(record, nas, mac, "", now)
+        elif kind == "accounting" and status in _GOES_ON:
+            found[nas, mac, session] = _live(record, nas, mac, session, now)
+        elif kind == "accounting" and status == "Stop":
+            found[nas, mac, session] = found[nas, mac, ""] = None
+    return found
+
+
+def _live(record: Mapping[str, str], nas: str, mac: str, session: str, now: float) -> Live:
+    called = record.get("called", "")
+    return Live(
+        nas=nas,
+        mac=mac,
+        session=session,
+        at=_moment(record.get("t", ""), now),
+        site=_text(record, "site"),
+        ap=_text(record, "ap"),
+        bssid=_mac(called[:17]) or _mac(called[:12]) or _mac(record.get("ap", "")),
+        source=_address(record.get("src", "")),
+        nas_ip=_address(record.get("nas_ip", "")),
+        vlan=_text(record, "vlan"),
+    )
+
+
+def address(text: str) -> Address | None:
+    """Read an address again; None where it is none."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _address(text: str) -> str:
+    return str(address(text) or "")
+
+
+def _mac(text: str) -> str:
+    try:
+        mac = Mac.parse(text)
+    except BadValue:
+        return ""
+    return "" if mac.is_group else str(mac)
+
+
+def _moment(text: str, now: float) -> float:
+    """Read seconds since 1970; a time to come, or none, is the moment of reading."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        return now
+    return min(float(text), now)
+
+
+def _text(record: Mapping[str, str], key: str) -> str:
+    text = record.get(key, "")
+    return text if len(text) <= _LONGEST and text.isprintable() else ""

@@ -1,0 +1,442 @@
+"""Each tablet's Wi-Fi key: made once, sealed, given to FreeRADIUS and to who asks, rotated when a tablet comes back.
+
+With guard's own parts, its store and its files; the NAS is the lab's stand-in, which takes Disconnects as hostapd does.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import socket
+import stat
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from netguard.adapters import clock, control
+from netguard.adapters.sealing import Box
+from netguard.adapters.store import Entry, PskRow
+from netguard.core.plan import canonical
+from netguard.daemon import proof, psk_verbs, psks
+from netguard.daemon.guard import Guard
+from netguard.daemon.register import Register
+from netguard.errors import BadValue, Refused, SealError
+from netguard.lab import das
+from netguard.render import freeradius
+
+BASE = Path(__file__).parents[1] / "bad" / "base"
+NAS = "127.0.66.1"
+SECRET = "0123456789abcdef0123"
+KEY = re.compile(r"([acdefghjkmnpqrtuvwxy34679]{4}-){3}[acdefghjkmnpqrtuvwxy34679]{4}")
+ROOT = control.Caller(1, 0)
+SITES = "cisco-9800, message-authenticator: required, secret-file: nas-wlc-1"
+ALL = datetime.min.replace(tzinfo=UTC)
+
+
+def keyed(small, vendor="hostapd"):
+    """The small hospital, where the controller of one site takes a key of each tablet."""
+    text = (BASE / "sites.yaml").read_text()
+    assert SITES in text
+    new = f"{vendor}, message-authenticator: required, secret-file: nas-wlc-1, psk: per-tablet"
+    return small(sites=text.replace(SITES, new).replace("10.1.2.10", NAS))
+
+
+class Node:
+    """A guard with everything but a kernel: what it says, and what it keeps."""
+
+    def __init__(self, settings, policy):
+        secrets = settings.paths.state.parent / "secrets"
+        secrets.mkdir(exist_ok=True)
+        (secrets / "nas-wlc-1.conf").write_text(f"secret = {SECRET}\n")
+        paths = replace(
+            settings.paths, radius=settings.paths.state / "radius", radius_secrets=secrets
+        )
+        self.settings = replace(settings, paths=paths)
+        self.guard = Guard(self.settings)
+        self.guard.register.open(clock.now())
+        self.guard.state.policy = policy
+        self.guard.state.plan = self.guard._plan(policy)
+        self.verbs = self.guard.psk_verbs
+        self.bring()
+
+    @property
+    def plan(self):
+        return self.guard.state.plan
+
+    def bring(self):
+        asyncio.run(self.guard.radius.bring(self.plan))
+
+    @property
+    def file(self):
+        return self.settings.paths.radius / "psk"
+
+    @property
+    def key_file(self):
+        return self.settings.paths.state / "psk.key"
+
+    def say(self, verb, **words):
+        """What guard answers to root."""
+        offers = self.guard._offers()
+        return asyncio.run(offers[verb].call(ROOT, {"verb": verb, **words}))
+
+    def key(self, tablet="T-001"):
+        return self.say("psk-show", tablet=tablet)["psk"]
+
+    def sent(self, tablet="T-001"):
+        """The key that FreeRADIUS is given for a tablet."""
+        mac = next(str(b.mac) for b in self.plan.bindings if b.tablet == tablet)
+        entry = self.file.read_text().split(f"/{mac} ", 1)[1]
+        return re.search(r'Tunnel-Password \+= "([^"]+)"', entry)[1]
+
+    def audit(self):
+        return self.guard.register.audit(ALL, "")
+
+    def close(self):
+        self.guard.register.close()
+
+
+@pytest.fixture
+def nodes(settings):
+    """Start guards on one state folder, one after the other; all are closed."""
+    made = []
+
+    def start(policy):
+        for each in made:
+            each.close()
+        made.append(Node(settings, policy))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def node(nodes, small):
+    return nodes(keyed(small))
+
+
+def test_each_tablet_of_such_a_site_gets_a_key_of_its_own_once(nodes, node, small):
+    at_site = {b.tablet for b in node.plan.bindings if b.site == "pellegrin"}
+    keys = {tablet: node.sent(tablet) for tablet in at_site}
+    assert len(set(keys.values())) == len(at_site) > 1
+    assert all(KEY.fullmatch(key) for key in keys.values())
+    assert [(row["tablet"], row["asks"]) for row in node.say("psks")["psks"]] == [
+        (tablet, 0) for tablet in sorted(at_site)
+    ]
+    again = nodes(keyed(small))
+    assert {tablet: again.sent(tablet) for tablet in at_site} == keys, "a restart makes none anew"
+    assert [e.verb for e in again.audit()] == ["psk-made"]
+
+
+def test_without_the_rule_there_is_no_key_no_file_of_one_and_the_plan_is_as_before(nodes, small):
+    node = nodes(small())
+    assert not node.key_file.exists()
+    assert node.file.read_text() == freeradius.psk(node.plan, {})
+    assert "psk" not in canonical(node.plan)
+    assert "psk" not in freeradius.clients(node.plan, "/x")
+    assert "Keyed" not in freeradius.tablets(node.plan)
+    assert node.say("psks") == {"psks": [], "problems": {}}
+    with pytest.raises(Refused, match="psk: per-tablet in sites"):
+        node.key()
+    with pytest.raises(Refused, match="psk: per-tablet in sites"):
+        node.say("psk-rotate", all=True, why="x")
+
+
+def test_the_key_is_in_no_file_but_that_of_freeradius_and_in_nothing_that_is_said(
+    node, capfd, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    key = node.key()
+    node.say("psk-rotate", tablet="T-001", why="it was seen", by="ada")
+    new = node.key()
+    assert key != new
+    answers = [node.say("status"), node.say("psks"), node.say("audit"), node.say("tablet", tablet="T-001"), node.say("loans")]  # fmt: skip
+    said = json.dumps(answers) + capfd.readouterr().err + caplog.text
+    said += json.dumps([list(map(str, [e.before, e.after, e.subject])) for e in node.audit()])
+    said += canonical(node.plan) + freeradius.tablets(node.plan) + freeradius.lent(node.plan)
+    hidden = {key, new, key.encode().hex(), new.encode().hex()}
+    assert not [each for each in hidden if each in said]
+    # Not in a process list either.
+    own = b"".join(Path(f"/proc/self/{name}").read_bytes() for name in ("cmdline", "environ"))
+    assert not [each for each in hidden if each.encode() in own]
+    holding = [
+        path
+        for path in node.settings.paths.state.parent.rglob("*")
+        if path.is_file() and any(each.encode() in path.read_bytes() for each in hidden)
+    ]
+    assert holding == [node.file]
+    assert stat.S_IMODE(node.file.stat().st_mode) == 0o640
+    assert stat.S_IMODE(node.key_file.stat().st_mode) == 0o600
+
+
+def test_only_root_and_guard_itself_may_ask_and_each_look_is_in_the_audit(node):
+    nobody = control.Caller(1, 65534)
+    for verb in ("psk-show", "psk-rotate", "psks"):
+        assert not node.guard._offers()[verb].users
+        line = json.dumps({"verb": verb, "tablet": "T-001", "why": "x"}).encode()
+        said = asyncio.run(control._answer(nobody, line, node.guard._offers(), lambda _: None))
+        assert (said["ok"], "may not call" in said["error"]) == (False, os.getuid() != 65534)
+    found = node.say("psk-show", tablet="T-001", by="ada")
+    assert found["networks"] == [{"site": "pellegrin", "ssid": "CHU-TABLETTES"}]
+    assert node.say("psk-show", tablet="T-001", by="bob", purpose="card")["psk"] == found["psk"]
+    told = [(e.verb, e.who, e.subject) for e in node.audit()][:2]
+    assert told == [("psk-card", "bob", "T-001"), ("psk-show", "ada", "T-001")]
+    with pytest.raises(BadValue):
+        node.say("psk-show", tablet="T-001", purpose="sell")
+
+
+def test_a_look_that_cannot_be_written_down_gives_no_key(node, monkeypatch):
+    def full(_):
+        raise psk_verbs.StoreError("the disk is full")
+
+    monkeypatch.setattr(node.guard.register, "record", full)
+    with pytest.raises(psk_verbs.StoreError):
+        node.key()
+
+
+def test_a_tablet_that_comes_back_has_another_key_and_no_other_tablet_has(node):
+    before, other = node.sent(), node.sent("T-002")
+    assert not node.say("tablet", tablet="T-001", state="lent")["psk_rotated"]
+    assert node.sent() == before, "the key is the one on the card that is handed out"
+    assert node.say("tablet", tablet="T-001", state="stock", by="ada")["psk_rotated"]
+    assert node.sent() == node.key() != before
+    assert node.sent("T-002") == other
+    assert not node.say("tablet", tablet="T-001", state="stock")["psk_rotated"], "it was back"
+    rotated = next(e for e in node.audit() if e.verb == "psk-rotated")
+    assert (rotated.who, rotated.subject) == ("ada", "T-001")
+    assert json.loads(rotated.after) == {"why": "it came back"}
+
+
+def test_a_tablet_that_is_found_again_has_another_key(node, monkeypatch):
+    monkeypatch.setattr(node.guard, "_enforce", nothing)
+    before = node.sent()
+    node.say("tablet", tablet="T-001", state="stolen")
+    assert node.say("tablet", tablet="T-001", state="found")["psk_rotated"]
+    assert node.sent() != before
+
+
+async def nothing(*_):
+    """No kernel here: what is refused is another test's."""
+
+
+def test_a_new_key_that_freeradius_cannot_be_given_is_said_and_tried_again(node):
+    node.file.unlink()
+    node.file.mkdir()
+    said = node.say("psk-rotate", tablet="T-001", why="x")
+    assert f"{node.file} cannot be written" in said["problems"]["enforce"]
+    node.file.rmdir()
+    node.bring()
+    assert node.sent() == node.key()
+
+
+def test_rotating_asks_why_and_whom(node):
+    before = {t: node.sent(t) for t in ("T-001", "T-002")}
+    with pytest.raises(BadValue, match="say why"):
+        node.say("psk-rotate", tablet="T-001", why=" ")
+    with pytest.raises(BadValue):
+        node.say("psk-rotate", tablet="T-999", why="x")
+    assert {t: node.sent(t) for t in before} == before
+    done = node.say("psk-rotate", all=True, why="a backup was stolen")
+    assert set(before) <= set(done["rotated"])
+    assert not [t for t in before if node.sent(t) == before[t]]
+
+
+def test_a_missing_key_file_changes_nothing_and_comes_back(nodes, node, small):
+    file, key = node.file.read_text(), node.key_file.read_bytes()
+    node.key_file.unlink()
+    node = nodes(keyed(small))
+    assert "psk.key" in node.say("status")["problems"]["psk"]
+    assert "netguard psk rotate --all" in node.say("status")["problems"]["psk"]
+    assert node.file.read_text() == file, "FreeRADIUS keeps what it has"
+    assert not node.key_file.exists(), "none is made in its place"
+    with pytest.raises(SealError, match="cannot be read"):
+        node.key()
+    with pytest.raises(SealError, match="other keys are sealed with it"):
+        node.say("psk-rotate", tablet="T-001", why="x")
+    # Back from the backup: all is as it was.
+    node.key_file.touch(mode=0o600)
+    node.key_file.write_bytes(key)
+    node.bring()
+    assert node.say("status")["problems"] == {}
+    assert node.file.read_text() == file
+
+
+def test_another_key_file_opens_nothing_and_all_can_be_rotated(nodes, node, small):
+    file = node.file.read_text()
+    node.key_file.unlink()
+    Box(node.key_file).make()
+    node = nodes(keyed(small))
+    assert "was not sealed with the key" in node.say("status")["problems"]["psk"]
+    assert node.file.read_text() == file
+    node.say("psk-rotate", all=True, why="the key file is lost")
+    assert node.say("status")["problems"] == {}
+    assert node.sent() == node.key()
+
+
+def test_with_the_key_file_lost_for_good_all_are_rotated_under_a_new_one(node):
+    node.key_file.unlink()
+    node.guard.psks._box._key = None
+    node.say("psk-rotate", all=True, why="the disk broke")
+    assert node.key_file.exists()
+    assert node.sent() == node.key()
+
+
+def test_without_rules_there_is_nobody_to_ask_for_and_a_tablet_may_have_no_key_yet(node):
+    plan = node.plan
+    node.guard.state.plan = None
+    with pytest.raises(Refused, match="no rules are in force"):
+        node.key()
+    assert asyncio.run(node.verbs.returned("T-001", "ada")) is False
+    assert node.say("psks") == {"psks": [], "problems": {}}
+    node.guard.state.plan = plan
+    with pytest.raises(Refused, match="has no Wi-Fi key of its own yet"):
+        node.guard.psks.key("T-999")
+
+
+def test_the_audit_names_forty_of_a_fleet_and_how_many_more_there_are(node):
+    node.guard.psks.rotate([f"X-{number:03}" for number in range(45)], "ada", "x")
+    line = next(e for e in node.audit() if e.verb == "psk-rotated")
+    assert line.subject == "45 tablets"
+    named = json.loads(line.after)["tablets"]
+    assert named.startswith("X-000, X-001")
+    assert named.endswith("X-039, and 5 more")
+
+
+def test_a_fault_is_warned_of_once(nodes, node, small, caplog):
+    node.key_file.unlink()
+    node = nodes(keyed(small))
+    node.bring()
+    assert [r.getMessage() for r in caplog.records].count(
+        "the Wi-Fi keys cannot be read or stored"
+    ) == 1
+
+
+def test_while_the_store_is_shut_freeradius_keeps_the_keys(node):
+    file = node.file.read_text()
+    node.guard.register.close()
+    node.bring()
+    assert "cannot be read or stored" in node.guard._problems()["psk"]
+    assert node.file.read_text() == file
+    assert asyncio.run(node.verbs.returned("T-001", "ada")) is False
+
+
+class Controller:
+    """A NAS with one session."""
+
+    secret, ahead, identity = SECRET.encode(), 0, ("wlc-1", NAS)
+
+    def __init__(self):
+        self.asked = []
+
+    def disconnect(self, mac, session):
+        self.asked.append(mac)
+        return 1
+
+
+@pytest.fixture
+def nas():
+    controller = Controller()
+    port = das.Port(controller, NAS)
+    port.set(open_=True)
+    yield controller
+    port.set(open_=False)
+
+
+def test_the_session_with_the_old_key_is_ended_and_once_more_when_the_nas_has_forgotten(
+    nodes, node, nas, small, time
+):
+    mac = next(str(b.mac) for b in node.plan.bindings if b.tablet == "T-001")
+
+    async def play(verbs, until):
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(verbs.run(stop))
+            for _ in range(200):
+                if until():
+                    break
+                await asyncio.sleep(0.05)
+            stop.set()
+
+    node.say("psk-rotate", tablet="T-001", why="x")
+    rows = node.guard.register.psks
+    asyncio.run(play(node.verbs, lambda: rows()["T-001"].asks == 1))
+    assert nas.asked == [mac]
+    # guard ends in between; the next one goes on with what is due.
+    node = nodes(keyed(small))
+    rows = node.guard.register.psks
+    asyncio.run(play(node.verbs, lambda: node.verbs._due is not None))
+    assert nas.asked == [mac], "not sooner than the NAS forgets"
+    time.on(36)
+    asyncio.run(play(node.verbs, lambda: rows()["T-001"].asks == 0))
+    assert nas.asked == [mac, mac]
+    assert node.verbs._due == {}
+    said = [e for e in node.audit() if e.verb == "psk-old-session"]
+    assert [json.loads(e.after) for e in said] == [{"said": "wlc-1: ack (UDP 3799)"}] * 2
+    (row,) = [r for r in node.say("psks")["psks"] if r["tablet"] == "T-001"]
+    assert (row["asks"], row["said"]) == (0, "wlc-1: ack (UDP 3799)")
+
+
+def test_a_clock_that_was_set_back_does_not_let_the_old_key_live_on(node, time):
+    node.say("psk-rotate", tablet="T-001", why="x")
+    once = replace(node.guard.register.psks()["T-001"], asks=1)
+    now = clock.now().timestamp()
+    assert not node.verbs._is_due(once, now + 10)
+    assert node.verbs._is_due(once, now + 36)
+    assert node.verbs._is_due(once, now - 7200)
+
+
+def test_a_nas_that_says_nothing_does_not_hold_up_the_end_of_guard(node):
+    """Nobody listens there, and every way of its recipe is waited for."""
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind((NAS, 3799))
+    node.say("psk-rotate", tablet="T-001", why="x")
+
+    async def play():
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
+            tasks.create_task(node.verbs.run(stop))
+            await asyncio.to_thread(silent.recv, 4096)
+            stop.set()
+
+    with silent:
+        asyncio.run(play())
+    assert node.guard.register.psks()["T-001"].asks == psks.ASKS
+
+
+def test_a_nas_that_says_nothing_is_told_and_holds_up_nobody(node, time):
+    (node.settings.paths.radius_secrets / "nas-wlc-1.conf").unlink()
+    done, why = asyncio.run(node.guard.removals.end_session("T-001", node.plan))
+    assert not done
+    assert "cannot be read, or holds no secret" in why
+
+
+def test_a_key_rotated_while_the_nas_is_asked_is_asked_for_again(node, nas):
+    node.say("psk-rotate", tablet="T-001", why="x")
+    old = node.guard.register.psks()["T-001"]
+    newer = PskRow("T-001", old.sealed, "2030-01-01T00:00:00+00:00", "ada", psks.ASKS)
+    node.verbs._due = {"T-001": newer}
+    asyncio.run(node.verbs._end(old, node.plan))
+    assert node.verbs._due == {"T-001": newer}
+
+
+def test_what_changed_in_the_file_is_asked_for(node):
+    before = node.file.read_text()
+    node.say("psk-rotate", tablet="T-001", why="x")
+    mac = next(str(b.mac) for b in node.plan.bindings if b.tablet == "T-001")
+    assert proof.changed_keys(before, node.file.read_text()) == [("pellegrin", mac)]
+    assert proof.changed_keys(before, before) == []
+
+
+def test_a_store_of_an_older_guard_gets_its_table(tmp_path, time):
+    held = Register(tmp_path)
+    held.open(clock.now())
+    row = PskRow("T-001", "1:x", "t", "ada", 2)
+    held.set_psks([row], [Entry("t", "ada", "psk-made", "T-001", "{}", "{}")])
+    held.set_psks([replace(row, asks=1)], [])
+    assert held.psks() == {"T-001": replace(row, asks=1)}
+    assert len(held.audit(ALL, "T-001")) == 1
+    held.close()

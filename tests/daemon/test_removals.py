@@ -1,0 +1,252 @@
+"""Whom guard asks to throw a tablet off the air, and what it takes as a sign that it is still there."""
+
+import asyncio
+import threading
+from dataclasses import replace
+
+import pytest
+
+from netguard.adapters import clock
+from netguard.adapters.store import Entry, Loan, Quarantine
+from netguard.core.names import parse_network
+from netguard.core.plan import compile_plan
+from netguard.core.sessions import Live
+from netguard.daemon import removals
+from netguard.daemon.register import Register
+from netguard.daemon.removals import Removals
+from netguard.errors import NotReachable
+from netguard.settings import Settings
+
+
+@pytest.fixture
+def plan(small):
+    return compile_plan(small(), ["pellegrin"])
+
+
+@pytest.fixture
+def mac(plan):
+    return next(b.mac for b in plan.bindings if b.tablet == "T-001")
+
+
+def nas_of(plan):
+    return plan.site["pellegrin"].nas[0]
+
+
+def with_network(plan, text):
+    site = plan.site["pellegrin"]
+    nas = tuple(replace(each, address=parse_network(text)) for each in site.nas[:1])
+    return replace(plan, sites=(replace(site, nas=nas),))
+
+
+def live(plan, **more):
+    nas = nas_of(plan)
+    row = Live(
+        nas=nas.name, mac="x", session="2a", at=clock.now().timestamp(), site="pellegrin", ap="AP-1",
+        bssid="", source=str(nas.address.network_address), nas_ip="", vlan="",
+    )  # fmt: skip
+    return replace(row, **more)
+
+
+def asked(plan, mac, *sessions):
+    return [
+        (nas.name, str(session.server), session.id)
+        for nas, session in removals._targets(plan, mac, sessions)
+    ]
+
+
+def test_the_nas_of_a_session_is_asked_by_its_session_and_once(plan, mac):
+    name, address = nas_of(plan).name, str(nas_of(plan).address.network_address)
+    assert asked(plan, mac, live(plan), live(plan, session="")) == [(name, address, "2a")]
+    assert asked(plan, mac, live(plan, session="")) == [(name, address, "")]
+
+
+def test_where_nobody_knows_it_each_nas_with_one_address_is_asked(plan, mac):
+    wanted = [(n.name, str(n.address.network_address), "") for s in plan.sites for n in s.nas]
+    assert asked(plan, mac) == wanted
+    old = live(plan, at=clock.now().timestamp() - 2 * removals.STALE)
+    assert asked(plan, mac, old) == wanted
+    assert asked(with_network(plan, "10.9.0.0/24"), mac) == []
+
+
+def test_nobody_but_a_nas_of_the_rules_is_asked_whatever_watch_says(plan, mac):
+    """A hijacked watch must not make guard sign requests to others."""
+    own = {str(nas.address.network_address) for site in plan.sites for nas in site.nas}
+    for hostile in (
+        live(plan, source="192.0.2.66"),
+        live(plan, nas="nobody", source="192.0.2.66"),
+        live(plan, source="hostile"),
+    ):
+        assert {server for _, server, _ in asked(plan, mac, hostile)} <= own
+    many = with_network(plan, "10.9.0.0/24")
+    assert asked(many, mac, live(plan, source="10.9.0.7")) == [
+        (nas_of(plan).name, "10.9.0.7", "2a")
+    ]
+    assert asked(many, mac, live(plan, source="10.10.0.7")) == []
+
+
+def test_what_is_newer_than_the_request_shows_that_it_goes_on(plan):
+    now = clock.now().timestamp()
+    before, after = live(plan, at=now - 10), live(plan, at=now + 1)
+    assert removals._goes_on(plan, [before], now) == ""
+    assert "session 2a of it is newer" in removals._goes_on(plan, [after], now)
+    admitted = live(plan, at=now + 1, session="", vlan="640")
+    assert "an admission of it is newer" in removals._goes_on(plan, [admitted], now)
+
+
+def test_in_the_quarantine_vlan_it_may_be_heard(plan):
+    site = replace(plan.site["pellegrin"], quarantine_vlan=641)
+    apart, now = replace(plan, sites=(site,)), clock.now().timestamp()
+    admitted = live(plan, at=now + 1, session="", vlan="641")
+    assert removals._goes_on(apart, [live(plan, at=now + 2), admitted], now) == ""
+    assert removals._goes_on(apart, [live(plan, at=now + 2), replace(admitted, vlan="640")], now)
+
+
+def test_packets_count_where_it_is_clear_which_vlan_they_come_from(plan):
+    site = plan.site["pellegrin"]
+    (tab,) = site.interfaces
+    apart = replace(site, quarantine_vlan=641, interfaces=(tab, "tab1"))
+    assert removals._is_old(plan, tab)
+    assert removals._is_old(plan, "unknown0")
+    assert not removals._is_old(replace(plan, sites=(apart,)), tab)
+
+
+@pytest.fixture
+def register(tmp_path):
+    held = Register(tmp_path)
+    held.open(clock.now())
+    yield held
+    held.close()
+
+
+class Nothing:
+    """Settings, fence and FreeRADIUS are not asked by a comparison."""
+
+
+def begun(register):
+    async def make():
+        return Removals(Nothing(), register, Nothing(), Nothing())
+
+    return asyncio.run(make())
+
+
+def say(register, tablet, state, at="2026-01-01T00:00:00+00:00"):
+    register.change(
+        Loan(tablet, state, at, "alice", ""), Entry(at, "a", "loan", tablet, "{}", "{}")
+    )
+
+
+def apart(register, tablet, at="2026-01-01T00:00:00+00:00"):
+    row = Quarantine(tablet, at, "alice", "why", "", "")
+    register.quarantine(row, Entry(at, "a", "quarantine", tablet, "{}", "{}"))
+
+
+def test_who_has_to_go_follows_from_what_people_said(register):
+    held = begun(register)
+    say(register, "T-001", "stolen")
+    say(register, "T-002", "lent")
+    apart(register, "T-002")
+    apart(register, "T-001")
+    asyncio.run(held.compare())
+    assert {row["tablet"]: row["state"] for row in held.shown()} == {
+        "T-001": "stolen",
+        "T-002": "quarantined",
+    }
+    assert [len(row["steps"]) for row in held.shown("T-001")] == [5]
+    say(register, "T-001", "stock")
+    register.release("T-002", Entry("t", "a", "release", "T-002", "{}", "{}"))
+    asyncio.run(held.compare())
+    # Still in quarantine, which now counts, and begins anew.
+    assert [(row["tablet"], row["state"]) for row in held.shown()] == [("T-001", "quarantined")]
+    assert set(register.removals()) == {"T-001"}
+
+
+def test_a_restart_goes_on_and_a_new_word_begins_anew(register):
+    held = begun(register)
+    apart(register, "T-001")
+    asyncio.run(held.compare())
+    first = held._held["T-001"]
+    asyncio.run(held._keep(removals.rules.tried(first, "kernel", "done", "", 5.0)))
+    again = begun(register)
+    asyncio.run(again.compare())
+    assert again._held["T-001"].step("kernel").state == "done"
+    apart(register, "T-001", at="2026-01-02T00:00:00+00:00")
+    asyncio.run(again.compare())
+    assert again._held["T-001"].step("kernel").state == "pending"
+
+
+def test_steps_that_cannot_be_read_are_begun_anew(register):
+    apart(register, "T-001")
+    row = removals.RemovalRow("T-001", "quarantined", "x", 1.0, "rubbish")
+    register.keep_removal(row)
+    held = begun(register)
+    asyncio.run(held.compare())
+    assert held._held["T-001"].step("kernel").state == "pending"
+
+
+def test_while_nobody_knows_who_is_refused_nothing_begins_and_nothing_ends(register):
+    held = begun(register)
+    apart(register, "T-001")
+    asyncio.run(held.compare())
+    register.loans = None
+    asyncio.run(held.compare())
+    assert [row["tablet"] for row in held.shown()] == ["T-001"]
+
+
+def test_a_release_while_a_step_is_stored_leaves_nothing_behind(register, monkeypatch):
+    """The thread that writes goes on when its step is called off: what is known must not come back by it."""
+    store, written = register.keep_removal, threading.Event()
+
+    def slowly(row):
+        if '"done"' in row.steps:
+            written.wait(5)
+        store(row)
+
+    monkeypatch.setattr(register, "keep_removal", slowly)
+
+    async def play():
+        held = Removals(Nothing(), register, Nothing(), Nothing())
+        apart(register, "T-001")
+        await held.compare()
+        step = removals.rules.tried(held._held["T-001"], "kernel", "done", "", 5.0)
+        held._tasks["T-001"] = asyncio.get_running_loop().create_task(held._keep(step))
+        await asyncio.sleep(0.05)
+        register.release("T-001", Entry("t", "a", "release", "T-001", "{}", "{}"))
+        await held.compare()
+        written.set()
+        await asyncio.sleep(0.2)
+        for _ in range(3):
+            await held.compare()
+            assert held.shown() == []
+        again = Removals(Nothing(), register, Nothing(), Nothing())
+        await again.compare()
+        assert again.shown() == []
+        assert register.removals() == {}
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(("ago", "state"), [(25.0, "pending"), (75.0, "pending"), (85.0, "failed")])
+def test_a_proof_waits_a_minute_for_a_watch_that_is_started_anew(
+    register, plan, monkeypatch, ago, state
+):
+    """An upgrade restarts watch: that a tablet is still on the air must not be told for that."""
+
+    async def silent(*_words, **_more):
+        raise NotReachable("watch is away")
+
+    monkeypatch.setattr(removals.control, "call_async", silent)
+
+    async def play():
+        held = Removals(Settings("n", ("pellegrin",)), register, Nothing(), Nothing())
+        apart(register, "T-001")
+        await held.compare()
+        now = clock.now().timestamp()
+        for name in ("kernel", "radius", "disconnect", "again"):
+            tried = removals.rules.tried(held._held["T-001"], name, "done", "", now - ago)
+            await held._keep(tried)
+        await held._do("T-001", "proof", plan, asyncio.Lock(), None)
+        return held._held["T-001"].step("proof")
+
+    proof = asyncio.run(play())
+    assert proof.state == state
+    assert ("watch does not answer" in proof.why) == (state == "failed")
