@@ -26,7 +26,7 @@ from netguard.core.plan import compile_plan
 from netguard.core.radius import Status, Type
 from netguard.daemon.intake import Intake
 from netguard.lab import shapes
-from netguard.render import freeradius
+from netguard.render import freeradius, radius_hours
 from netguard.render import watch as watch_file
 from netguard.rules.folder import read_folder
 from netguard.rules.load import load
@@ -143,7 +143,9 @@ def blast(port: int, packets: list[bytes]) -> float:
 def ours(base: Path, policy, packets: list[bytes]) -> tuple[float, float, int]:
     """Return lines a second that FreeRADIUS writes, events a second that intake takes, and how many."""
     plan = compile_plan(policy, ["pellegrin"])
-    server = servers.whole("ours", base, freeradius.tablets(plan), freeradius.areas(plan))
+    server = servers.whole(
+        "ours", base, freeradius.tablets(plan), freeradius.areas(plan), radius_hours.hours(plan)
+    )
     server.start()
     try:
         written = blast(int(server.environment["NETGUARD_RADIUS_ACCT_PORT"]), packets)

@@ -31,7 +31,7 @@ from netguard.core.names import Mac
 from netguard.core.netlinkwire import NESTED, attribute, generic, message, messages
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy, Tablet
-from netguard.render import filling, nftables
+from netguard.render import filling, nft_names, nftables
 from netguard.rules.folder import read_folder
 from netguard.rules.load import load
 
@@ -121,7 +121,7 @@ def pack(plan: Plan) -> list[bytes]:
         "bind4": [key(interface + mac.ljust(8, b"\0") + address) for mac, address in rows],
         "group_number": [key(mac) + nested(2, attribute(1, number)) for mac, _ in rows],
     }
-    for name in nftables.learned_sets_of(SERVICE, 4):
+    for name in nft_names.learned_sets_of(SERVICE, 4):
         sets[name] = [
             key(address.packed) + attribute(4, struct.pack("!Q", 600_000)) for address in learned()
         ]
@@ -184,7 +184,7 @@ def learned() -> list[IPv4Address]:
 def learned_text() -> str:
     """Return the same learned elements for nft."""
     words = ", ".join(f"{address} timeout 600s" for address in learned())
-    sets = nftables.learned_sets_of(SERVICE, 4)
+    sets = nft_names.learned_sets_of(SERVICE, 4)
     return "".join(f"add element inet netguard {name} {{ {words} }}\n" for name in sets)
 
 
@@ -243,7 +243,7 @@ def inside(results: Path) -> None:
 def messages_of(plan: Plan) -> list[bytes]:
     """Return what guard and, for learned addresses, the name proxy send to a new table."""
     keys = [key(address.packed) + attribute(4, struct.pack("!Q", 600_000)) for address in learned()]
-    names = nftables.learned_sets_of(SERVICE, 4)
+    names = nft_names.learned_sets_of(SERVICE, 4)
     return [
         *filling.messages(plan, nftables.ALWAYS),
         *(
@@ -261,8 +261,8 @@ def big(line: str) -> bool:
 
 def singles() -> dict[str, float]:
     """Return the CPU seconds of one learned address, in the large table that stands."""
-    sets = nftables.learned_sets_of(SERVICE, 4)
-    elements = nfnetlink.Elements(nftables.TABLE)
+    sets = nft_names.learned_sets_of(SERVICE, 4)
+    elements = nfnetlink.Elements(nft_names.TABLE)
     fresh = [IPv4Address("100.64.0.0") + number for number in range(SINGLES)]
 
     def add() -> None:

@@ -28,15 +28,18 @@ from statistics import median
 import servers
 from servers import ROOT, SECRET, Server, cpu_of
 
+from netguard.adapters import clock
 from netguard.core import radius
-from netguard.core.names import Hours, Mac
+from netguard.core.names import Mac
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Area, Policy, Tablet
 from netguard.core.radius import Attributes, Code
+from netguard.core.week import Hours
 from netguard.lab import shapes
 from netguard.lab.hospital import Hospital
 from netguard.lab.load import Load, prepare
-from netguard.render import freeradius
+from netguard.lab.world import midday
+from netguard.render import freeradius, radius_hours
 from netguard.rules.folder import read_folder
 from netguard.rules.load import load
 from netguard.rules.settings_file import read_settings
@@ -89,7 +92,7 @@ def _large(policy: Policy, *, hours: bool, closed: bool) -> Policy:
         for n in range(AREAS)
     }
     nas = {"wlc-1": replace(site.nas["wlc-1"], address=ip_network("127.0.0.1"))}
-    site = replace(site, areas=areas, nas=nas, networks=(ip_network("10.96.0.0/16"),), addresses="external")  # fmt: skip
+    site = replace(site, areas=areas, nas=nas, networks=(ip_network("10.96.0.0/16"),), addresses="external", time_zone=midday(clock.now().hour))  # fmt: skip
     group = replace(
         policy.groups["patients"], sites=("pellegrin",), hours=Hours.parse("01:00-23:00") if hours else None
     )  # fmt: skip
@@ -227,7 +230,9 @@ def tcp_listens(port: int) -> bool:
 
 
 def whole(name: str, base: Path, plan: Plan, edit: Callable[[Path], None] | None = None) -> Server:
-    return servers.whole(name, base, freeradius.tablets(plan), freeradius.areas(plan), edit)
+    return servers.whole(
+        name, base, freeradius.tablets(plan), freeradius.areas(plan), radius_hours.hours(plan), edit
+    )
 
 
 def ours(base: Path) -> list[Candidate]:

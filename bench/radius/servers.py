@@ -157,7 +157,12 @@ def free_port() -> int:
 
 
 def whole(
-    name: str, base: Path, tablets: str, areas: str, edit: Callable[[Path], None] | None = None
+    name: str,
+    base: Path,
+    tablets: str,
+    areas: str,
+    hours: str,
+    edit: Callable[[Path], None] | None = None,
 ) -> Server:
     """Our whole configuration; `edit` may change the copy of radius_hooks."""
     folder = base / name
@@ -167,6 +172,8 @@ def whole(
         part.mkdir(parents=True)
     (data / "tablets").write_text(tablets)
     (data / "areas").write_text(areas)
+    (data / "hours").write_text(hours)
+    (data / "psk").write_text("")
     (data / "lent").write_text("")
     (data / "self.conf").write_text(f"secret = {'5a' * 24}\n")
     (data / "clients.conf").write_text(
@@ -185,8 +192,6 @@ def whole(
         "NETGUARD_RADIUS_AUTH_PORT": str(port),
         "NETGUARD_RADIUS_ACCT_PORT": str(free_port()),
         "NETGUARD_RADIUS_SELF_PORT": str(free_port()),
-        # Hours are judged by the server's clock; here it is always midday.
-        "TZ": "NOON" + format(time.gmtime().tm_hour - 12, "+d"),
     }
     return Server(name, folder, port, environment)
 

@@ -39,7 +39,7 @@ from netguard.core.loaded.proof import prove as prove_loaded  # noqa: E402
 from netguard.core.plan import compile_plan  # noqa: E402
 from netguard.core.policy import Policy  # noqa: E402
 from netguard.core.proof import prove  # noqa: E402
-from netguard.render import nftables  # noqa: E402
+from netguard.render import nft_names, nftables  # noqa: E402
 from netguard.rules.folder import read_folder  # noqa: E402
 from netguard.rules.load import load  # noqa: E402
 
@@ -207,7 +207,7 @@ def in_kernel(folder: Path) -> dict[str, float]:
     body = timed(times, "loaded: parse JSON", partial(json.loads, listed.stdout))
     rows = timed(times, "loaded: read", partial(listing.read, body["nftables"]))
     learned = nftables.learned_sets(plan)
-    held = partial(prove_loaded, policy, plan, rows, nftables.TABLE, learned)
+    held = partial(prove_loaded, policy, plan, rows, nft_names.TABLE, learned)
     claims = timed(times, "loaded: prove", held)
     if not all(claim.holds for claim in claims):
         sys.exit("\n".join(str(claim) for claim in claims if not claim.holds))
