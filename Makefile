@@ -7,7 +7,7 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 # Tests that need root, a kernel of our own making or real servers; `make check` leaves them out.
-SLOW := fuzz or kernel or radius or lab or browser or deploy or bench or soak
+SLOW := fuzz or kernel or radius or lab or browser or deploy or system or bench or soak
 BENCHES := $(notdir $(patsubst %/,%,$(dir $(wildcard bench/*/run.py))))
 
 .PHONY: help
@@ -51,11 +51,16 @@ check: static ## the quick loop: format, lint, types, layers, unit tests (no roo
 
 .PHONY: test
 test: setup static ## install everything, run everything, end with pytest's closing line
-	@$(BIN)/pytest -m "not (bench or soak)" --strict-skips
+	@$(BIN)/pytest -n 2 -m "not (bench or soak)" --strict-skips
 
-.PHONY: fuzz kernel radius lab
-fuzz kernel radius lab: setup ## the tests of one kind only
+.PHONY: fuzz kernel radius lab system
+fuzz kernel radius lab system: setup ## the tests of one kind only
 	@$(BIN)/pytest -m $@
+
+.PHONY: test-wifi
+test-wifi: runtime ## real radios, real VLANs: the hospital in a virtual machine, one line per claim
+	@scripts/packages.sh demo wifi
+	@tests/wifi/run
 
 .PHONY: cover
 cover: setup ## branch coverage; core, rules and render must be complete
@@ -87,10 +92,14 @@ nightly: setup ## every test with hypothesis' deep profile, then the benches
 
 .PHONY: mutate
 mutate: venv ## change the engine of presence in one place at a time: which changes does no test notice?
-	@for module in curves judge places record stays threshold engine; do \
+	@for module in curves judge places record silence stays threshold engine; do \
 		$(BIN)/python scripts/mutate.py netguard/core/presence/$$module.py \
 			--tests tests/core/test_presence_learning.py tests/core/test_presence.py \
 			tests/core/test_presence_properties.py; done
+
+.PHONY: bundle
+bundle: venv ## make dist/netguard-VERSION.tar.gz, what an appliance installs without the Internet (LABEL=)
+	@scripts/bundle.sh $(LABEL)
 
 .PHONY: lock
 lock: ## compile requirements/*.txt anew (UPGRADE=1 for newer versions)
