@@ -50,8 +50,11 @@ def one(scenario, seed, own, change):
     return evaluation.result(labels, ids)
 
 
-def pooled(pool, scenario, seeds, own=None, change=None):
-    jobs = [pool.submit(one, scenario, seed, own or {}, change) for seed in seeds]
+def started(pool, scenario, seeds, own, change=None):
+    return [pool.submit(one, scenario, seed, own, change) for seed in seeds]
+
+
+def together(jobs):
     whole = Observations()
     for job in jobs:
         whole.add(job.result())
@@ -87,11 +90,11 @@ def show(name, said):
 
 
 def sensitivity(pool, seeds):
-    show("as it is", report(pooled(pool, "hospital", seeds, SHORT)))
-    for key in KEYS:
-        for factor in (0.5, 2.0):
-            said = report(pooled(pool, "hospital", seeds, SHORT, (key, factor)))
-            show(f"{key} x {factor}", said)
+    changes = (None, *((key, factor) for key in KEYS for factor in (0.5, 2.0)))
+    # All are asked for before the first is waited for: with one run each, too, every worker is busy.
+    rows = [(change, started(pool, "hospital", seeds, SHORT, change)) for change in changes]
+    for change, jobs in rows:
+        show("{} x {}".format(*change) if change else "as it is", report(together(jobs)))
 
 
 def main():
@@ -107,7 +110,7 @@ def main():
             sensitivity(pool, seeds[: words.sensitivity])
             return
         own = {"days": words.days} if words.days else {}
-        said = report(pooled(pool, "hospital", seeds, own))
+        said = report(together(started(pool, "hospital", seeds, own)))
         show("hospital", said)
         print(json.dumps(said, indent=1), flush=True)
         faults = caused(pool, seeds)
