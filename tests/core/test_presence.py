@@ -4,7 +4,8 @@ import pytest
 
 from netguard.core import evidence
 from netguard.core.evidence import Event
-from netguard.core.presence import Alert, Model, State, Transition, due, dump, load, step
+from netguard.core.presence import Alert, Model, Probe, State, Transition, due, dump, load, step
+from netguard.core.presence.actions import Reason
 from netguard.core.presence.model import AreaModel, SiteModel, TabletModel
 
 T0 = 1_767_600_000.0
@@ -389,16 +390,20 @@ def test_a_short_pause_of_the_feeds_lets_nobody_get_away(run):
     assert len(run.alerts("taken", "raised")) == 1
 
 
-def test_a_state_of_the_version_before_is_read(run):
+@pytest.mark.parametrize(("version", "lacks"), [(2, 2), (3, 1)])
+def test_a_state_of_a_version_before_is_read(run, version, lacks):
     import json
 
     run.beats(0, 600)
     body = json.loads(dump(run.state))
-    body["version"] = 2
-    body["tablets"] = {mac: [*row[:-2], row[-1]] for mac, row in body["tablets"].items()}
+    body["version"] = version
+    body["tablets"] = {mac: [*row[: -1 - lacks], row[-1]] for mac, row in body["tablets"].items()}
     again = load(json.dumps(body).encode(), run.model)
     assert again.tablets[ONE].last == run.state.tablets[ONE].last
-    assert again.tablets[ONE].watched == 0.0
+    assert (again.tablets[ONE].disputed, lacks == 1 or again.tablets[ONE].watched == 0.0) == (
+        (0.0, ""),
+        True,
+    )
 
 
 @pytest.mark.parametrize("step_", [3600, -3600])
@@ -428,6 +433,45 @@ def test_most_tablets_of_an_ap_at_once_are_one_outage(run):
     raised = run.alerts(None, "raised")
     assert [(a.cause, a.subject) for a in raised][:1] == [("outage", "ap w2")]
     assert not run.alerts("taken")
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "more"),
+    [
+        (A, "syslog:wlc", {"ap": "w1"}),
+        (H, "snmp:wlc", {"ap": "w1"}),
+        (D, "syslog:wlc", {"ap": "h1", "reason": "left"}),
+        (evidence.ROAMED, "webhook:mist", {"ap": "w2"}),
+    ],
+)
+def test_a_controller_alone_ends_no_alarm_of_theft(run, kind, source, more):
+    """T17: a false "seen" by syslog while nobody else has heard it; the alarm stays, marked as disputed."""
+    run.on(0, A, ap="h1").until(300)
+    (raised,) = run.alerts("taken", "raised")
+    run.actions.clear()
+    run.on(300, kind, source=source, **more)
+    assert [(a.tablet, a.at) for a in run.actions if isinstance(a, Probe)] == [("T-001", T0 + 300)]
+    run.until(325)
+    assert (run.alerts(), run.state_of()) == ([], "missing")
+    for at in range(326, 400, 2):
+        run.on(at, kind, source=source, **more)
+    told = run.alerts()
+    assert {(a.id, a.kind, a.area) for a in told} == {(raised.id, "updated", "hall")}
+    assert [a.reasons[0] for a in told] == [Reason("disputed", 0.0, f"{source}: {more['ap']}")]
+    again = load(dump(run.state), run.model)
+    assert again.tablets[ONE].disputed == (0.0, f"{source}: {more['ap']}")
+    # Whatever it goes on saying; RADIUS or the tablet's own traffic ends it.
+    run.on(410, H, source="neighbours", ap="")
+    assert run.alerts()[-1].kind == "cleared"
+    assert (run.state_of(), run.state.tablets[ONE].disputed) == ("present", (0.0, ""))
+
+
+@pytest.mark.parametrize("source", ["radius", "neighbours", "dhcp", "dns", "flows"])
+def test_who_is_back_and_is_heard_by_others_too_is_not_disputed(run, source):
+    run.on(0, A, ap="h1").until(300)
+    run.on(300, A, source="syslog:wlc").on(302, H, source=source).until(400)
+    assert [a.kind for a in run.alerts("taken") if a.kind != "updated"] == ["raised", "cleared"]
+    assert not any(r.name == "disputed" for a in run.alerts() for r in a.reasons)
 
 
 def test_a_storm_of_alarms_is_one_outage(run):

@@ -54,6 +54,7 @@ _REASONS = {
     "reported-missing": _("people reported it missing"),
     "over-two-hours": _("it has been silent for more than two hours"),
     "probes-unanswered": _("it does not answer when asked"),
+    "disputed": _("only a controller has heard it since, nobody else has"),
     "record": _("what became of earlier alarms like this one"),
     "calibration": _("how often alarms like this one were right"),
 }

@@ -71,11 +71,11 @@ def step(model: Model, state: State, event: Event) -> Actions:
         return out
     else:
         handler = _WORDS[kind]
-    seen = state.tablets.get(mac)
+    seen = state.tablets.get(mac) or _meet(model, state, mac, at)
     if seen is None:
-        if mac not in model.tablets:
-            return out
-        seen = _meet(model, state, mac, at)
+        return out
+    if seen.alert and seen.cause == TAKEN and silence.is_hearsay(event):
+        handler = silence.dispute
     handler(model, state, seen, event, out)
     return out
 
@@ -143,7 +143,10 @@ def figures(model: Model, state: State) -> dict[str, float]:
 # tablets
 
 
-def _meet(model: Model, state: State, mac: str, at: float) -> Seen:
+def _meet(model: Model, state: State, mac: str, at: float) -> Seen | None:
+    """Make the record of a tablet; None for what is none of ours."""
+    if mac not in model.tablets:
+        return None
     seen = state.tablets[mac] = Seen(model.tablets[mac])
     seen.first = seen.last = at
     state.since = state.since or at
@@ -192,7 +195,7 @@ def _clear(state: State, seen: Seen, at: float, out: Actions) -> None:
             site=seen.site, area=seen.area.name, ap=seen.ap, silent_since=seen.last,
         )
     )  # fmt: skip
-    seen.alert = ""
+    seen.alert, seen.disputed = "", (0.0, "")
 
 
 def _learn(model: Model, state: State, seen: Seen, at: float) -> None:

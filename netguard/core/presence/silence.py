@@ -4,7 +4,8 @@ A silence is weighed (judge.py) each time its timer comes due. It is told once a
 threshold that the budget sets (threshold.py), before anything is learned by the times of presence.yaml.
 """
 
-from netguard.core.evidence import HISTORY
+from netguard.core import evidence
+from netguard.core.evidence import HISTORY, Event
 from netguard.core.presence import curves, places, record
 from netguard.core.presence.actions import (
     CAUSES,
@@ -21,10 +22,12 @@ from netguard.core.presence.actions import (
     Alert,
     Judgement,
     Probe,
+    Reason,
     Transition,
 )  # fmt: skip
 from netguard.core.presence.curves import EDGE, NIGHT, WAY
 from netguard.core.presence.judge import (
+    IDLE,
     Verdict,
     changes_of,
     context_of,
@@ -36,6 +39,8 @@ from netguard.core.presence.model import Model, SiteModel
 from netguard.core.presence.state import Seen, State
 from netguard.core.presence.threshold import threshold_of
 
+# Sources of a controller's own words, and of whoever sends in its name.
+_CONTROLLERS = ("syslog", "snmp", "webhook")
 EDGE_SILENT = 30.0
 EDGE_PROBE = 10.0
 _ASK_FOR = 14400.0
@@ -46,8 +51,11 @@ _SOONEST = 2.0
 LEARNED_DAYS = 300.0
 # Less than this is never called theft.
 _LEAST_SAID = 0.2
+# A tablet that is back has asked RADIUS, or has been heard in its VLAN, within so many seconds.
+_CONFIRM = 30.0
 # A normal silence this rare a tablet-day is told even if nobody took the tablet.
 _RARE = 0.01
+_HEARD = frozenset({evidence.ASSOCIATED, evidence.ROAMED, evidence.HEARD})
 
 
 def judge(model: Model, state: State, seen: Seen, site: SiteModel, out: Actions) -> None:
@@ -213,7 +221,9 @@ def _announce(
 ) -> None:
     now = state.now
     word, sure = CAUSES[cause], judged.probabilities[cause]
-    if seen.alert and seen.cause == word and not _surer(seen.probability, sure):
+    tell_at, said = seen.disputed
+    disputed = 0.0 < tell_at <= now
+    if not disputed and seen.alert and seen.cause == word and not _surer(seen.probability, sure):
         return
     if seen.alert and seen.cause == TAKEN:
         word, sure = TAKEN, judged.probabilities[0]
@@ -234,13 +244,41 @@ def _announce(
         change(state, seen, MISSING, now, out)
     if new:
         record.told(state, seen.mac, seen.alert, sure)
+    reasons = judged.reasons(CAUSES.index(word))
+    if said and tell_at <= now:
+        seen.disputed = (0.0, said)
+        reasons = (Reason("disputed", 0.0, said), *reasons)
     out.append(
         Alert(
             now, RAISED if fresh else UPDATED, seen.alert, word, sure, seen.tablet.id, seen.mac,
             site=seen.site, area=seen.area.name, ap=seen.ap, silent_since=seen.last,
-            reasons=judged.reasons(CAUSES.index(word)), path=seen.path, changes=changes_of(word),
+            reasons=reasons, path=seen.path, changes=changes_of(word),
         )
     )  # fmt: skip
+
+
+def is_hearsay(event: Event) -> bool:
+    """Say whether an event is a sign of life that nobody but a controller has seen."""
+    if not event.source.startswith(_CONTROLLERS):
+        return False
+    return event.kind in _HEARD or (
+        event.kind == evidence.DISASSOCIATED and event.reason not in IDLE
+    )
+
+
+def dispute(_model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
+    """Ask a tablet that was told as taken and that a controller has heard; tell it if nobody else has.
+
+    A forged or a lying controller could end an alarm. Who is back asks RADIUS to be let in, gets its
+    address, or answers: that ends it at once. Where it is said to be is no place of it.
+    """
+    if event.at <= seen.last or seen.disputed[1]:
+        return
+    where = event.ap or event.nas
+    seen.disputed = (event.at + _CONFIRM, f"{event.source}: {where}" if where else event.source)
+    out.append(Probe(event.at, seen.tablet.id, seen.mac, seen.site))
+    if seen.due > event.at + _CONFIRM:
+        state.wake(seen, event.at + _CONFIRM)
 
 
 def _surer(before: float, now: float) -> bool:

@@ -17,9 +17,9 @@ from netguard.core.presence.model import NOWHERE, AreaModel, Model, TabletModel
 from netguard.core.presence.stays import SIZE as STAYS
 from netguard.errors import BadValue
 
-VERSION = 3
-# A state of version 2 knows nothing of `watched`.
-_READ = (2, VERSION)
+VERSION = 4
+# A state of version 2 knows nothing of `watched`, one of version 3 nothing of `disputed`.
+_READ = (2, 3, VERSION)
 # Bands of the peak probability of silences that ended by themselves, in quarters of a nat of log odds.
 PEAKS = 41
 # What is heard of a place is counted in spans of so many seconds.
@@ -40,6 +40,7 @@ class Seen:
         "context",
         "counted",
         "curve",
+        "disputed",
         "due",
         "entered",
         "first",
@@ -96,6 +97,8 @@ class Seen:
         self.alert = ""
         self.alert_at = 0.0
         self.planned: tuple[str, float] = ("", 0.0)
+        # When to tell that only a controller has heard it since its alarm, 0 once told; and who, where.
+        self.disputed: tuple[float, str] = (0.0, "")
         self.moved = ""
 
 
@@ -201,7 +204,7 @@ _SEEN = (
     "state", "cause", "probability", "last", "first", "placed", "due", "ap", "nas", "session",
     "goodbye", "loan", "site", "goodbye_at", "heard_at", "reported", "entered", "packets", "closed", "candidate", "path",
     "misses", "miss_of", "context", "counted", "peak", "alert", "alert_at", "planned", "moved",
-    "watched",
+    "watched", "disputed",
 )  # fmt: skip
 _PLACE = (
     "kind", "name", "site", "last", "due", "thaw", "hold", "alert_at", "slot", "count", "counts", "gap", "gaps",
@@ -279,8 +282,10 @@ def _place(state: State, row: dict[str, Any]) -> None:
 
 def _tablet(state: State, model: Model, tablet: TabletModel, row: list[Any]) -> None:
     seen = Seen(tablet)
-    values = row[:-1] if len(row) > len(_SEEN) else [*row[:-1], 0.0]
-    for name, value in zip(_SEEN, values, strict=True):
+    # Older versions lack the last ones, and there only.
+    if not len(_SEEN) - 2 <= len(row) - 1 <= len(_SEEN):
+        raise ValueError("a tablet of another length")
+    for name, value in zip(_SEEN, row[:-1], strict=False):
         setattr(seen, name, tuple(value) if isinstance(value, list) else value)
     seen.path = tuple((at, ap) for at, ap in seen.path)
     seen.curve = bytearray(base64.b64decode(row[-1], validate=True))
