@@ -29,6 +29,8 @@ from netguard.render.watch import Book
 ASKED_FOR = 900.0
 # A copied address is told for so long after it was seen in use; two slow reports of each fit in.
 CLONED_FOR = 3600.0
+# What somebody was heard to do once: no look finds it anew.
+REMEMBERED = frozenset({"NG-1106", "NG-1107", "NG-1108", "NG-1111", "NG-1112"})
 # What refusals are counted over, where a rule does not say.
 RECENT = 300.0
 WEEK = 7 * 86400.0
@@ -179,7 +181,11 @@ class Alerting:
     ) -> list[Matter]:
         """Compare what is wrong now with what was, store what is to be told; `now` on the engine's clock."""
         if self._troubles is None:
-            self._troubles = Troubles(_open(store))
+            open_ = _open(store)
+            self._troubles = Troubles(open_, now)
+            for _, trouble, _ in open_:
+                if trouble.code in REMEMBERED:
+                    self._asked.setdefault(trouble.key, (replace(trouble, lasting=0.0), now))
         self._asked = {
             key: (trouble, at)
             for key, (trouble, at) in self._asked.items()

@@ -246,6 +246,14 @@ def test_a_trouble_that_was_open_before_a_restart_is_not_told_again_and_ends():
     assert (ended.kind, ended.incident) == (CLEARED, "down-guard-5")
 
 
+def test_that_nobody_looked_is_no_sign_that_it_was_over():
+    troubles = Troubles([("down-guard-5", down(), 5.0)], 100.0)
+    assert troubles.look([], 101.0) == []
+    assert troubles.look([down()], 110.0) == []
+    assert troubles.look([], 139.0) == []
+    assert [m.kind for m in troubles.look([], 140.0)] == [CLEARED]
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=60))
 def test_raised_and_cleared_alternate(looks):
     troubles, now, kinds = Troubles(), 0.0, []

@@ -319,6 +319,39 @@ def test_a_stolen_tablet_that_asks_is_told_with_its_place_until_it_is_found(sett
     intake.close()
 
 
+def test_a_restart_forgets_nobody_who_asked_where_he_may_not(settings, policy, time):
+    """What was heard once is not found by looking: the alarm must not end because watch was started anew."""
+    write_rules(settings, policy, {"T-001": "stolen"})
+    intake = Intake(settings)
+    intake.take()
+    asked = accounting(time, ap="AP-LOB-01") | {
+        "kind": "admission",
+        "answer": "reject",
+        "rule": "loan/stolen",
+    }
+    write(settings, asked)
+    intake.take()
+    look(intake)
+
+    def heard(at):
+        return [row[2] for row in told(at) if row[1] == "NG-1107"]
+
+    assert heard(intake) == [RAISED, RAISED]
+    time.on(600)
+    intake.close()
+    again = Intake(settings)
+    again.take()
+    again.alerting = Alerting()
+    for _ in range(29):
+        look(again)
+        time.on(30)
+    assert heard(again) == [RAISED, RAISED], "nothing has changed, and it is not told again"
+    time.on(60)
+    look(again)
+    assert heard(again) == [RAISED, RAISED, CLEARED, CLEARED]
+    again.close()
+
+
 def test_a_refusal_in_a_closed_area_is_told_and_ends_when_it_is_no_longer_heard(
     settings, policy, time
 ):

@@ -41,10 +41,13 @@ class _Known:
 class Troubles:
     """The troubles that are known, from look to look."""
 
-    def __init__(self, open_: Iterable[tuple[str, Trouble, float]] = ()) -> None:
-        """Begin with those that were open before: their incident, what they are, since when."""
+    def __init__(self, open_: Iterable[tuple[str, Trouble, float]] = (), now: float = 0.0) -> None:
+        """Begin with those that were open before: their incident, what they are, since when.
+
+        That nobody looked before `now` is no sign that they were gone.
+        """
         self._known = {
-            trouble.key: _Known(trouble, since, since, incident)
+            trouble.key: _Known(trouble, since, max(since, now), incident)
             for incident, trouble, since in open_
         }
 
