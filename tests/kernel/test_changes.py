@@ -375,8 +375,8 @@ def test_a_reload_of_ten_thousand_tablets_loses_and_opens_nothing(link, plain):
     protected = [replace(flow, destination=ip_address("10.10.0.5")) for flow in good]
     before, counts = link.held("learned4"), link.counted(plan)
     assert len(before) == 5000
-    sent = 0
-    for _ in range(3):
+    sent, changes = 0, 3
+    for _ in range(changes):
         with link.change(script) as process:
             begun = False
             while process.poll() is None or not begun:
@@ -392,8 +392,9 @@ def test_a_reload_of_ten_thousand_tablets_loses_and_opens_nothing(link, plain):
     }
     assert all(after[a]["expires"] <= before[a]["expires"] for a in before)
     assert any(after[a]["expires"] < before[a]["expires"] for a in before), "no countdown"
-    assert now["patients/deny"] == counts["patients/deny"] + sent
-    assert now["patients/protected"] == counts["patients/protected"] + sent
+    # The one packet that is in the old rules while they go finds their maps empty: it is dropped uncounted.
+    for rule in ("patients/deny", "patients/protected"):
+        assert sent - changes <= now[rule] - counts[rule] <= sent
     assert now["patients/zoom"] == counts["patients/zoom"], "running flows were judged anew"
 
 
