@@ -168,8 +168,8 @@ def unknown(arguments: argparse.Namespace) -> int:
         for tablet in each.get("perhaps", ()):
             model = f" ({tablet['model']})" if tablet["model"] else ""
             sys.stderr.write(
-                f"    perhaps {tablet['tablet']}{model}, silent at this access point since "
-                f"{tablet['apart']:.0f} s before or after: netguard adopt {each['mac']} {tablet['tablet']}\n"
+                f"    perhaps {tablet['tablet']}{model}, which fell silent at this access point within "
+                f"{tablet['apart']:.0f} s of it: netguard adopt {each['mac']} {tablet['tablet']}\n"
             )
     pasted = [each["mac"] for each in found if each["reason"] != "private-mac"]
     if not pasted:
