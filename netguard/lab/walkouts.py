@@ -72,6 +72,7 @@ class Walkouts:
                 "... and the device management, by a signed order",
                 lambda: mdm.asked(self.thief_has, "begin"),
             )
+            claim("... syslog alone says it is back: not believed", self.disputed)
             claim("... one that sleeps is not", lambda: self.not_taken(self.sleeper))
             claim("... one whose battery is flat is not", lambda: self.not_taken(self.flat))
             claim("... those of a dead access point are not", self.dead_ap)
@@ -220,6 +221,20 @@ class Walkouts:
         if self.ward.until(risen, SURER) is None:
             raise Wrong(f"{self.thief_has} was told at {self.told:.0%} and stands at {stands[0]}")
         return f"{self.thief_has} {self.told:.0%} at first, {stands[0]:.0%} now"
+
+    def disputed(self) -> str:
+        """Let the controller say that it has the tablet, and nobody else."""
+        tablet = next(t for t in self.crowd if t.id == self.thief_has)
+        self.ward.claims(str(tablet.mac), self.areas[tablet.home].aps[0])
+        found: list[dict[str, Any]] = []
+
+        def doubted() -> bool:
+            found[:] = self._open(tablet.id, "taken")
+            return not found or found[0]["reasons"][0]["name"] == "disputed"
+
+        if self.ward.until(doubted, THEFT) is None or not found:
+            raise Wrong(f"{tablet.id}: {found[0]['reasons'] if found else 'its alert has ended'}")
+        return f"the alert of {tablet.id} stays, disputed by {found[0]['reasons'][0]['detail']}"
 
     def not_taken(self, id_: str) -> str:
         """Look for an alarm of a tablet to which nobody did anything."""

@@ -149,6 +149,14 @@ class Ward:
         )
         return ids
 
+    def claims(self, mac: str, ap: str) -> None:
+        """Let the controller's log say that a tablet has joined, and nothing else: a lie, or somebody's forgery."""
+        cisco = mac.replace(":", "")
+        self.lab.syslog(
+            "<190>Nov 22 06:00:00.1 UTC: %CLIENT_ORCH_LOG-6-CLIENT_ADDED_TO_RUN_STATE: R0/0: wncd: Username entry (u) "
+            f"joined with ssid (S) for device with MAC: {cisco[:4]}.{cisco[4:8]}.{cisco[8:]} on channel (36) on AP {ap}"
+        )
+
     # what netguard says
 
     def wait(self, seconds: float) -> None:

@@ -30,6 +30,7 @@ def test_a_theft_is_told_and_a_sleeper_a_flat_battery_and_a_dead_ap_are_none(fas
     for fact in (
         "taken",
         "surer",
+        "syslog alone",
         "sleeps",
         "flat",
         "dead access point",
