@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th mutant")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="netguard-mutate-") as base:
-        for name in ("netguard", "tests", "rules"):
+        for name in ("netguard", "tests", "rules", "docs"):
             shutil.copytree(
                 ROOT / name, Path(base) / name, ignore=shutil.ignore_patterns("__pycache__")
             )
