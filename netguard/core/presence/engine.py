@@ -174,8 +174,6 @@ def _back(model: Model, state: State, seen: Seen, at: float, out: Actions) -> No
     if before != UNREACHABLE:
         _learn(model, state, seen, at)
     seen.counted, seen.peak = 0, 0.0
-    if before in {QUIET, MISSING}:
-        state.silent -= 1
     if before == PRESENT:
         return
     if before == MISSING:

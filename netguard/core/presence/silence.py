@@ -100,8 +100,6 @@ def unreachable(state: State, seen: Seen, now: float, out: Actions) -> None:
     """Say that a tablet cannot be heard for another reason than itself; what is missing stays missing."""
     if seen.state in {UNREACHABLE, MISSING}:
         return
-    if seen.state == QUIET:
-        state.silent -= 1
     _forget_counts(state, seen)
     seen.cause, seen.probability = OUTAGE, 1.0
     change(state, seen, UNREACHABLE, now, out)
@@ -144,7 +142,6 @@ def _weigh(
     if elapsed < site.grace:
         return
     if seen.state in {PRESENT, UNREACHABLE}:
-        state.silent += 1
         seen.cause, seen.probability = CAUSES[judged.best], judged.probabilities[judged.best]
         change(state, seen, QUIET, now, out)
         places.fell(model, state, seen, seen.last, out)

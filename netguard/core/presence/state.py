@@ -131,7 +131,7 @@ class State:
 
     __slots__ = (
         "alarms", "answers", "aps", "around", "back", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
-        "nases", "now", "open", "peaks", "sequence", "settled", "silent", "since", "sites", "stays", "tablets",
+        "nases", "now", "open", "peaks", "sequence", "settled", "since", "sites", "stays", "tablets",
         "thaw",
     )  # fmt: skip
 
@@ -161,7 +161,6 @@ class State:
         self.alarms: dict[str, int] = {}
         self.false_alarms = 0
         self.ignored: dict[str, int] = {}
-        self.silent = 0
         self.heap: list[tuple[float, int, Seen | Place]] = []
         self.sequence = 0
 
@@ -211,7 +210,7 @@ _PLACE = (
     "down", "alert", "fell", "alarms", "who",
 )  # fmt: skip
 _PLAIN = (
-    "now", "since", "thaw", "back", "answers", "open", "peaks", "settled", "stays", "alarms", "false_alarms", "ignored", "silent",
+    "now", "since", "thaw", "back", "answers", "open", "peaks", "settled", "stays", "alarms", "false_alarms", "ignored",
 )  # fmt: skip
 
 
