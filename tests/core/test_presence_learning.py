@@ -7,6 +7,7 @@ import pytest
 
 from netguard.core import evidence
 from netguard.core.presence import State, curves, dump, load, record, stays
+from netguard.core.presence.actions import Transition
 from netguard.core.presence.curves import EDGE
 from netguard.core.presence.judge import verdict
 from netguard.core.presence.model import TabletModel
@@ -324,3 +325,165 @@ def test_after_a_clock_that_was_set_back_silences_start_anew(run):
     assert not run.state.back
     assert all(alert.at - T0 > 3000 + 360 for alert in run.alerts("taken"))
     assert load(dump(run.state), run.model).back is False
+
+
+# What `make mutate` found nobody looking at.
+
+
+def told_at(run):
+    return [(a.at - T0, a.kind) for a in run.alerts("taken")]
+
+
+def test_a_copy_of_the_last_sign_of_life_ends_no_silence(run):
+    run.on(0, A, ap="h1").until(100)
+    assert run.state_of() == "quiet"
+    run.on(0, H, ap="h1", received=100)
+    assert run.state_of() == "quiet"
+
+
+def test_an_association_at_the_same_access_point_is_no_step_of_its_way(run):
+    run.on(0, A).on(60, A).on(120, A, ap="")
+    assert run.state.tablets[ONE].path == ((T0, "w1"),)
+
+
+def test_a_tablet_is_counted_at_one_access_point(run):
+    run.on(0, A).on(60, A, ap="w2")
+    assert [sorted(run.state.aps[ap].tablets) for ap in ("w1", "w2")] == [[], [ONE]]
+
+
+def test_tablets_of_an_access_point_that_is_reported_down_are_told_in_the_same_step(run):
+    run.on(0, A).on(0, A, TWO, "w2").on(60, evidence.AP_DOWN, "", "w1")
+    assert (run.state_of(), run.state_of(TWO)) == ("unreachable", "present")
+    assert run.state.tablets[ONE].due == T0 + 60 + run.model.site_of("main").grace
+    # Neither a NAS that comes due nor an access point that is up says anything of its tablets.
+    other = Run()
+    other.on(0, A).on(10, evidence.AP_UP, "", "w1").until(500)
+    assert other.state_of() == "present"
+
+
+def test_who_sat_at_an_exit_when_its_controller_restarted_gets_one_grace(run):
+    """Its silence counts from when it could be heard again."""
+    run.on(0, A, ap="h1").on(20, evidence.NAS_RESTART, "", "")
+    place = run.state.nases["wlc"]
+    assert place.thaw == T0 + 20 + run.model.site_of("main").grace
+
+
+@pytest.mark.parametrize(("loan", "learned"), [("", 1), ("stolen", 0), ("lost", 0)])
+def test_how_suspect_a_silence_was_is_learned_when_it_ends_by_itself(run, loan, learned):
+    """The false-alarm budget sets the threshold by these; a theft is none of them."""
+    if loan:
+        run.on(0, evidence.LOAN, ap="", reason=loan)
+    run.on(0, A, ap="h1").until(400).on(410, H, ap="h1")
+    assert sum(run.state.peaks) == learned
+    # Too short to be suspected of anything.
+    run.until(440).on(445, H, ap="h1").until(900)
+    assert sum(run.state.peaks) <= learned + 1
+
+
+def test_a_silence_below_two_graces_is_learned_as_no_peak(run):
+    grace = run.model.site_of("main").grace
+    run.on(0, A, ap="h1").until(int(2 * grace) - 5).on(2 * grace - 1, H, ap="h1")
+    assert run.states == [("present", "quiet"), ("quiet", "present")]
+    assert sum(run.state.peaks) == 0
+
+
+@pytest.mark.parametrize(("reason", "ends"), [("found", True), ("lost", False), ("lent", False)])
+def test_only_found_ends_an_alarm_by_word(run, reason, ends):
+    run.on(0, A, ap="h1").until(300).on(300, evidence.LOAN, ap="", reason=reason)
+    assert (run.alerts()[-1].kind == "cleared") == ends
+    assert (run.state.tablets[ONE].alert == "") == ends
+
+
+@pytest.mark.parametrize(("back", "learned"), [(1060, {"tab": (3, 1)}), (1400, {})])
+def test_questions_without_an_answer_are_learned_of_short_silences_only(run, back, learned):
+    """After ten minutes it was elsewhere: that it gave no answer says nothing of its kind."""
+    run.on(0, A).on(500, H)
+    for at in (600, 700, 800):
+        run.on(at, evidence.SILENT_PROBE, ap="")
+    run.until(back - 1).on(back, H)
+    assert run.state.answers == learned
+
+
+def test_what_an_open_silence_has_taught_is_taken_back_when_it_is_an_outage(run):
+    run.on(0, A).until(900)
+    seen = run.state.tablets[ONE]
+    assert (run.state_of(), seen.counted, sum(run.state.fleet.counts)) == ("quiet", 5, 5.0)
+    run.on(901, evidence.AP_DOWN, "", "w1")
+    assert (seen.counted, sum(seen.curve), sum(run.state.fleet.counts)) == (0, 0, 0.0)
+
+
+def test_most_of_an_access_point_silent_without_a_word_are_one_outage(run):
+    for mac in sorted(run.model.tablets)[:6]:
+        run.on(0, A, mac, "w2")
+    run.until(3000)
+    assert [(a.cause, a.subject) for a in run.alerts(None, "raised")] == [("outage", "ap w2")]
+
+
+def learned(run, counts):
+    """Give the fleet 400 tablet-days, with so many silences inside of each length."""
+    run.state.fleet.tablets += 20
+    run.state.fleet.first_sum += 20 * (T0 - 20 * 86400.0)
+    for at in range(curves.SIZE):
+        run.state.fleet.counts[at] += counts
+
+
+@pytest.mark.parametrize(("counts", "told"), [(0, ["battery"]), (4000, [])])
+def test_with_days_behind_it_what_is_normal_there_is_not_told(run, counts, told):
+    """A silence so long that the fleet has seen none in 400 days is told with its cause; one a day is not."""
+    run.on(0, A).on(1, H)
+    learned(run, counts)
+    run.beats(2, 200_000, TWO, every=250)
+    assert [a.cause for a in run.alerts(None, "raised")] == told
+
+
+def test_who_fell_silent_on_its_way_by_night_has_the_time_of_the_night():
+    found = {}
+    for night in ((0, 0), (0, 86400)):
+        run = Run(missing_area=1800.0, missing_night=36_000.0, night=night)
+        run.on(0, A, ap="o1", site="other", nas="wlc-2")
+        for at in range(10, 6000, 60):
+            run.on(at, H, TWO, "o1", site="other", nas="wlc-2")
+        found[night] = run.state_of()
+    assert found == {(0, 0): "missing", (0, 86400): "quiet"}
+
+
+def test_the_end_of_an_outage_makes_nobody_unreachable(run):
+    macs = sorted(run.model.tablets)[:6]
+    for mac in macs:
+        run.on(0, A, mac, "w2")
+    run.until(700)
+    assert run.state.aps["w2"].down == "most tablets silent"
+    hold = int(run.model.site_of("main").outage_hold)
+    run.beats(710, 700 + hold + 60, ONE, "w2", every=20)
+    assert run.state.aps["w2"].down == ""
+    (ended,) = run.alerts("outage", "cleared")
+    after = [a for a in run.actions if isinstance(a, Transition) and a.at >= ended.at]
+    assert [(a.mac, a.after) for a in after if a.mac == ONE] in ([], [(ONE, "present")])
+
+
+def test_an_alarm_goes_into_the_record_with_what_was_stated(run):
+    run.on(0, A, ap="h1").until(300)
+    (raised,) = run.alerts("taken", "raised")
+    assert [entry[1:] for entry in run.state.open] == [(ONE, raised.id, raised.probability)]
+
+
+def test_what_a_controller_says_long_after_is_told_within_half_a_minute(run):
+    """By then the tablet is looked at every few minutes only."""
+    run.on(0, A, ap="h1").until(3000)
+    seen = run.state.tablets[ONE]
+    at = int(run.state.now - T0)
+    assert seen.due > T0 + at + 31
+    run.actions.clear()
+    run.on(at, H, ap="w1", source="syslog:wlc").until(at + 31)
+    assert [a.reasons[0].name for a in run.alerts("taken", "updated")] == ["disputed"]
+
+
+def test_whatever_speaks_for_it_theft_is_not_told_before_two_graces(run):
+    run.beats(0, 3000).on(3000, A, ap="h1").on(3020, A, ap="h2")
+    for at in range(3055, 3140, 2):
+        run.on(at, evidence.SILENT_PROBE, ap="")
+        if at < 3138:
+            assert not run.alerts("taken")
+    grace = run.model.site_of("main").grace
+    run.until(int(3020 + 2 * grace + 11))
+    assert [a.at - T0 for a in run.alerts("taken", "raised")] == [3020 + 2 * grace]

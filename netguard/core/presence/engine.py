@@ -85,7 +85,6 @@ def _caught_up(model: Model, state: State, now: float) -> None:
     site = model.site_of("")
     state.back = False
     state.thaw = max(state.thaw, now + site.interim + site.grace)
-    places.pause(state, now)
 
 
 def due(model: Model, state: State, now: float) -> Actions:
