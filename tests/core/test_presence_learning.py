@@ -9,7 +9,7 @@ from netguard.core import evidence
 from netguard.core.presence import State, curves, dump, load, record, stays
 from netguard.core.presence.actions import Transition
 from netguard.core.presence.curves import EDGE
-from netguard.core.presence.judge import verdict
+from netguard.core.presence.judge import group_of, verdict
 from netguard.core.presence.model import TabletModel
 from netguard.core.presence.state import Seen
 from netguard.core.presence.weights import EVIDENCE
@@ -487,3 +487,60 @@ def test_whatever_speaks_for_it_theft_is_not_told_before_two_graces(run):
     grace = run.model.site_of("main").grace
     run.until(int(3020 + 2 * grace + 11))
     assert [a.at - T0 for a in run.alerts("taken", "raised")] == [3020 + 2 * grace]
+
+
+def judged(run, mac=ONE):
+    seen, now = run.state.tablets[mac], run.state.now
+    return verdict(run.model, run.state, seen, now, now - seen.last)
+
+
+@pytest.mark.parametrize(
+    ("ap", "context", "group"),
+    [("w1", curves.DAY, "model:tab"), ("h1", EDGE, "site:main")],
+)
+def test_silences_of_its_likes_make_its_own_more_normal(run, ap, context, group):
+    """At rest those of the same model are alike, at an exit those of the same site."""
+    run.on(0, A, ap=ap).until(300)
+    seen = run.state.tablets[ONE]
+    assert (seen.context, group_of(seen, context)) == (context, group)
+    before = judged(run).normal
+    pool = run.state.group(group)
+    pool.first_sum -= 1000 * 86400.0
+    for at in range(curves.SIZE):
+        pool.counts[at] += 50_000
+    after = judged(run).normal
+    assert after > 5 * before
+    run.state.group("model:another").counts[:] = [1e6] * curves.SIZE
+    assert judged(run).normal == after
+
+
+def test_what_became_of_earlier_alarms_is_named_with_its_count(run):
+    run.on(0, A, ap="h1").until(300)
+    assert "record" not in [reason.name for reason in judged(run).reasons(0)]
+    sure = judged(run).probabilities[0]
+    run.state.settled = (20, 12.0, 3)
+    (said,) = [reason for reason in judged(run).reasons(0) if reason.name == "record"]
+    assert said.weight < 0
+    assert said.detail == "3 of the last 20 were gone, 12.0 expected"
+    assert judged(run).probabilities[0] < sure
+
+
+def test_by_night_it_is_said_that_it_is_night():
+    run = Run(night=(0, 86400))
+    run.on(0, A).until(900)
+    assert [r.detail for r in judged(run).reasons(0) if r.name == "night-inside"] == [
+        "at night, away from the exits"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("way", "unseen", "said"),
+    [(("w1", "h1"), False, ["w1 > h1"]), (("h1",), False, []), (("w1", "h1"), True, [])],
+)
+def test_the_way_to_an_exit_is_named_where_it_was_seen(run, way, unseen, said):
+    for number, ap in enumerate(way):
+        run.on(number * 20, A, ap=ap)
+    run.until(200)
+    seen, now = run.state.tablets[ONE], run.state.now
+    found = verdict(run.model, run.state, seen, now, now - seen.last, unseen=unseen)
+    assert [r.detail for r in found.reasons(0) if r.name == "walked-to-edge"] == said
