@@ -479,6 +479,7 @@ def test_a_profile_holds_back_its_severities_until_it_ends(settings, policy, tim
     intake.take()
     intake.alerting.release(intake.store, intake.book, time.wall)
     assert [each.state for each in letters(intake)] == ["waiting"]
+    intake.close()
 
 
 def test_a_silence_holds_back_and_lets_out_what_is_still_so(settings, policy, time):
