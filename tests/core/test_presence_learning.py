@@ -469,7 +469,7 @@ def test_an_alarm_goes_into_the_record_with_what_was_stated(run):
 
 def test_what_a_controller_says_long_after_is_told_within_half_a_minute(run):
     """By then the tablet is looked at every few minutes only."""
-    run.on(0, A, ap="h1").until(3000)
+    run.on(0, S, ap="h1", session="a").until(3000)
     seen = run.state.tablets[ONE]
     at = int(run.state.now - T0)
     assert seen.due > T0 + at + 31

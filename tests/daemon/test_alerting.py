@@ -25,6 +25,18 @@ def letters(intake, *states):
     return list(reversed(intake.store.letters(states or ALL)))
 
 
+def asks(settings, time, intake, rule, times=1):
+    """Let the first tablet ask in the lobby and be refused by a rule; then look."""
+    asked = accounting(time, ap="AP-LOB-01") | {
+        "kind": "admission",
+        "answer": "reject",
+        "rule": rule,
+    }
+    write(settings, *[asked] * times)
+    intake.take()
+    look(intake)
+
+
 def told(intake):
     """Each letter as receiver, code and kind."""
     return [
@@ -264,12 +276,7 @@ def test_a_tablet_that_asks_for_another_network_is_named(settings, policy, time)
     write_rules(settings, policy)
     intake = Intake(settings)
     intake.take()
-    asked = accounting(time, ap="AP-LOB-01") | {
-        "kind": "admission", "answer": "reject", "rule": "other-network",
-    }  # fmt: skip
-    write(settings, asked)
-    intake.take()
-    look(intake)
+    asks(settings, time, intake, "other-network")
     assert told(intake) == [("security-desk", "NG-1112", RAISED)]
     assert read_notice(letters(intake)[0].body).matter.tablet == "T-001"
     intake.close()
@@ -279,12 +286,7 @@ def test_a_tablet_in_quarantine_that_asks_is_no_news(settings, policy, time):
     write_rules(settings, policy)
     intake = Intake(settings)
     intake.take()
-    asked = accounting(time, ap="AP-LOB-01") | {
-        "kind": "admission", "answer": "reject", "rule": "loan/quarantined",
-    }  # fmt: skip
-    write(settings, asked)
-    intake.take()
-    look(intake)
+    asks(settings, time, intake, "loan/quarantined")
     assert told(intake) == []
     intake.close()
 
@@ -293,14 +295,7 @@ def test_a_stolen_tablet_that_asks_is_told_with_its_place_until_it_is_found(sett
     write_rules(settings, policy, {"T-001": "stolen"})
     intake = Intake(settings)
     intake.take()
-    asked = accounting(time, ap="AP-LOB-01") | {
-        "kind": "admission",
-        "answer": "reject",
-        "rule": "loan/stolen",
-    }
-    write(settings, asked, asked)
-    intake.take()
-    look(intake)
+    asks(settings, time, intake, "loan/stolen", times=2)
     assert told(intake) == [("noc", "NG-1107", RAISED), ("security-desk", "NG-1107", RAISED)]
     matter = read_notice(letters(intake)[0].body).matter
     assert (matter.tablet, matter.place.ap, matter.fields["loan"]) == (
@@ -324,14 +319,7 @@ def test_a_restart_forgets_nobody_who_asked_where_he_may_not(settings, policy, t
     write_rules(settings, policy, {"T-001": "stolen"})
     intake = Intake(settings)
     intake.take()
-    asked = accounting(time, ap="AP-LOB-01") | {
-        "kind": "admission",
-        "answer": "reject",
-        "rule": "loan/stolen",
-    }
-    write(settings, asked)
-    intake.take()
-    look(intake)
+    asks(settings, time, intake, "loan/stolen")
 
     def heard(at):
         return [row[2] for row in told(at) if row[1] == "NG-1107"]
@@ -358,14 +346,7 @@ def test_a_refusal_in_a_closed_area_is_told_and_ends_when_it_is_no_longer_heard(
     write_rules(settings, policy)
     intake = Intake(settings)
     intake.take()
-    asked = accounting(time, ap="AP-LOB-01") | {
-        "kind": "admission",
-        "answer": "reject",
-        "rule": "patients/areas",
-    }
-    write(settings, asked)
-    intake.take()
-    look(intake)
+    asks(settings, time, intake, "patients/areas")
     assert told(intake) == [("security-desk", "NG-1106", RAISED)]
     time.on(901)
     look(intake)

@@ -74,7 +74,7 @@ def step(model: Model, state: State, event: Event) -> Actions:
     seen = state.tablets.get(mac) or _meet(model, state, mac, at)
     if seen is None:
         return out
-    if seen.alert and seen.cause == TAKEN and silence.is_hearsay(event):
+    if seen.alert and seen.cause == TAKEN and silence.is_hearsay(seen, event):
         handler = silence.dispute
     handler(model, state, seen, event, out)
     return out

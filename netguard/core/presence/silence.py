@@ -254,9 +254,15 @@ def _announce(
     )  # fmt: skip
 
 
-def is_hearsay(event: Event) -> bool:
-    """Say whether an event is a sign of life that nobody but a controller has seen."""
+def is_hearsay(seen: Seen, event: Event) -> bool:
+    """Say whether an event is a sign of life by a controller's word, where others would have seen it, too.
+
+    Those are RADIUS, that has had a session of it, and we ourselves, whom it did not answer. Where neither
+    is to be had, a controller is all there is, and is believed.
+    """
     if not event.source.startswith(_CONTROLLERS):
+        return False
+    if not (seen.session or seen.closed or (seen.misses and seen.miss_of == seen.last)):
         return False
     return event.kind in _HEARD or (
         event.kind == evidence.DISASSOCIATED and event.reason not in IDLE
