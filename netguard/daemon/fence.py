@@ -236,13 +236,14 @@ class Fence:
     # what others do
 
     async def judge(
-        self, changes: list[nfnetlink.Change] | None, plan: Plan | None
+        self, changes: list[nfnetlink.Change] | None, plan: Plan | None, *, whole: bool = False
     ) -> Drift | None:
         """Compare the kernel with what was loaded when a change could matter; repair what does.
 
-        `changes` is None when news may have been lost: then the whole table is compared. Returns
-        what was found; the caller records it when all that follows a repair is done.
+        `changes` is None when news may have been lost: then, and with `whole`, all of the table is compared.
+        Returns what was found; the caller records it when all that follows a repair is done.
         """
+        lost = changes is None
         moving = frozenset(nftables.moving_sets(plan)) if plan is not None else frozenset()
         # Loaders are processes of their own; a new table is filled by this one.
         own = {os.getpid(), *self._own_pids}
@@ -255,7 +256,7 @@ class Fence:
             if nft_names.TABLE in change.tables
             and not (change.kinds <= _ELEMENTS and change.sets <= moving)
         ]
-        if changes is not None and not serious:
+        if not (lost or whole or serious):
             return None
         settled = self._digest
         try:
@@ -267,14 +268,15 @@ class Fence:
         if held is not None and settled == held.digest:
             return None
         wrong = await _faults(held, self._loaded) if held is not None else ""
-        if held is not None and not settled and not serious and not wrong:
-            # Loaded as a difference, or found and never loaded: this is what it is.
+        if held is not None and not (settled or serious or wrong or lost):
+            # Loaded as a difference, or found and never loaded: this is what it is. Had news been lost since, a
+            # rule of somebody else would be taken for ours.
             self._digest = held.digest
             return None
         what = list(dict.fromkeys(text for change in serious for text in change.what))
         by = sorted({f"{c.program} (pid {c.pid})" for c in serious})
-        lost = f"seen by comparing, the news of it was lost: {wrong or 'rules differ'}"
-        words = ", ".join(what[:8]) or lost
+        unheard = f"seen by comparing, the news of it was lost: {wrong or 'rules differ'}"
+        words = ", ".join(what[:8]) or unheard
         return await self._repair(plan, words, ", ".join(by) or "unknown")
 
     async def audit(self, monitor: nfnetlink.Monitor, plan: Plan | None) -> Drift | None:
@@ -282,14 +284,20 @@ class Fence:
 
         The count costs a few microseconds, the whole table of 10,000 tablets half a second.
         """
-        drift = await self.judge(monitor.changes(), plan)
-        if drift is not None:
-            return drift
-        current = nfnetlink.generation() == monitor.generation
+        current = False
+        # What is still not heard of at the second look was lost, and is not on its way.
+        for _ in range(2):
+            drift = await self.judge(monitor.changes(), plan)
+            if drift is not None:
+                return drift
+            current = nfnetlink.generation() == monitor.generation
+            if current:
+                break
         if current and self._digest and clock.monotonic() < self._audited + FULL_AUDIT:
             return None
         before = nfnetlink.generation()
-        drift = await self.judge(None, plan)
+        lost = not current and monitor.generation is not None
+        drift = await self.judge(None if lost else [], plan, whole=True)
         self._audited = clock.monotonic()
         if monitor.generation is None:
             monitor.generation = before

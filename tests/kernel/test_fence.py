@@ -105,6 +105,51 @@ def test_a_table_that_goes_between_two_looks_is_one_that_is_not_there(bench):
     assert bench.run(bench.gw, sys.executable, "-c", code).stdout == "None\n"
 
 
+JUDGED = """
+import asyncio, datetime, json, subprocess, sys
+from pathlib import Path
+from netguard.adapters import nft
+from netguard.core.plan import compile_plan
+from netguard.daemon.fence import Fence
+from netguard.rules.folder import read_folder
+from netguard.rules.load import load
+
+folder, state, what = sys.argv[1:]
+policy = load(read_folder(Path(folder)), today=datetime.date(2026, 7, 1)).policy
+
+async def main():
+    fence = Fence(Path(state))
+    before, after = (compile_plan(policy, ["pellegrin"], lost) for lost in ({}, {"T-001": "stolen"}))
+    await fence.bring(before)
+    await fence.bring(after)  # elements alone: what the table is now, nobody has read yet
+    if what != "nothing":
+        subprocess.run(["nft", *what.split()], check=True)
+    drift = await fence.judge(None, after)
+    rules = subprocess.run(["nft", "list", "chain", "inet", "netguard", "forward"], capture_output=True, text=True)
+    again = await fence.judge([], after, whole=True)
+    print(json.dumps([drift is not None and drift.repaired, sum(line.strip() == "accept" for line in rules.stdout.splitlines()), again is None]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("what", ["nothing", "insert rule inet netguard forward accept"])
+def test_a_table_that_nobody_has_read_since_is_not_trusted_once_news_was_lost(
+    bench, tmp_path, what
+):
+    """Between a loan, which loads elements alone, and the next audit there is nothing to compare rules with."""
+    bench.run(bench.gw, "nft", "flush", "ruleset")
+    try:
+        done = bench.run(bench.gw, sys.executable, "-c", JUDGED, "rules", str(tmp_path), what)
+        repaired, accepting, settled = json.loads(done.stdout.splitlines()[-1])
+    finally:
+        bench.run(bench.gw, "nft", "flush", "ruleset")
+        bench.run(bench.gw, "sh", "-c", "ip rule del pref 10; ip -6 rule del pref 10", check=False)
+    assert repaired
+    assert settled, "what was loaded anew is known"
+    assert accepting == 0, "the rule of somebody else is gone"
+
+
 def neighbours(bench):
     """Write the neighbours down, so that no ARP stands between a packet and its way."""
     mac = {}
