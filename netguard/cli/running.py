@@ -68,7 +68,12 @@ def _wrong(guard: dict[str, Any], dns: dict[str, Any] | None) -> list[str]:
         for step in removal["steps"]
         if step["state"] == FAILED
     ]
-    wrong += [f"names: {why}" for why in (dns or {}).get("problems", ())]
+    wrong += [
+        f"names: {why}"
+        for key, why in (dns["problems"] if dns else {}).items()
+        # The table that blocks has no sets to fill: said above, by its cause.
+        if not (key == "kernel" and guard["fence_blocked"])
+    ]
     if guard["drift"] and not guard["drift"][-1]["repaired"]:
         wrong.append(f"the ruleset was changed and not repaired: {guard['drift'][-1]['what']}")
     return wrong

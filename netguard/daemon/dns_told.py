@@ -94,21 +94,23 @@ class Told:
             "problems": self._problems(),
         }
 
-    def _problems(self) -> list[str]:
+    def _problems(self) -> dict[str, str]:
         traffic = self._traffic
-        wrong = []
+        wrong = {}
         down = [server.name for server in traffic.flights.servers if server.down]
         if traffic.flights.all_down:
-            wrong.append(
+            wrong["resolvers"] = (
                 f"no resolver answers ({', '.join(down)}): what is known ends with its time to live"
             )
         elif down:
-            wrong.append(f"a resolver does not answer: {', '.join(down)}")
-        wrong += [f"resolver {name}: {why}" for name, why in traffic.wire.trouble.items() if why]
+            wrong["resolvers"] = f"a resolver does not answer: {', '.join(down)}"
+        for name, why in traffic.wire.trouble.items():
+            if why:
+                wrong[f"resolver {name}"] = f"resolver {name}: {why}"
         if traffic.kernel_trouble:
-            wrong.append(f"the kernel takes no address: {traffic.kernel_trouble}")
+            wrong["kernel"] = f"the kernel takes no address: {traffic.kernel_trouble}"
         if self._owner.keep_trouble:
-            wrong.append(f"what is learned is not written down: {self._owner.keep_trouble}")
+            wrong["kept"] = f"what is learned is not written down: {self._owner.keep_trouble}"
         return wrong
 
     def _shown(self, note: Note) -> Row:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from netguard.adapters import control
 from netguard.lab import jail, world
 from netguard.lab.hospital import Hospital
 from netguard.lab.jail import Program
@@ -245,10 +246,9 @@ def test_what_was_changed_while_guard_is_dead_is_found_without_it(node):
             "NG-D114",
             "inet intruder",
         ),
-        ("gw", "netguard fence block", "netguard fence restore", "NG-D110", "panic switch"),
     ],
     ids=["side", "duplicate", "uplink", "no-route", "wrong-hop", "resolver", "dropped", "rejected",
-         "foreign", "panic"],
+         "foreign"],
 )  # fmt: skip
 def test_a_fault_is_found_by_its_code_alone(node, host, plant, restore, code, words):
     chat = {world.CHAT, *node.probe("core", "dns", "wa.me", "--server", "10.1.1.53")["addresses"]}
@@ -258,6 +258,23 @@ def test_a_fault_is_found_by_its_code_alone(node, host, plant, restore, code, wo
         wrong = next(f for f in found[code] if f["outcome"] in {"failed", "warning"})
         assert words in wrong["finding"]
         assert wrong["mend"]
+
+
+def test_the_panic_switch_is_named_alone_although_no_learned_address_goes_into_the_kernel(node):
+    with planted(node, "gw", "netguard fence block", "netguard fence restore"):
+        dns = node.settings.parent / "run" / "dns.sock"
+        end = time.monotonic() + 60
+        while "kernel" not in control.call(dns, "status")["problems"] and time.monotonic() < end:
+            node.probe("t1", "dns", "zoom.us", "--timeout", "1")
+        assert "kernel" in control.call(dns, "status")["problems"]
+        cries, found = doctor(node)
+        assert cries == {"NG-D110"}, found
+        assert "panic switch" in found["NG-D110"][0]["finding"]
+        wrong = json.loads(node.exec("gw", ["netguard", "status", "--json"]).stdout)["wrong"]
+        assert wrong == [
+            "the fence is blocked by hand, nothing of the tablets passes: netguard fence restore"
+        ]
+    healthy_again(node)
 
 
 def test_a_clock_and_every_resolver_that_are_silent_are_named(node):

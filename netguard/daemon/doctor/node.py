@@ -73,8 +73,15 @@ def _dns(known: Known) -> list[Finding]:
     status = known.dns.get()
     if isinstance(status, NetguardError):
         return node.daemon(node.DNS, known.daemon("dns", status, []))
-    # Resolvers are asked by ourselves (NG-D207).
-    told = [text for text in status["problems"] if "resolver" not in text]
+    guard = known.says(known.guard)
+    told = [
+        text
+        for key, text in status["problems"].items()
+        # Resolvers are asked by ourselves (NG-D207).
+        if not key.startswith("resolver")
+        # The table that blocks has no sets to fill, and NG-D110 names the switch.
+        and not (key == "kernel" and guard and guard["fence_blocked"])
+    ]
     plan = known.plan.get()
     gateways = [str(g) for s in plan.sites for g in s.gateways if g.version == 4] if plan else []
     user = known.settings.users.dns
