@@ -77,6 +77,37 @@ class Bench:
             ip("netns", "del", name, check=False)
 
 
+class Room:
+    """A network namespace without a name: it lasts as long as its process."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def words(self, *command):
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net", *command]
+
+    def run(self, *command):
+        return subprocess.run(
+            self.words(*command), capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def ip(self, line):
+        done = self.run("ip", *line.split())
+        assert done.returncode == 0, (line, done.stderr)
+
+
+@contextmanager
+def room():
+    """Make a room; until its own shell has said so, the namespace of its process is still ours."""
+    words = ["unshare", "--net", "sh", "-c", "ip link set lo up && echo made && exec sleep 300"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "made\n"
+            yield Room(process.pid)
+        finally:
+            process.kill()
+
+
 def observe(bench, frames, *, inwards=False):
     """Send frames from the tablets' side; return the numbers that arrive outside, or inwards."""
     sender, receiver = bench.tablet, bench.outside

@@ -1,10 +1,11 @@
 """The tablets' links: made, addressed, brought up and put back; what is not ours is said and left."""
 
 import json
-import subprocess
 import sys
 
 import pytest
+
+from tests.kernel.conftest import room
 
 CODE = """
 import json, sys
@@ -21,19 +22,9 @@ ONE = ["tab9", "", None, ["10.97.0.1/22"]]
 @pytest.fixture
 def inside():
     """Run commands in a namespace of this test's own, with one end of a cable called tab9."""
-    script = "ip link set lo up; ip link add tab9 type veth peer name far9; exec sleep 120"
-    host = subprocess.Popen(["unshare", "--net", "sh", "-c", script])
-
-    def run(*words):
-        inner = ["nsenter", f"--net=/proc/{host.pid}/ns/net", *words]
-        return subprocess.run(inner, capture_output=True, text=True, check=False, timeout=30)
-
-    for _ in range(200):
-        if run("ip", "link", "show", "far9").returncode == 0:
-            break
-    yield run
-    host.kill()
-    host.wait()
+    with room() as host:
+        host.ip("link add tab9 type veth peer name far9")
+        yield host.run
 
 
 def ensure(inside, *links):

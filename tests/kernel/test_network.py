@@ -1,10 +1,11 @@
 """Links, routes, rules and ARP questions, read in a namespace of their own in which `ip` plants what is seen."""
 
 import json
-import subprocess
 import sys
 
 import pytest
+
+from tests.kernel.conftest import room
 
 LOOK = """
 import json
@@ -23,24 +24,11 @@ print(json.dumps(network.arp(sys.argv[1], sys.argv[2])))
 @pytest.fixture
 def inside():
     """A namespace with tab9, whose other end is in a second one with the address 10.97.0.1."""
-    script = "ip link set lo up; ip link add tab9 type veth peer name far9; exec sleep 120"
-    host = subprocess.Popen(["unshare", "--net", "sh", "-c", script])
-    other = subprocess.Popen(["unshare", "--net", "sleep", "120"])
-
-    def run(*words, pid=host.pid):
-        inner = ["nsenter", f"--net=/proc/{pid}/ns/net", *words]
-        return subprocess.run(inner, capture_output=True, text=True, check=False, timeout=30)
-
-    for _ in range(200):
-        if run("ip", "link", "show", "far9").returncode == 0:
-            break
-    assert run("ip", "link", "set", "far9", "netns", str(other.pid)).returncode == 0
-    for line in ("addr add 10.97.0.1/22 dev far9", "link set far9 up"):
-        assert run("ip", *line.split(), pid=other.pid).returncode == 0
-    yield run
-    for each in (host, other):
-        each.kill()
-        each.wait()
+    with room() as host, room() as other:
+        host.ip(f"link add tab9 type veth peer name far9 netns {other.pid}")
+        other.ip("addr add 10.97.0.1/22 dev far9")
+        other.ip("link set far9 up")
+        yield host.run
 
 
 def look(inside):

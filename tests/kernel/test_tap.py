@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.kernel.conftest import room
+
 TAP = """
 import json, sys, time
 from netguard.adapters.tap import Tap
@@ -60,39 +62,19 @@ OWN = "02:00:00:00:00:09"
 @pytest.fixture
 def inside():
     """A namespace with tab9 of the address above, whose other end far9 is there too, in a second one."""
-    script = f"ip link add tab9 address {OWN} type veth peer name far9; ip link set lo up; exec sleep 120"
-    host = subprocess.Popen(["unshare", "--net", "sh", "-c", script])
-    other = subprocess.Popen(["unshare", "--net", "sleep", "120"])
-
-    def words(*command, at=host):
-        return ["nsenter", f"--net=/proc/{at.pid}/ns/net", *command]
-
-    def run(*command, at=host):
-        return subprocess.run(
-            words(*command, at=at), capture_output=True, text=True, check=False, timeout=60
-        )
-
-    for _ in range(200):
-        if run("ip", "link", "show", "far9").returncode == 0:
-            break
-    for at, line in (
-        (host, f"link set far9 netns {other.pid}"),
-        (host, "link set tab9 up"),
-        (other, "link set far9 up"),
-    ):
-        done = run("ip", *line.split(), at=at)
-        assert done.returncode == 0, done.stderr
-    yield run, words, other
-    for each in (host, other):
-        each.kill()
-        each.wait()
+    with room() as host, room() as other:
+        host.ip(f"link add tab9 address {OWN} type veth peer name far9 netns {other.pid}")
+        host.ip("link set tab9 up")
+        other.ip("link set far9 up")
+        yield host, other
 
 
 def test_only_the_ports_and_frames_between_others_are_handed_over(inside):
-    run, words, other = inside
-    tap = subprocess.Popen(words(sys.executable, "-c", TAP, "6"), stdout=subprocess.PIPE, text=True)
+    host, other = inside
+    words = host.words(sys.executable, "-c", TAP, "6")
+    tap = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert tap.stdout.readline() == "ready\n"
-    done = run(sys.executable, "-c", SEND, at=other)
+    done = other.run(sys.executable, "-c", SEND)
     assert done.returncode == 0, done.stderr
     found, dropped, timed = json.loads(tap.communicate(timeout=60)[0])
     packets = sorted(map(str, (each for each in found if each[0] != "frame")))
@@ -116,9 +98,9 @@ def test_only_the_ports_and_frames_between_others_are_handed_over(inside):
 
 
 def test_it_needs_the_right_to_listen_and_an_interface_that_is_there(inside):
-    run, _, _ = inside
+    host, _ = inside
     code = "from netguard.adapters.tap import Tap; Tap([1812], ['none9'])"
-    assert "listening: No such device" in run(sys.executable, "-c", code).stderr
+    assert "listening: No such device" in host.run(sys.executable, "-c", code).stderr
     bare = ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-all", "--")
-    done = run(*bare, sys.executable, "-c", code)
+    done = host.run(*bare, sys.executable, "-c", code)
     assert "listening needs CAP_NET_RAW, try as root" in done.stderr
