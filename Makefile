@@ -51,7 +51,7 @@ check: static ## the quick loop: format, lint, types, layers, unit tests (no roo
 
 .PHONY: test
 test: setup static ## install everything, run everything, end with pytest's closing line
-	@$(BIN)/pytest -n 2 -m "not (bench or soak)" --strict-skips
+	@$(BIN)/pytest -n 2 -m "not (bench or soak)" --strict-skips --second-try
 
 .PHONY: fuzz kernel radius lab system
 fuzz kernel radius lab system: setup ## the tests of one kind only
