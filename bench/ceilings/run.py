@@ -6,10 +6,12 @@
 The appliance holds our ruleset and our HTB classes; the bottleneck is a link behind it, 50 Mbit/s each way,
 that a clinical host uses with 20 Mbit/s of UDP, and whose queue is asked for its delay 50 times a second.
 In one run: the clinical flow alone, beside 50 tablets without ceilings (the peer: a router that fences and
-does not shape), and with them. Each takes 25 s, the first 5 are not counted. iperf3 sends and counts.
+does not shape), and with them. Each takes 25 s, the first 5 are not counted. iperf3 sends and counts what
+arrives; what the site's class of HTB let pass is read from the kernel.
 """
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -23,6 +25,7 @@ from pathlib import Path
 from netguard.core.names import Mac, Ports
 from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Ceiling, Group, Policy, Tablet
+from netguard.core.shaping import MAJOR
 from netguard.render import nftables
 from netguard.rules.folder import read_folder
 from netguard.rules.load import load
@@ -196,6 +199,17 @@ class Network:
             )
             self.inside("gw", sys.executable, "-c", code, str(ROOT))
 
+    def passed(self) -> tuple[int, int]:
+        """Return how many bytes the site's classes have let pass, down and up."""
+        found = []
+        for device in ("tab0", "up0"):
+            shown = self.inside(
+                "gw", "tc", "-s", "class", "show", "dev", device, "classid", f"{MAJOR:x}:1"
+            )
+            sent = re.search(r"Sent (\d+) bytes", shown)
+            found.append(int(sent[1]) if sent else 0)
+        return found[0], found[1]
+
     def _bottleneck(self, space: str, device: str) -> None:
         """Make a link of 50 Mbit/s, that sends what is not of the tablets first, as their DSCP asks for.
 
@@ -226,6 +240,9 @@ class Seen:
     p99_down: float
     down: list[float]
     up: list[float]
+    # What passed the site's classes.
+    class_down: float
+    class_up: float
 
 
 def measure(network: Network, *, tablets: int) -> Seen:
@@ -273,7 +290,11 @@ def measure(network: Network, *, tablets: int) -> Seen:
         )
         clinical = start("clin", *words)
         time.sleep(SETTLE)
+        began, before = time.monotonic(), network.passed()
         delay = start("clin", *AT_ONCE, DELAY, IMAGING, str(SECONDS - SETTLE))
+        # Before the first of them has sent all it has to.
+        time.sleep(SECONDS - SETTLE - 3)
+        lasted, after = time.monotonic() - began, network.passed()
         told = json.loads(clinical.communicate(timeout=120)[0])["end"]["sum_received"]
         _, p99_up, _, p99_down = map(float, delay.communicate(timeout=120)[0].split())
         ups, downs = [], []
@@ -285,7 +306,8 @@ def measure(network: Network, *, tablets: int) -> Seen:
         for process in running:
             process.kill()
             process.communicate()
-    return Seen(told["bits_per_second"], p99_up, p99_down, downs, ups)
+    passed = ((a - b) * 8 / lasted for a, b in zip(after, before, strict=True))
+    return Seen(told["bits_per_second"], p99_up, p99_down, downs, ups, *passed)
 
 
 def one(ceilings: bool, tablets: int) -> Seen:
@@ -315,8 +337,10 @@ def main() -> int:
     ratios = {
         "clinical throughput, ceilings / alone": shaped.clinical / alone.clinical,
         "clinical p99 delay up, alone / ceilings": alone.p99_up / shaped.p99_up,
-        "site's ceiling down, reached": sum(shaped.down) / PAYLOAD / SITE.down,
-        "site's ceiling up, reached": sum(shaped.up) / PAYLOAD / SITE.up,
+        "site's ceiling down, reached": shaped.class_down / SITE.down,
+        "site's ceiling up, reached": shaped.class_up / SITE.up,
+        "of it new data, down": sum(shaped.down) / PAYLOAD / SITE.down,
+        "of it new data, up": sum(shaped.up) / PAYLOAD / SITE.up,
         "one tablet's ceiling down, reached": single.down[0] / DATAGRAM / TABLET.down,
         "one tablet's ceiling up, reached": single.up[0] / DATAGRAM / TABLET.up,
         "clinical throughput, no ceilings / alone": free.clinical / alone.clinical,
