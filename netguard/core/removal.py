@@ -2,7 +2,7 @@
 
 The kernel first, then what FreeRADIUS answers, then the NAS that has it on the air; once more when the NAS has
 forgotten its last answer, since until then it lets in whom it let in before; at last the proof that nothing
-more is heard of it. Every step may be done again, so a process that ended in the middle goes on with the
+more is heard of it, which is looked for until a session that was left open would have spoken. Every step may be done again, so a process that ended in the middle goes on with the
 step that is due. Pure: moments (seconds since 1970) and what was found come in.
 """
 
@@ -24,6 +24,9 @@ WATCHED_FOR = 20.0
 SETTLES = 5.0
 # For so long FreeRADIUS may take; then the NAS is asked all the same, and once more when it has followed.
 RADIUS_TAKES = 20.0
+# For so long the proof is looked for again, each LATER: a session that the NAS has acknowledged to have ended, and
+# has not, says so with its next Interim-Update (every 5 or 10 minutes with most; RFC 2869, 5.16).
+LISTENED_FOR = 900.0
 # How often a step that failed is tried again: one of ours, and one that sends packets.
 SOON, LATER = 5.0, 60.0
 
@@ -53,8 +56,11 @@ class Removal:
 
     @property
     def is_over(self) -> bool:
-        """Say whether every step is done."""
-        return all(step.state == DONE for step in self.steps)
+        """Say whether it is refused everywhere and proven to be off the air.
+
+        One request that no NAS has taken is no matter any more: the proof needs the other one (`judge`).
+        """
+        return all(self.step(name).state == DONE for name in (KERNEL, RADIUS, PROOF))
 
     @property
     def failed(self) -> tuple[Step, ...]:
@@ -63,7 +69,7 @@ class Removal:
 
 
 def due(removal: Removal, now: float) -> str | None:
-    """Return the step to try now; None where nothing is, or where it is over."""
+    """Return the step to try now; None where nothing is."""
     for name in (KERNEL, RADIUS):
         step = removal.step(name)
         if step.state != DONE and (step.state == PENDING or _past(step.at, SOON, now)):
@@ -77,7 +83,11 @@ def due(removal: Removal, now: float) -> str | None:
         return AGAIN if _past(asked.at, CACHED_FOR, now) else None
     if proof.state == PENDING:
         return PROOF if _past(again.at, WATCHED_FOR, now) else None
-    return AGAIN if proof.state == FAILED and _past(proof.at, LATER, now) else None
+    if not _past(proof.at, LATER, now):
+        return None
+    if proof.state == FAILED:
+        return AGAIN
+    return PROOF if now < again.at + LISTENED_FOR else None
 
 
 def tried(removal: Removal, name: str, state: str, why: str, now: float) -> Removal:

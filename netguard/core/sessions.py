@@ -4,8 +4,9 @@ An admission is kept without an id, with the VLAN that it was given; the Start t
 Stop or a restart of its NAS ends both. A MAC has several where it roams, or where it is in two hands. Pure; every field was chosen by a NAS.
 """
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import ip_address
 
 from netguard.core.names import Address, Mac
@@ -80,6 +81,29 @@ def _live(record: Mapping[str, str], nas: str, mac: str, session: str, now: floa
         nas_ip=_address(record.get("nas_ip", "")),
         vlan=_text(record, "vlan"),
     )
+
+
+def read(rows: object) -> list[Live]:
+    """Read sessions that another process tells, as dicts of the fields of Live.
+
+    Raises BadValue for what is none, and for more than MOST: who told it may be hijacked.
+    """
+    if not isinstance(rows, list) or len(rows) > MOST:
+        raise BadValue("syntax", f"no list of at most {MOST} sessions")
+    return [_told(row) for row in rows]
+
+
+def _told(row: object) -> Live:
+    names = {field.name for field in fields(Live)}
+    if not isinstance(row, dict) or set(row) != names:
+        raise BadValue("syntax", f"a session has {', '.join(sorted(names))}")
+    at = row["at"]
+    texts = [value for name, value in row.items() if name != "at"]
+    if not (isinstance(at, int | float) and math.isfinite(at)):
+        raise BadValue("syntax", "at: no moment")
+    if not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
+        raise BadValue("syntax", f"a session has texts of at most {_LONGEST} characters")
+    return Live(**row)
 
 
 def address(text: str) -> Address | None:

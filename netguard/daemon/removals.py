@@ -18,11 +18,12 @@ from netguard.adapters.store import Entry, RemovalRow
 from netguard.core import removal as rules
 from netguard.core.coa import Answer, Session, Way
 from netguard.core.loans import QUARANTINED, REFUSED
-from netguard.core.names import Mac
+from netguard.core.names import Address, Mac
 from netguard.core.plan import Plan, SitePlan
 from netguard.core.policy import Nas
 from netguard.core.removal import DONE, FAILED, Removal
 from netguard.core.sessions import Live, address
+from netguard.core.sessions import read as read_sessions
 from netguard.daemon.fence import Fence
 from netguard.daemon.process import pause, say, warn
 from netguard.daemon.radius_server import RadiusServer
@@ -156,13 +157,14 @@ class Removals:
                     state, why = self._answers(tablet, plan)
             elif name == rules.PROOF:
                 heard = await self._heard(held, plan, refusals)
-                if heard is None and clock.now().timestamp() < _patience_ends(held):
+                if heard is None and (
+                    held.is_over or clock.now().timestamp() < _patience_ends(held)
+                ):
                     # It is being started anew: asked once more at the next look.
                     return
                 state, why = rules.judge(held, _NOBODY_SAYS if heard is None else heard)
             else:
-                async with self._slots:
-                    state, why = await self._throw_off(tablet, plan)
+                state, why = await self._throw_off(tablet, plan)
         except (NetguardError, OSError) as error:
             state, why = FAILED, str(error)
         if self._causes.get(tablet) != cause:
@@ -173,7 +175,7 @@ class Removals:
         if (state, why) != (before.state, before.why):
             tell = say if state == DONE else warn
             tell(f"off the air: {name} {state}", tablet=tablet, why=why)
-        if now.is_over:
+        if now.is_over and not held.is_over:
             await asyncio.to_thread(self._write_down, now)
 
     def _write_down(self, held: Removal) -> None:
@@ -208,25 +210,34 @@ class Removals:
 
     async def end_session(self, tablet: str, plan: Plan) -> tuple[bool, str]:
         """Let the NAS end the session of a tablet that may come back; returns whether it did, and what was said."""
-        async with self._slots:
-            try:
-                state, why = await self._throw_off(tablet, plan)
-            except (NetguardError, OSError) as error:
-                return False, str(error)
+        try:
+            state, why = await self._throw_off(tablet, plan)
+        except (NetguardError, OSError) as error:
+            return False, str(error)
         return state == DONE, why
 
     async def _throw_off(self, tablet: str, plan: Plan) -> tuple[str, str]:
         mac = _mac_of(tablet, plan)
         if mac is None:
             return DONE, "not in the inventory in force: nobody knows its MAC"
-        targets = _targets(plan, mac, await self._sessions(mac) or ())
+        sessions = await self._sessions(mac)
+        known = _where(plan, mac, sessions or ())
+        targets = known or _anywhere(plan, mac)
+        if not targets and sessions is not None:
+            return DONE, "no session of it is known, and no NAS of the rules has one address to ask"
         if not targets:
             return FAILED, "nobody knows where it is, and no NAS of the rules has one address"
         said = await asyncio.gather(*(self._ask(nas, session) for nas, session in targets))
         words = "; ".join(dict.fromkeys(text for _, text in said))
-        return (DONE if all(done for done, _ in said) else FAILED), words
+        # Of whom no session is known: a NAS that is off the air itself must not keep this open for ever.
+        enough = all if known or sessions is None else any
+        return (DONE if enough(done for done, _ in said) else FAILED), words
 
     async def _ask(self, nas: Nas, session: Session) -> tuple[bool, str]:
+        async with self._slots:
+            return await self._sent(nas, session)
+
+    async def _sent(self, nas: Nas, session: Session) -> tuple[bool, str]:
         path = self._settings.paths.radius_secrets / f"{nas.secret_file}.conf"
         secret = await asyncio.to_thread(machine.radius_secret, path)
         if secret is None:
@@ -242,13 +253,13 @@ class Removals:
         return outcome.is_done, f"{nas.name}: {text} (UDP {outcome.way.port})"
 
     async def _sessions(self, mac: Mac) -> list[Live] | None:
-        """Return where watch knows a MAC to be; None where it does not answer."""
+        """Return where watch knows a MAC to be; None where it does not answer, or with what is none."""
         try:
             told = await control.call_async(
                 self._settings.watch_socket, "sessions", _WATCH_PATIENCE, mac=str(mac)
             )
-            return [Live(**row) for row in told["sessions"]]
-        except (NetguardError, TypeError, KeyError):
+            return read_sessions(told.get("sessions"))
+        except NetguardError:
             return None
 
     async def _heard(self, held: Removal, plan: Plan, refusals: Refusals | None) -> str | None:
@@ -307,10 +318,10 @@ def _mac_of(tablet: str, plan: Plan) -> Mac | None:
     return next((b.mac for b in plan.bindings if b.tablet == tablet), None)
 
 
-def _targets(plan: Plan, mac: Mac, sessions: Iterable[Live]) -> list[tuple[Nas, Session]]:
-    """Return whom to ask: the NASes of known sessions, else each that has one address."""
+def _where(plan: Plan, mac: Mac, sessions: Iterable[Live]) -> list[tuple[Nas, Session]]:
+    """Return the NASes of the sessions that are known, each with what it is to end."""
     known = {nas.name: (site, nas) for site in plan.sites for nas in site.nas}
-    own = {b.site: b.address for b in plan.bindings if b.mac == mac}
+    own = _addresses(plan, mac)
     fresh = clock.now().timestamp() - STALE
     found: dict[tuple[str, str, str], tuple[Nas, Session]] = {}
     for live in sessions:
@@ -333,12 +344,22 @@ def _targets(plan: Plan, mac: Mac, sessions: Iterable[Live]) -> list[tuple[Nas, 
             found[nas.name, str(server), live.session] = nas, session
     # One that is named by its session is not asked for by its MAC alone as well.
     named = {(name, server) for name, server, id_ in found if id_}
-    picked = [each for key, each in found.items() if key[2] or (key[0], key[1]) not in named]
-    return picked or [
+    return [each for key, each in found.items() if key[2] or (key[0], key[1]) not in named]
+
+
+def _anywhere(plan: Plan, mac: Mac) -> list[tuple[Nas, Session]]:
+    """Return each NAS that has one address: where nobody knows of a session, it may be at any."""
+    own = _addresses(plan, mac)
+    return [
         (nas, Session(mac=mac, server=server, address=own.get(site.name)))
-        for site, nas in known.values()
+        for site in plan.sites
+        for nas in site.nas
         if (server := _single(nas)) is not None
     ]
+
+
+def _addresses(plan: Plan, mac: Mac) -> dict[str, Address | None]:
+    return {b.site: b.address for b in plan.bindings if b.mac == mac}
 
 
 def _single(nas: Nas) -> Any:  # noqa: ANN401  # an address of either family, or None

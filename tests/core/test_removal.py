@@ -84,6 +84,32 @@ def test_silence_is_no_proof_where_no_nas_has_taken_the_request():
     assert removal.judge(at(BEGIN, AGAIN, of=found), "")[0] == DONE
 
 
+@pytest.mark.parametrize("silent", [DISCONNECT, AGAIN])
+def test_one_request_that_a_nas_has_taken_is_enough(silent):
+    found = at(BEGIN, KERNEL, RADIUS)
+    for name in (DISCONNECT, AGAIN):
+        state = FAILED if name == silent else DONE
+        found = removal.tried(found, name, state, "", BEGIN)
+    assert not found.is_over
+    found = removal.tried(found, PROOF, *removal.judge(found, ""), BEGIN + 20)
+    assert found.is_over
+
+
+def test_who_is_heard_only_with_the_next_interim_is_thrown_off_again():
+    found = at(BEGIN + 35, AGAIN, of=at(BEGIN, KERNEL, RADIUS, DISCONNECT))
+    found = at(BEGIN + 55, PROOF, of=found)
+    looked, now = [], BEGIN + 55
+    while now < BEGIN + 3600:
+        if removal.due(found, now) == PROOF:
+            looked.append(now - BEGIN)
+            found = at(now, PROOF, of=found)
+        now += 1.0
+    assert looked == list(range(115, 935, 60))
+    found = removal.tried(found, PROOF, *removal.judge(found, "session 2a"), now)
+    assert not found.is_over
+    assert removal.due(found, now + 60) == AGAIN
+
+
 def test_a_clock_that_was_set_back_lets_nobody_wait():
     found = at(BEGIN, KERNEL, RADIUS, DISCONNECT)
     assert removal.due(found, BEGIN + 1) is None

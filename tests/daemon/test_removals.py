@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -50,7 +50,7 @@ def live(plan, **more):
 def asked(plan, mac, *sessions):
     return [
         (nas.name, str(session.server), session.id)
-        for nas, session in removals._targets(plan, mac, sessions)
+        for nas, session in removals._where(plan, mac, sessions)
     ]
 
 
@@ -61,11 +61,95 @@ def test_the_nas_of_a_session_is_asked_by_its_session_and_once(plan, mac):
 
 
 def test_where_nobody_knows_it_each_nas_with_one_address_is_asked(plan, mac):
-    wanted = [(n.name, str(n.address.network_address), "") for s in plan.sites for n in s.nas]
-    assert asked(plan, mac) == wanted
+    wanted = [(n.name, str(n.address.network_address)) for s in plan.sites for n in s.nas]
+    every = removals._anywhere(plan, mac)
+    assert [(nas.name, str(session.server)) for nas, session in every] == wanted
+    assert {session.id for _, session in every} == {""}
     old = live(plan, at=clock.now().timestamp() - 2 * removals.STALE)
-    assert asked(plan, mac, old) == wanted
-    assert asked(with_network(plan, "10.9.0.0/24"), mac) == []
+    assert asked(plan, mac, old) == []
+    assert removals._anywhere(with_network(plan, "10.9.0.0/24"), mac) == []
+
+
+def thrown_off(register, plan, monkeypatch, answers, told):
+    """Throw T-001 off where NASes answer so, by name, and watch tells that; returns state and words."""
+
+    async def watch(*_words, **_more):
+        if told is None:
+            raise NotReachable("watch is away")
+        return {"sessions": told}
+
+    async def play():
+        held = Removals(Settings("n", ("pellegrin",)), register, Nothing(), Nothing())
+
+        async def sent(nas, _session):
+            return answers[nas.name] != "silent", f"{nas.name}: {answers[nas.name]}"
+
+        monkeypatch.setattr(held, "_sent", sent)
+        return await held._throw_off("T-001", plan)
+
+    monkeypatch.setattr(removals.control, "call_async", watch)
+    return asyncio.run(play())
+
+
+def with_two(plan):
+    site = plan.site["pellegrin"]
+    nas = tuple(
+        replace(site.nas[0], name=name, address=parse_network(f"10.9.0.{n}/32"))
+        for n, name in enumerate(("a", "b"), 1)
+    )
+    return replace(plan, sites=(replace(site, nas=nas),))
+
+
+@pytest.mark.parametrize(
+    ("answers", "told", "state"),
+    [
+        ({"a": "absent", "b": "silent"}, [], "done"),
+        ({"a": "silent", "b": "silent"}, [], "failed"),
+        # Nobody can say whether one is known: both have to answer.
+        ({"a": "absent", "b": "silent"}, None, "failed"),
+        ({"a": "absent", "b": "absent"}, None, "done"),
+    ],
+)
+def test_a_nas_that_is_off_the_air_is_no_matter_where_no_session_is_known(
+    register, plan, monkeypatch, answers, told, state
+):
+    found, words = thrown_off(register, with_two(plan), monkeypatch, answers, told)
+    assert found == state
+    assert words == f"a: {answers['a']}; b: {answers['b']}"
+
+
+def test_the_nas_of_a_known_session_has_to_answer_itself(register, plan, monkeypatch):
+    two = with_two(plan)
+    row = asdict(live(two, nas="b", source="10.9.0.2"))
+    answers = {"a": "ack", "b": "silent"}
+    assert thrown_off(register, two, monkeypatch, answers, [row]) == ("failed", "b: silent")
+
+
+def test_a_tablet_that_nobody_knows_of_needs_no_request_where_no_nas_has_one_address(
+    register, plan, monkeypatch
+):
+    many = with_network(plan, "10.9.0.0/24")
+    state, words = thrown_off(register, many, monkeypatch, {}, [])
+    assert (state, "no session of it is known" in words) == ("done", True)
+    state, words = thrown_off(register, many, monkeypatch, {}, None)
+    assert (state, "nobody knows where it is" in words) == ("failed", True)
+
+
+def test_what_a_hijacked_watch_tells_is_no_session_and_ends_nothing(register, plan, monkeypatch):
+    row = asdict(live(plan))
+    for rows in (
+        [{**row, "nas": []}],
+        [{**row, "at": "x"}],
+        [{**row, "at": float("nan")}],
+        [{**row, "source": "x" * 1000}],
+        [{"nas": "x"}],
+        [row] * 5,
+        "rubbish",
+        None,
+    ):
+        name = nas_of(plan).name
+        _, words = thrown_off(register, plan, monkeypatch, {name: "absent"}, rows)
+        assert words == f"{name}: absent"
 
 
 def test_nobody_but_a_nas_of_the_rules_is_asked_whatever_watch_says(plan, mac):
@@ -250,3 +334,23 @@ def test_a_proof_waits_a_minute_for_a_watch_that_is_started_anew(
     proof = asyncio.run(play())
     assert proof.state == state
     assert ("watch does not answer" in proof.why) == (state == "failed")
+
+
+def test_a_proof_that_is_there_outlives_a_watch_that_is_started_anew(register, plan, monkeypatch):
+    async def silent(*_words, **_more):
+        raise NotReachable("watch is away")
+
+    monkeypatch.setattr(removals.control, "call_async", silent)
+
+    async def play():
+        held = Removals(Settings("n", ("pellegrin",)), register, Nothing(), Nothing())
+        apart(register, "T-001")
+        await held.compare()
+        now = clock.now().timestamp()
+        for name in ("kernel", "radius", "disconnect", "again", "proof"):
+            await held._keep(removals.rules.tried(held._held["T-001"], name, "done", "", now - 300))
+        assert removals.rules.due(held._held["T-001"], now) == "proof"
+        await held._do("T-001", "proof", plan, asyncio.Lock(), None)
+        assert held._held["T-001"].is_over
+
+    asyncio.run(play())
