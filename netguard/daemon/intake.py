@@ -7,7 +7,9 @@ All of it runs in one thread at a time, beside the daemon's loop.
 """
 
 import contextlib
+import math
 import threading
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +73,8 @@ class Intake:
         self._book_path: Path = settings.paths.state / "watch.json"
         self._book_seen: tuple[int, int, int] | None = None
         self._log: radius.EventLog | None = None
+        # Until the log has been read up to its end, lines may be told that were told before.
+        self._again = False
         self._waiting: deque[Event] = deque()
         self._loans: dict[str, str] = {}
         self._moves: dict[str, tuple[str, float]] = {}
@@ -103,7 +107,9 @@ class Intake:
             moved = store.put_aside(self._path)
             warn("the store is damaged and was put aside", why=str(error), aside=str(moved))
             self.store = store.WatchStore.open(self._path, clock.now())
-        self._log = radius.EventLog(self._folder, self.store.positions(FEED))
+        positions = self.store.positions(FEED)
+        self._log = radius.EventLog(self._folder, positions)
+        self._again = positions is None and self.presence is not None
         self.alerting.silences = self.store.silences()
         if self.presence is None and self.book is not None:
             self._restore(self.book)
@@ -147,16 +153,19 @@ class Intake:
         batch = self._log.read()
         if batch.replaced:
             warn("files of the event log were cut or replaced", files=batch.replaced)
+            self._again = True
         more = len(batch.records) > 1000
+        news = self._news(batch.records, wall, now)
         waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        events = self._evidence(batch.records, wall, now)
+        events, until, later = self._evidence(news, wall, now), now, list[Event]()
         if self.presence is not None:
-            events = sorted([*events, *waiting], key=_received)
-            if paused:
-                events = sorted(
-                    [*events, *self._blink(self.presence.state.now, now)], key=_received
-                )
-        told = self._told(events, now, more=more)
+            since = self.presence.state.now
+            if more:
+                until = _received(events[-1]) if events else since
+            blink = self._blink(since, now) if paused else []
+            # A long log is read in parts: what is newer than a part would make the next one old news.
+            events, later = _parted([*events, *waiting, *blink], until if more else math.inf)
+        told = self._told(events, until)
         every = _asked(batch.records)
         if batch.is_news or told is not None:
             strangers, asked = _sorted_out(every)
@@ -175,14 +184,28 @@ class Intake:
                 raise
         # Not before: what could not be stored is read again.
         self._log.keep(batch)
-        self._record_use(every, now)
+        self._waiting.extendleft(reversed(later))
+        self._record_use(_asked(news), now)
         if not more:
             self.pace.caught_up(now)
+            self._again = False
         self._ticked = clock.monotonic()
-        self.alerting.ask(batch.records, self.book, now)
+        self.alerting.ask(news, self.book, now)
         self.alerting.hear(events, self.book, now)
-        actions = self._tell(events, _late(events, now, more=more)) if told is not None else []
+        actions = self._tell(events, until) if told is not None else []
         return Taken(batch.records, actions, more)
+
+    def _news(self, records: Iterable[Record], wall: float, now: float) -> list[Record]:
+        """Return the records that are no history: of a log that is read again, the most are."""
+        if not self._again:
+            return list(records)
+        until = self.presence.state.now if self.presence is not None else 0.0
+        known = max(until, self.pace.read_up_to) - evidence.HISTORY
+        return [
+            record
+            for record in records
+            if record is None or self.pace.received(receipt(record), wall, now, again=True) >= known
+        ]
 
     def _evidence(self, records: Iterable[Record], wall: float, now: float) -> list[Event]:
         if self.book is None:
@@ -193,21 +216,20 @@ class Intake:
             if record is None or is_own(record):
                 continue
             # Lines have whole seconds: of one second, the later line is the later one.
-            received = max(self.pace.received(receipt(record), wall, now), last + _APART)
+            said = self.pace.received(receipt(record), wall, now, again=self._again)
+            received = max(said, last + _APART)
             last = received
             event = read_evidence(record, received, apart)
             if event is not None:
                 found.append(event)
         return found
 
-    def _told(self, events: Sequence[Event], now: float, *, more: bool) -> Told | None:
-        """Return what is journaled before the engine hears it; None where it has nothing to hear."""
+    def _told(self, events: Sequence[Event], now: float) -> Told | None:
+        """Return what is journaled before the engine hears it up to now; None where it has nothing to hear."""
         if self.presence is None or self.book is None or (not events and self.presence.waits(now)):
             return None
         recorded = presence.recording(events) if self.book.recording is not None else ""
-        return Told(
-            at=now, lines=presence.journal(events, _late(events, now, more=more)), recorded=recorded
-        )
+        return Told(at=now, lines=presence.journal(events, now), recorded=recorded)
 
     def _tell(self, events: Sequence[Event], now: float) -> list[Action]:
         assert self.presence is not None  # noqa: S101  # for the type checker: _told has looked
@@ -370,9 +392,11 @@ def _received(event: Event) -> float:
     return event.received or event.at
 
 
-def _late(events: Sequence[Event], now: float, *, more: bool) -> float:
-    """Return up to when timers may ring: not beyond what has been read of a long log."""
-    return _received(events[-1]) if more and events else now
+def _parted(events: Iterable[Event], until: float) -> tuple[list[Event], list[Event]]:
+    """Return the events up to a moment and those after it, both in the order of receipt."""
+    every = sorted(events, key=_received)
+    count = bisect_right(every, until, key=_received)
+    return every[:count], every[count:]
 
 
 def _others(records: Iterable[Record]) -> list[Record]:

@@ -37,11 +37,17 @@ class Pace:
         self.seen = monotonic
         return self.base + monotonic * self.speed
 
-    def received(self, stamp: float | None, wall: float, now: float) -> float:
-        """Return when a line was received that says `stamp`; None is now."""
+    def received(
+        self, stamp: float | None, wall: float, now: float, *, again: bool = False
+    ) -> float:
+        """Return when a line was received that says `stamp`; None is now.
+
+        A line that may have been read before (`again`) has only its own word for it.
+        """
         if stamp is None:
             return now
-        return min(max(now - (wall - stamp) * self.speed, self.read_up_to), now)
+        said = now - (wall - stamp) * self.speed
+        return min(said if again else max(said, self.read_up_to), now)
 
     def caught_up(self, now: float) -> None:
         """Note that all of the log up to a moment has been read."""

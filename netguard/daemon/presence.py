@@ -60,7 +60,8 @@ class Presence:
             for line in block.split("\n"):
                 row = json.loads(line)
                 if isinstance(row, list):
-                    yield from self._step(Event(*row))
+                    self.since += 1
+                    yield from step(self.model, self.state, Event(*row))
                 else:
                     yield from due(self.model, self.state, row)
 
@@ -68,15 +69,10 @@ class Presence:
         """Take events in order, then all that is due; what was journaled just before."""
         actions: list[Action] = []
         for event in events:
-            actions += self._step(event)
+            self.since += 1
+            actions += step(self.model, self.state, event)
         actions += due(self.model, self.state, now)
         return actions
-
-    def _step(self, event: Event) -> Iterator[Action]:
-        self.since += 1
-        # A timer that ran out before this was received rang first.
-        yield from due(self.model, self.state, event.received or event.at)
-        yield from step(self.model, self.state, event)
 
     def waits(self, now: float) -> bool:
         """Say whether nothing is due yet."""

@@ -224,6 +224,96 @@ def test_nobody_ran_for_a_while_and_nobody_is_missing(settings, policy, time, to
     intake.close()
 
 
+def test_what_is_too_old_makes_nobody_deaf(settings, policy, time):
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    time.on(3600)
+    intake.take()
+    intake.presence.tell([Event(1.0, "heard", mac=MAC, received=time.wall - 1800)], intake.now())
+    assert intake.presence.state.ignored == {"late": 1}
+    time.on(10)
+    write(settings, accounting(time))
+    intake.take()
+    assert row(intake)["presence"] == "present"
+    intake.close()
+
+
+def tell_all(intake):
+    """Take turns until the log is read; returns how many it took."""
+    turns = 1
+    while intake.take().more:
+        turns += 1
+    return turns
+
+
+def test_what_people_said_does_not_overtake_a_long_log(settings, policy, time):
+    """A loan told at the start must not make all that the log still holds old news."""
+    write_rules(settings, policy, {"T-001": "lent"})
+    intake = Intake(settings)
+    intake.take()
+    intake.close()
+    others = [str(policy.tablets[f"T-{n:03d}"].mac) for n in range(1, 11)]
+    for n in range(600):
+        time.on(20)
+        rows = [
+            accounting(
+                time, "Interim-Update", mac, session=mac, in_packets=str(n), called="x" * 150
+            )
+            for mac in others
+        ]
+        write(settings, *rows)
+    again = Intake(settings)
+    assert tell_all(again) > 1
+    assert again.presence.state.ignored == {}
+    assert again.presence.state.tablets[MAC].loan == "lent"
+    assert row(again)["last_seen"] == clock.stamp(time.wall)
+    again.close()
+
+
+@pytest.mark.parametrize("how", ["replaced", "damaged"])
+def test_a_log_that_is_read_again_brings_nobody_back(settings, policy, time, how):
+    write_rules(settings, policy, {"T-001": "lent"})
+    intake = Intake(settings)
+    intake.take()
+    write(settings, accounting(time))
+    intake.take()
+    for n in range(120):
+        time.on(30)
+        write(
+            settings,
+            *(
+                accounting(time, "Interim-Update", str(policy.tablets[f"T-{each:03d}"].mac),
+                           session=str(each), in_packets=str(n))
+                for each in range(2, 10)
+            ),
+        )  # fmt: skip
+        intake.take()
+    before = row(intake)
+    assert before["presence"] == "missing"
+    if how == "replaced":
+        log = settings.paths.radius_log / "events-20261122.log"
+        copy = log.with_suffix(".copy")
+        copy.write_bytes(log.read_bytes())
+        copy.rename(log)
+    else:
+        path = settings.watch_state / "watch.db"
+        kept = path.read_bytes()[:4096]
+        intake.store.close()
+        intake.store = None
+        path.write_bytes(kept + b"\xff" * 100_000)
+    time.on(20)
+    tell_all(intake)
+    assert intake.presence.state.ignored == {}
+    assert (row(intake)["presence"], row(intake)["last_seen"]) == ("missing", before["last_seen"])
+    # What comes after it counts as ever.
+    time.on(20)
+    write(settings, accounting(time, session="2"))
+    intake.take()
+    assert row(intake)["presence"] == "present"
+    intake.close()
+
+
 def test_a_silent_tablet_at_an_exit_is_an_incident_once(settings, policy, time):
     write_rules(settings, policy, {"T-001": "lent"})
     intake = Intake(settings)
