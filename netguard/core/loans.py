@@ -12,6 +12,8 @@ STATES = (STOCK, LENT, LOST, STOLEN, RETIRED)
 # No state of its own: what a tablet that is in quarantine counts as, whatever else is said of it.
 QUARANTINED = "quarantined"
 REFUSED = frozenset({LOST, STOLEN, RETIRED, QUARANTINED})
+# Those nobody has. What is heard of them, or not, is no sign of how well it was guessed.
+GONE = frozenset({LOST, STOLEN})
 # What people type when a tablet turns up again.
 FOUND = "found"
 

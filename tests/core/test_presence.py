@@ -540,6 +540,24 @@ def test_people_confirm_or_end_an_incident(run):
     assert run.state.tablets[TWO].loan == ""
 
 
+@pytest.mark.parametrize("was", ["lent", "lost", "stolen"])
+@pytest.mark.parametrize("word", ["found", "stock", "retired"])
+def test_what_is_found_returned_or_retired_ends_its_alert(run, was, word):
+    """`netguard found` and `return` are stored as stock."""
+    run.on(0, evidence.LOAN, ap="", reason="lent").on(1, A, ap="h1").until(400)
+    run.on(500, evidence.LOAN, ap="", reason=was).on(600, evidence.LOAN, ap="", reason=word)
+    assert run.alerts("taken")[-1].kind == "cleared"
+    assert run.state.tablets[ONE].loan == ("" if word == "found" else word)
+    assert run.state.false_alarms == (1 if was == "lent" else 0)
+
+
+def test_what_was_in_stock_before_ends_nothing(run):
+    run.on(0, evidence.LOAN, ap="", reason="stock").on(1, A, ap="h1").until(3000)
+    open_before = [a.kind for a in run.alerts()]
+    run.on(3000, evidence.LOAN, ap="", reason="stock")
+    assert [a.kind for a in run.alerts()] == open_before
+
+
 def test_a_sleeper_that_is_known_is_not_missing():
     """NetAlertX #1567: deep sleep for minutes, again and again."""
     run = Run()

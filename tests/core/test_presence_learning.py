@@ -388,7 +388,7 @@ def test_a_silence_below_two_graces_is_learned_as_no_peak(run):
 
 
 @pytest.mark.parametrize(("reason", "ends"), [("found", True), ("lost", False), ("lent", False)])
-def test_only_found_ends_an_alarm_by_word(run, reason, ends):
+def test_a_tablet_that_nobody_has_ends_no_alarm_by_word(run, reason, ends):
     run.on(0, A, ap="h1").until(300).on(300, evidence.LOAN, ap="", reason=reason)
     assert (run.alerts()[-1].kind == "cleared") == ends
     assert (run.state.tablets[ONE].alert == "") == ends

@@ -7,7 +7,7 @@ sighting does not touch it: when it comes due it is set anew from what was seen 
 from collections.abc import Callable
 from heapq import heappop, heapreplace
 
-from netguard.core import evidence
+from netguard.core import evidence, loans
 from netguard.core.evidence import FUTURE, HISTORY, Event
 from netguard.core.presence import curves, places, silence, stays
 from netguard.core.presence.actions import (
@@ -184,7 +184,7 @@ def _back(model: Model, state: State, seen: Seen, at: float, out: Actions) -> No
 
 
 def _clear(state: State, seen: Seen, at: float, out: Actions) -> None:
-    if seen.cause == TAKEN and seen.loan not in {"lost", "stolen"}:
+    if seen.cause == TAKEN and seen.loan not in loans.GONE:
         state.false_alarms += 1
     out.append(
         Alert(
@@ -204,7 +204,7 @@ def _learn(model: Model, state: State, seen: Seen, at: float) -> None:
     if seen.misses and seen.miss_of == seen.last and gap < HISTORY:
         missed, answered = state.answers.get(seen.tablet.model, (0, 0))
         state.answers[seen.tablet.model] = (missed + seen.misses, answered + 1)
-    if seen.peak > 0 and seen.loan not in {"lost", "stolen"}:
+    if seen.peak > 0 and seen.loan not in loans.GONE:
         state.peaks[band_of(seen.peak)] += 1
 
 
@@ -389,9 +389,13 @@ def _on_silent_probe(_model: Model, _state: State, seen: Seen, event: Event, _ou
 
 
 def _on_loan(_model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
-    seen.loan = "" if event.reason == "found" else event.reason
-    if event.reason == "found" and seen.alert:
+    word = event.reason
+    # `netguard found` and `return` both put a tablet into stock; what was in stock before tells nothing.
+    back = word in {loans.STOCK, loans.RETIRED} and seen.loan not in {"", word}
+    if seen.alert and (back or word == loans.FOUND):
+        # By what it was until now: one that was stolen and is found was no false alarm.
         _clear(state, seen, event.at, out)
+    seen.loan = "" if word == loans.FOUND else word
 
 
 def _on_planned(_model: Model, _state: State, seen: Seen, event: Event, _out: Actions) -> None:

@@ -8,6 +8,7 @@ are what remains after dividing by their sum.
 from math import exp, inf, log
 from typing import NamedTuple
 
+from netguard.core import loans
 from netguard.core.presence import calibration, curves, record, stays
 from netguard.core.presence.actions import CAUSES, Reason
 from netguard.core.presence.curves import DAY, EDGE, NIGHT, WAY
@@ -210,9 +211,9 @@ def _evidence(
         found.append(("over-two-hours", _NOTHING))
     if seen.planned[0] and now <= seen.planned[1]:
         found.append(("planned-move", ("to {}", (seen.planned[0],))))
-    if seen.loan == "stock":
+    if seen.loan in {loans.STOCK, loans.RETIRED}:
         found.append(("in-stock", ("not lent", ())))
-    if seen.loan in {"lost", "stolen"}:
+    if seen.loan in loans.GONE:
         found.append(("reported-missing", ("people say it is {}", (seen.loan,))))
     return found
 

@@ -8,6 +8,7 @@ sense of Platt scaling, drawn towards none by a few made-up incidents).
 
 from math import log
 
+from netguard.core import loans
 from netguard.core.presence.state import State
 
 SETTLED_AFTER = 3 * 86400.0
@@ -29,7 +30,7 @@ def settle(state: State) -> None:
         if seen is None:
             continue
         count, expected, gone = state.settled
-        true = seen.alert == alert or seen.loan in {"lost", "stolen"}
+        true = seen.alert == alert or seen.loan in loans.GONE
         state.settled = (count + 1, expected + stated, gone + true)
 
 
