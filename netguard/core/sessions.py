@@ -18,7 +18,8 @@ _LONGEST = 128
 _GOES_ON = frozenset({"Start", "Interim-Update", "Alive"})
 _RESTARTS = frozenset({"Accounting-On", "Accounting-Off"})
 
-# NAS, MAC, Acct-Session-Id ("" for one that is only admitted). A MAC of "" is every one of the NAS.
+# NAS, MAC, Acct-Session-Id ("" for one that is only admitted). A MAC of "" is every one of the NAS; where an address
+# stands in the place of the id, every one whose requests come from there.
 Key = tuple[str, str, str]
 
 
@@ -43,8 +44,13 @@ class Live:
         return self.nas, self.mac, self.session
 
 
-def changes(records: Iterable[Mapping[str, str] | None], now: float) -> dict[Key, Live | None]:
-    """Return what the records change, in their order: a session as it is now, None where it has ended."""
+def changes(
+    records: Iterable[Mapping[str, str] | None], now: float, apart: frozenset[str] = frozenset()
+) -> dict[Key, Live | None]:
+    """Return what the records change, in their order: a session as it is now, None where it has ended.
+
+    `apart` are the NASes that are many APs under one name: each that restarts ends its own sessions only.
+    """
     found: dict[Key, Live | None] = {}
     for record in records:
         if record is None:
@@ -53,9 +59,13 @@ def changes(records: Iterable[Mapping[str, str] | None], now: float) -> dict[Key
         nas, mac = _text(record, "nas"), _mac(record.get("mac", ""))
         session = _text(record, "session")
         if kind == "accounting" and status in _RESTARTS and nas:
-            for key in [key for key in found if key[0] == nas]:
+            source = _address(record.get("src", "")) if nas in apart else ""
+            if nas in apart and not source:
+                continue
+            ended = [k for k, live in found.items() if k[0] == nas and _is_from(live, source)]
+            for key in ended:
                 del found[key]
-            found[nas, "", ""] = None
+            found[nas, "", source] = None
         elif not mac or not nas:
             continue
         elif kind == "admission" and record.get("answer") == "accept":
@@ -65,6 +75,10 @@ def changes(records: Iterable[Mapping[str, str] | None], now: float) -> dict[Key
         elif kind == "accounting" and status == "Stop":
             found[nas, mac, session] = found[nas, mac, ""] = None
     return found
+
+
+def _is_from(live: Live | None, source: str) -> bool:
+    return not source or (live is not None and live.source == source)
 
 
 def _live(record: Mapping[str, str], nas: str, mac: str, session: str, now: float) -> Live:

@@ -58,8 +58,13 @@ class Alerting:
 
     # the engine
 
-    def letters(self, actions: Iterable[Action], book: Book | None, now: float) -> list[Letter]:
-        """Return the letters about what the engine has said; `now` on its clock."""
+    def letters(
+        self, actions: Iterable[Action], book: Book | None, now: float, store: WatchStore
+    ) -> list[Letter]:
+        """Return the letters about what the engine has said; `now` on its clock.
+
+        The store tells of which incidents letters went out before, when the engine's words are played again.
+        """
         if book is None:
             return []
         wall = clock.now().timestamp()
@@ -68,6 +73,8 @@ class Alerting:
         over = {each.id for each in alerts if each.kind == alerting.RAISED} & {
             each.id for each in alerts if each.kind == alerting.CLEARED
         }
+        # Unless somebody was told before the end of the last process: they are to hear that it is over.
+        over -= {letter.incident for letter in store.latest(over)} if over else set()
         found = []
         for action in alerts:
             if action.id not in over:

@@ -170,7 +170,8 @@ class Intake:
         if batch.is_news or told is not None:
             strangers, asked = _sorted_out(every)
             try:
-                live = sessions.changes(_others(batch.records), wall)
+                apart = self.book.apart if self.book is not None else frozenset[str]()
+                live = sessions.changes(_others(batch.records), wall, apart)
                 self.store.take(
                     FEED, batch.positions, batch.gone, strangers, asked, told, live, rejects(every)
                 )
@@ -241,9 +242,11 @@ class Intake:
 
     def _say(self, actions: Sequence[Action], book: Book | None, now: float) -> None:
         """Store incidents and who is told of them; the journal holds what they come from until they are."""
+        if self.store is None:
+            return
         self._unsaid += presence.incidents(actions)
-        self._unsent += self.alerting.letters(actions, book, now)
-        if self._unsaid and self.store is not None:
+        self._unsent += self.alerting.letters(actions, book, now, self.store)
+        if self._unsaid:
             told = Told(at=0.0, incidents=tuple(self._unsaid), letters=tuple(self._unsent))
             self.store.take(FEED, {}, told=told)
             self._unsaid.clear()

@@ -50,6 +50,18 @@ def test_a_nas_that_starts_again_has_nobody(status):
     assert list(rows) == [("wlc-1", "", ""), ("wlc-1", MAC, "2a")], "and what comes after it counts"
 
 
+def test_one_of_many_access_points_under_one_name_that_starts_again_has_nobody_and_others_do():
+    other = record(status="Start", session="7", mac="3c:28:6d:aa:01:11", src="10.1.2.11")
+    restart = record(status="Accounting-On", mac="")
+    rows = sessions.changes([START, other, restart], NOW, frozenset({"wlc-1"}))
+    assert rows["wlc-1", "", "10.1.2.10"] is None
+    assert {key[1:] for key, live in rows.items() if live} == {("3c:28:6d:aa:01:11", "7")}
+    # Who does not say where it comes from ends nothing.
+    rows = sessions.changes([START, restart | {"src": ""}], NOW, frozenset({"wlc-1"}))
+    assert rows["wlc-1", MAC, "2a"] is not None
+    assert len(rows) == 1
+
+
 @pytest.mark.parametrize(
     "bad",
     [

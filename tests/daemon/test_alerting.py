@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from netguard.core.alerting import CLEARED, RAISED, Matter, Trouble, read_notice
+from netguard.core.alerting import CLEARED, RAISED, UPDATED, Matter, Trouble, read_notice
 from netguard.core.names import Mac
 from netguard.core.policy import AlertRule, Receiver
 from netguard.daemon import whereabouts
@@ -116,6 +117,33 @@ def test_killed_between_the_engines_word_and_the_store_it_is_told_once(
     third.take()
     assert len(letters(third)) == count
     third.close()
+
+
+def test_killed_before_an_end_is_told_its_end_is_told_by_the_next(
+    walked_out, settings, time, monkeypatch
+):
+    """Both are in the journal that is played again; that it had begun was told long ago."""
+    intake = walked_out
+    # No snapshot: the next process is played the whole of it.
+    intake._snapshot_at = math.inf
+    intake.turn(1200)
+    began = [row for row in told(intake) if row[2] == RAISED]
+    assert began
+    write(settings, accounting(time, "Start", session="9"))
+
+    def killed(*_words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(intake.presence, "tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        intake.take()
+    intake.store.close()
+    again = Intake(settings)
+    again.take()
+    words = [row[2] for row in told(again) if row[:2] == began[0][:2] and row[2] != UPDATED]
+    assert words == [RAISED, CLEARED]
+    assert again.store.open_incidents() == []
+    again.close()
 
 
 def test_a_hundred_and_fifty_tablets_behind_a_dead_feed_are_one_message(settings, policy, time):

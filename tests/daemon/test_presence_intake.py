@@ -13,6 +13,7 @@ import pytest
 
 from netguard.adapters import clock, store
 from netguard.core.evidence import Event, read_event
+from netguard.core.names import parse_network
 from netguard.core.presence import dump
 from netguard.core.usage import read_seen
 from netguard.daemon import whereabouts
@@ -221,6 +222,30 @@ def test_nobody_ran_for_a_while_and_nobody_is_missing(settings, policy, time, to
     taken = intake.take()
     assert "feed-lost" in {event.kind for event in told}
     assert [a for a in taken.actions if getattr(a, "after", "") == "missing"] == []
+    intake.close()
+
+
+def test_an_access_point_of_a_network_that_starts_again_ends_its_own_sessions_only(
+    settings, policy, time
+):
+    site = policy.sites["pellegrin"]
+    nas = {"wlc-1": replace(site.nas["wlc-1"], address=parse_network("10.1.2.0/24"))}
+    write_rules(
+        settings, replace(policy, sites={**policy.sites, "pellegrin": replace(site, nas=nas)})
+    )
+    intake = Intake(settings)
+    intake.take()
+    other = str(policy.tablets["T-002"].mac)
+    write(
+        settings,
+        accounting(time, src="10.1.2.7"),
+        accounting(time, mac=other, src="10.1.2.8"),
+    )
+    intake.take()
+    write(settings, accounting(time, "Accounting-On", mac="", src="10.1.2.7"))
+    intake.take()
+    assert intake.store.sessions(policy.tablets["T-001"].mac) == []
+    assert len(intake.store.sessions(policy.tablets["T-002"].mac)) == 1
     intake.close()
 
 

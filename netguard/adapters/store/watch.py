@@ -348,6 +348,8 @@ def _change_sessions(connection: Connection, changes: Mapping[Key, Live | None])
             ended = sa.delete(_session).where(_session.c.nas == nas)
             if mac:
                 ended = ended.where(_session.c.mac == mac, _session.c.session == session)
+            elif session:
+                ended = ended.where(_session.c.source == session)
             connection.execute(ended)
         else:
             row = asdict(live)
