@@ -63,7 +63,7 @@ class Suspects:
         """Read on; what is no tablet of the plan is not kept."""
         new = False
         for logged in self._log.packets() if self._log is not None else ():
-            asked = fingerprints.read_request(logged.packet)
+            asked = _request(logged)
             site = plan.site_of_interface.get(logged.interface) if plan is not None else None
             binding = (
                 plan.binding.get((site.name, asked.mac))
@@ -126,3 +126,15 @@ class Suspects:
             files.write(self._path, text, 0o600)
         except OSError as error:
             warn("the ways of tablets could not be written down", why=str(error))
+
+
+def _request(logged: nflog.Logged) -> fingerprints.Asked | None:
+    """Read a request; None where the frame is not from whom the message names.
+
+    Anybody can write another's MAC into a message, and would have its owner told as a clone. Tablets and we are
+    on one link, with no relay between: a client's own frame always bears its own MAC.
+    """
+    asked = fingerprints.read_request(logged.packet)
+    if asked is None or logged.hardware[:6].hex(":") != str(asked.mac):
+        return None
+    return asked

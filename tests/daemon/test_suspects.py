@@ -24,18 +24,21 @@ def tablet(plan):
 
 
 class Copied:
-    """The kernel's copies, in the order of a test."""
+    """The kernel's copies, in the order of a test; each frame comes from whom the message names, or from `sender`."""
 
-    def __init__(self, *packets):
-        self.rows = [Logged("", interface, b"", data) for interface, data in packets]
+    def __init__(self, *packets, sender=None):
+        self.rows = [
+            Logged("", interface, data[56:62] if sender is None else sender, data)
+            for interface, data in packets
+        ]
 
     def packets(self):
         rows, self.rows = self.rows, []
         return rows
 
 
-def hear(suspects, plan, *packets):
-    suspects._log = Copied(*packets)
+def hear(suspects, plan, *packets, sender=None):
+    suspects._log = Copied(*packets, sender=sender)
     suspects.take(plan)
 
 
@@ -55,6 +58,28 @@ def test_another_way_to_ask_is_told_after_a_restart_too(tmp_path, plan, tablet):
     (row,) = again.shown()
     assert (row["tablet"], row["site"], row["kind"]) == ("T-001", "pellegrin", "dhcp")
     assert "name laptop" in row["why"]
+
+
+@pytest.mark.parametrize("of", ["another", "nobody", "a part"])
+def test_who_asks_in_the_name_of_another_tablet_says_nothing_of_its_ways(
+    tmp_path, plan, tablet, time, of
+):
+    other = next(b for b in plan.bindings if b.tablet == "T-002")
+    own = bytes.fromhex(str(tablet.mac).replace(":", ""))
+    senders = {
+        "another": bytes.fromhex(str(other.mac).replace(":", "")),
+        "nobody": b"",
+        "a part": own[:5],
+    }
+    suspects = Suspects(tmp_path)
+    hear(suspects, plan, ("tab0", packet(ANDROID, mac=str(tablet.mac))))
+    time.on(3600)
+    hear(suspects, plan, ("tab0", packet(LINUX, mac=str(tablet.mac))), sender=senders[of])
+    assert suspects.shown() == []
+    assert suspects._pasts[str(tablet.mac)].ways == [ANDROID]
+    # As some links tell a hardware address: eight bytes, the last two unused.
+    hear(suspects, plan, ("tab0", packet(LINUX, mac=str(tablet.mac))), sender=own + b"\0\0")
+    assert [row["tablet"] for row in suspects.shown()] == ["T-001"]
 
 
 def test_who_is_no_tablet_or_elsewhere_is_not_kept(tmp_path, plan, tablet):
