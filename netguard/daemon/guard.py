@@ -22,7 +22,7 @@ from netguard.core.plan import Plan, compile_plan
 from netguard.core.policy import Policy
 from netguard.core.profiles import silenced, under
 from netguard.core.proof import prove
-from netguard.daemon import confirming, incoming, lending, profiles
+from netguard.daemon import confirming, incoming, lending, profiles, suspects
 from netguard.daemon.fence import Drift, Fence
 from netguard.daemon.leases import LeaseBook
 from netguard.daemon.loan_verbs import LoanVerbs, Parts
@@ -34,7 +34,6 @@ from netguard.daemon.psks import Psks
 from netguard.daemon.radius_server import RadiusServer
 from netguard.daemon.register import Register
 from netguard.daemon.removals import Removals
-from netguard.daemon.suspects import Suspects
 from netguard.daemon.traffic_verbs import TrafficVerbs
 from netguard.daemon.units import Units
 from netguard.errors import BadValue, EnforcementError, NetguardError, Refused, StoreError
@@ -83,7 +82,7 @@ class Guard:
         self.radius = RadiusServer(settings, self.psks.of)
         self.neighbours = Neighbours(settings, self.radius, Units(settings))
         self.leases = LeaseBook(settings.paths.state)
-        self.suspects = Suspects(settings.paths.state)
+        self.suspects = suspects.Suspects(settings.paths.state)
         self.traffic = TrafficVerbs(settings, lambda: self.state.plan, self.fence, self.leases)
         self.confirmation = confirming.Confirmation(settings.paths.state)
         self.profiles = profiles.Profiles(settings.paths.state)
@@ -502,7 +501,7 @@ class Guard:
                     await self._new_plan()
 
     async def _follow_requests(self, requests: nflog.Log, stop: asyncio.Event) -> None:
-        async for _ in readable(requests.socket, stop, LEASE_INTERVAL):
+        async for _ in readable(requests.socket, stop, suspects.WRITE_INTERVAL):
             await pause(stop, GATHER)
             await asyncio.to_thread(self.suspects.take, self.state.plan)
 

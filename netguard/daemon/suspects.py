@@ -22,6 +22,8 @@ _PACKET = 1500
 # For so long one is told; a second of the same kind begins no new one.
 TOLD_FOR = 3600.0
 _MOST_TOLD = 200
+# The ways of all tablets are one file: whoever asks in ever new ways does not have it written for each.
+WRITE_INTERVAL = 5.0
 
 
 class Suspicion(NamedTuple):
@@ -42,6 +44,7 @@ class Suspects:
         self._log: nflog.Log | None = None
         self._told: deque[Suspicion] = deque(maxlen=_MOST_TOLD)
         self._pasts: dict[str, Past] = {}
+        self._unwritten, self._write_at, self._fault = False, 0.0, ""
         try:
             self._pasts = fingerprints.read(json.loads(self._path.read_text()))
         except FileNotFoundError:
@@ -55,13 +58,14 @@ class Suspects:
         return self._log
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading; what is not written yet is."""
         if self._log is not None:
             self._log.close()
+        if self._unwritten:
+            self._write()
 
     def take(self, plan: Plan | None) -> None:
         """Read on; what is no tablet of the plan is not kept."""
-        new = False
         for logged in self._log.packets() if self._log is not None else ():
             asked = _request(logged)
             site = plan.site_of_interface.get(logged.interface) if plan is not None else None
@@ -71,18 +75,17 @@ class Suspects:
                 else None
             )
             if asked is not None and binding is not None:
-                new |= self._hear(binding, asked.way)
-        if new:
+                self._hear(binding, asked.way)
+        if self._unwritten and clock.monotonic() >= self._write_at:
             self._write()
 
-    def _hear(self, binding: Binding, way: fingerprints.Way) -> bool:
+    def _hear(self, binding: Binding, way: fingerprints.Way) -> None:
         now, mac = clock.now().timestamp(), str(binding.mac)
         past = self._pasts.setdefault(mac, Past(now))
-        known = way in past.ways
+        self._unwritten |= way not in past.ways
         why = past.tell(way, now)
         if why:
             self._note(Suspicion(binding.tablet, binding.site, "dhcp", now, why))
-        return not known
 
     def refused(self, plan: Plan | None, denial: Denial) -> None:
         """Take a refused packet: a tablet that sends from another tablet's place has a second address."""
@@ -121,11 +124,17 @@ class Suspects:
         ]
 
     def _write(self) -> None:
+        """Write the ways of all; what fails is tried again, and warned of once."""
+        self._write_at = clock.monotonic() + WRITE_INTERVAL
         try:
             text = json.dumps(fingerprints.write(self._pasts)) + "\n"
             files.write(self._path, text, 0o600)
         except OSError as error:
-            warn("the ways of tablets could not be written down", why=str(error))
+            if self._fault != str(error):
+                warn("the ways of tablets could not be written down", why=str(error))
+            self._fault = str(error)
+            return
+        self._unwritten, self._fault = False, ""
 
 
 def _request(logged: nflog.Logged) -> fingerprints.Asked | None:

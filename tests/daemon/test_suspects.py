@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from netguard.adapters import clock
+from netguard.adapters import clock, files
 from netguard.adapters.nflog import Logged
 from netguard.core.denials import Denial
+from netguard.core.fingerprints import Way
 from netguard.core.names import Mac, parse_address
 from netguard.core.plan import compile_plan
 from netguard.daemon.suspects import TOLD_FOR, Suspects
@@ -36,6 +37,9 @@ class Copied:
         rows, self.rows = self.rows, []
         return rows
 
+    def close(self):
+        """Nothing is open."""
+
 
 def hear(suspects, plan, *packets, sender=None):
     suspects._log = Copied(*packets, sender=sender)
@@ -52,7 +56,8 @@ def test_another_way_to_ask_is_told_after_a_restart_too(tmp_path, plan, tablet):
         ("tab0", packet(ANDROID, "request", mac=mac)),
     )
     first._pasts[mac].since -= 3600
-    first._write()
+    first._unwritten = True
+    first.close()
     again = Suspects(tmp_path)
     hear(again, plan, ("tab0", packet(LINUX, mac=mac)))
     (row,) = again.shown()
@@ -80,6 +85,40 @@ def test_who_asks_in_the_name_of_another_tablet_says_nothing_of_its_ways(
     # As some links tell a hardware address: eight bytes, the last two unused.
     hear(suspects, plan, ("tab0", packet(LINUX, mac=str(tablet.mac))), sender=own + b"\0\0")
     assert [row["tablet"] for row in suspects.shown()] == ["T-001"]
+
+
+def test_many_new_ways_are_written_now_and_then_and_the_last_at_the_end(
+    tmp_path, plan, tablet, time, monkeypatch
+):
+    """Each write is the ways of all tablets and waits for the disk: who asks in ever new ways must not set its pace."""
+    written, write = [], files.write
+    monkeypatch.setattr(files, "write", lambda *words: written.append(words) or write(*words))
+    suspects = Suspects(tmp_path)
+    for number in range(100):
+        way = Way((1, 3, number), "", "")
+        hear(suspects, plan, ("tab0", packet(way, mac=str(tablet.mac))))
+        time.on(0.1)
+    assert len(written) == 2, "ten seconds"
+    suspects.close()
+    assert Suspects(tmp_path)._pasts == suspects._pasts
+    suspects.close()
+    assert len(written) == 3, "nothing is new"
+
+
+def test_ways_that_could_not_be_written_are_written_later(tmp_path, plan, tablet, time, caplog):
+    (tmp_path / ".fingerprints.json.new").mkdir()
+    suspects = Suspects(tmp_path)
+    hear(suspects, plan, ("tab0", packet(ANDROID, mac=str(tablet.mac))))
+    for _ in range(3):
+        time.on(30)
+        hear(suspects, plan)
+    assert [r.getMessage() for r in caplog.records].count(
+        "the ways of tablets could not be written down"
+    ) == 1
+    (tmp_path / ".fingerprints.json.new").rmdir()
+    time.on(30)
+    hear(suspects, plan)
+    assert Suspects(tmp_path)._pasts == suspects._pasts
 
 
 def test_who_is_no_tablet_or_elsewhere_is_not_kept(tmp_path, plan, tablet):
