@@ -26,7 +26,8 @@ class Box:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._key: bytes | None = None
+        # The key, and by what its file is told from another one.
+        self._held: tuple[bytes, tuple[int, int, int]] | None = None
 
     @property
     def has_key(self) -> bool:
@@ -35,6 +36,7 @@ class Box:
 
     def make(self) -> None:
         """Make the key; a file that is there is never written over."""
+        self._held = None
         text = base64.b64encode(secrets.token_bytes(_KEY)) + b"\n"
         beside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.new")
         try:
@@ -72,16 +74,19 @@ class Box:
             ) from error
 
     def _cipher(self) -> ChaCha20Poly1305:
-        if self._key is None:
-            self._key = self._read()
-        return ChaCha20Poly1305(self._key)
-
-    def _read(self) -> bytes:
+        """Use the key that is on the disk now: what was sealed with another one nobody opens after a restart."""
         try:
-            mode = self.path.stat().st_mode
-            text = self.path.read_bytes()
+            found = self.path.stat()
+            mark = (found.st_dev, found.st_ino, found.st_ctime_ns)
+            held = self._held
+            if held is None or held[1] != mark:
+                held = self._held = self._read(found.st_mode), mark
         except OSError as error:
             raise SealError(f"{self.path}: cannot be read: {error.strerror}") from error
+        return ChaCha20Poly1305(held[0])
+
+    def _read(self, mode: int) -> bytes:
+        text = self.path.read_bytes()
         if stat.S_IMODE(mode) & 0o077:
             raise SealError(f"{self.path}: others may read it, run: chmod 0600 {self.path}")
         try:

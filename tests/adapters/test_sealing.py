@@ -72,3 +72,27 @@ def test_a_key_that_others_may_read_is_not_used(box):
     box.path.unlink()
     with pytest.raises(SealError, match="No such file"):
         Box(box.path).seal("T-001", TEXT)
+
+
+def test_the_file_that_is_there_is_what_seals_and_opens_also_when_it_is_another_one(box, tmp_path):
+    """What a process sealed with a key that is on no disk any more, nobody could open after it."""
+    first = box.seal("T-001", TEXT)
+    kept = box.path.read_bytes()
+    box.path.unlink()
+    for use in (lambda: box.seal("T-001", TEXT), lambda: box.open("T-001", first)):
+        with pytest.raises(SealError, match="cannot be read: No such file"):
+            use()
+    box.make()
+    second = box.seal("T-001", TEXT)
+    assert Box(box.path).open("T-001", second) == TEXT
+    # The old file comes back: written into this one, then put in its place.
+    other = tmp_path / "other"
+    box.path.replace(other)
+    box.path.touch(0o600)
+    box.path.write_bytes(kept)
+    assert box.open("T-001", first) == TEXT
+    other.replace(box.path)
+    assert box.open("T-001", second) == TEXT
+    box.path.chmod(0o644)
+    with pytest.raises(SealError, match="run: chmod 0600"):
+        box.open("T-001", second)

@@ -277,12 +277,17 @@ def test_another_key_file_opens_nothing_and_all_can_be_rotated(nodes, node, smal
     assert node.sent() == node.key()
 
 
-def test_with_the_key_file_lost_for_good_all_are_rotated_under_a_new_one(node):
+def test_with_the_key_file_lost_for_good_all_are_rotated_under_a_new_one(nodes, node, small):
+    before = node.key()
     node.key_file.unlink()
-    node.guard.psks._box._key = None
+    with pytest.raises(SealError, match="cannot be read"):
+        node.key()
     node.say("psk-rotate", all=True, why="the disk broke")
     assert node.key_file.exists()
-    assert node.sent() == node.key()
+    assert node.sent() == node.key() != before
+    again = nodes(keyed(small))
+    assert again.say("status")["problems"] == {}
+    assert again.key() == again.sent() == node.sent()
 
 
 def test_without_rules_there_is_nobody_to_ask_for_and_a_tablet_may_have_no_key_yet(node):
