@@ -10,6 +10,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from netguard.adapters import clock, control
@@ -105,14 +106,15 @@ class PskVerbs:
         if not why:
             raise BadValue("missing", "say why: netguard psk rotate ID --why TEXT")
         async with self._parts.busy:
-            if message.get("all") is True:
+            everyone = message.get("all") is True
+            if everyone:
                 chosen = sorted(psks.tablets(self._in_force()))
                 if not chosen:
                     raise Refused(_NOBODY)
             else:
                 chosen = [self._meant(message)[1]]
             who = lending.line(clock.now(), caller.name, message, "psk", "").who
-            await self._rotate(chosen, who, why)
+            await self._rotate(chosen, who, why, everyone=everyone)
         return {"rotated": chosen, "problems": self._parts.problems()}
 
     async def returned(self, tablet: str, who: str) -> bool:
@@ -128,10 +130,14 @@ class PskVerbs:
             return False
         return True
 
-    async def _rotate(self, chosen: list[str], who: str, why: str) -> None:
-        rows = await asyncio.to_thread(self._parts.keys.rotate, chosen, who, why)
+    async def _rotate(
+        self, chosen: list[str], who: str, why: str, *, everyone: bool = False
+    ) -> None:
+        rotate = partial(self._parts.keys.rotate, chosen, who, why, everyone=everyone)
+        rows = await asyncio.to_thread(rotate)
         if self._due is not None:
-            self._due = {**self._due, **{row.tablet: row for row in rows}}
+            kept = {} if everyone else self._due
+            self._due = {**kept, **{row.tablet: row for row in rows}}
         await self._parts.bring()
 
     def _in_force(self) -> Plan:

@@ -6,7 +6,7 @@ wrong, and a person puts the key file back or rotates (docs/psk.md).
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from netguard.adapters import clock
 from netguard.adapters.sealing import Box
@@ -70,38 +70,53 @@ class Psks:
             raise Refused(f"{tablet} has no Wi-Fi key of its own yet: netguard status says why")
         return self._box.open(tablet, row.sealed), row
 
-    def rotate(self, wanted: Iterable[str], who: str, why: str) -> list[PskRow]:
+    def rotate(
+        self, wanted: Iterable[str], who: str, why: str, *, everyone: bool = False
+    ) -> list[PskRow]:
         """Give tablets new keys; the sessions of the old ones are still to be ended. Raises StoreError, SealError.
 
         Where the key file is lost a new one is made only when no tablet keeps what was sealed with the old one.
+        `everyone`: nobody else is to have a key, so one that is left of a tablet that went is forgotten.
         """
         chosen = list(wanted)
+        others = sorted(set(self._register.psks()) - set(chosen))
         if not self._box.has_key:
-            left = set(self._register.psks()) - set(chosen)
-            if left:
+            if others and not everyone:
                 raise SealError(
-                    f"{self._box.path} is missing, and {len(left)} other keys are sealed with it: put it back "
+                    f"{self._box.path} is missing, and {len(others)} other keys are sealed with it: put it back "
                     "from a backup, or: netguard psk rotate --all --why TEXT"
                 )
             self._box.make()
-        return self._store({tablet: _new() for tablet in chosen}, who, "rotated", why, ASKS)
+        fresh = {tablet: _new() for tablet in chosen}
+        return self._store(fresh, who, "rotated", why, ASKS, others if everyone else ())
 
     def _store(
-        self, keys: Mapping[str, str], who: str, verb: str, why: str, asks: int
+        self,
+        keys: Mapping[str, str],
+        who: str,
+        verb: str,
+        why: str,
+        asks: int,
+        gone: Sequence[str] = (),
     ) -> list[PskRow]:
         at = clock.now().isoformat(timespec="seconds")
         rows = [PskRow(t, self._box.seal(t, key), at, who, asks) for t, key in keys.items()]
-        if len(rows) == 1:
-            subject, after = rows[0].tablet, {"why": why}
-        else:
-            names = [row.tablet for row in rows]
-            more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
-            subject = f"{len(names)} tablets"
-            after = {"why": why, "tablets": ", ".join(names[:_NAMED] + more)}
-        entry = Entry(at, who, f"psk-{verb}", subject, "{}", json.dumps(after))
-        self._register.set_psks(rows, [entry])
+        lines = [_line(at, who, verb, list(keys), why)]
+        if gone:
+            lines.append(_line(at, who, "forgotten", gone, why))
+        self._register.set_psks(rows, lines, gone)
         say(f"Wi-Fi keys {verb}", count=len(rows), by=who)
         return rows
+
+
+def _line(at: str, who: str, verb: str, names: Sequence[str], why: str) -> Entry:
+    if len(names) == 1:
+        subject, after = names[0], {"why": why}
+    else:
+        more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+        subject = f"{len(names)} tablets"
+        after = {"why": why, "tablets": ", ".join([*names[:_NAMED], *more])}
+    return Entry(at, who, f"psk-{verb}", subject, "{}", json.dumps(after))
 
 
 def _new() -> str:

@@ -7,7 +7,7 @@ nothing into force, and the kernel and FreeRADIUS keep what they have.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -184,9 +184,9 @@ class Register:
         """Return the sealed Wi-Fi keys, by tablet; raises StoreError."""
         return self._needed().psks()
 
-    def set_psks(self, rows: list[PskRow], entries: list[Entry]) -> None:
-        """Store sealed Wi-Fi keys and the lines about them; raises StoreError."""
-        self._needed().set_psks(rows, entries)
+    def set_psks(self, rows: list[PskRow], entries: list[Entry], gone: Iterable[str] = ()) -> None:
+        """Store sealed Wi-Fi keys, forget those of tablets that are gone, and the lines; raises StoreError."""
+        self._needed().set_psks(rows, entries, gone)
 
     def record(self, entry: Entry) -> None:
         """Add a line to the audit."""

@@ -36,12 +36,12 @@ SITES = "cisco-9800, message-authenticator: required, secret-file: nas-wlc-1"
 ALL = datetime.min.replace(tzinfo=UTC)
 
 
-def keyed(small, vendor="hostapd"):
+def keyed(small, vendor="hostapd", **files):
     """The small hospital, where the controller of one site takes a key of each tablet."""
     text = (BASE / "sites.yaml").read_text()
     assert SITES in text
     new = f"{vendor}, message-authenticator: required, secret-file: nas-wlc-1, psk: per-tablet"
-    return small(sites=text.replace(SITES, new).replace("10.1.2.10", NAS))
+    return small(sites=text.replace(SITES, new).replace("10.1.2.10", NAS), **files)
 
 
 class Node:
@@ -288,6 +288,38 @@ def test_with_the_key_file_lost_for_good_all_are_rotated_under_a_new_one(nodes, 
     again = nodes(keyed(small))
     assert again.say("status")["problems"] == {}
     assert again.key() == again.sent() == node.sent()
+
+
+def test_rotating_all_forgets_the_keys_of_who_is_in_the_rules_no_more(nodes, node, small):
+    """Sealed with a key that is lost, they would stand in the way for ever; such a tablet gets a new one."""
+    inventory = (BASE / "tablets.csv").read_text()
+    former = node.key("T-002")
+    less = "".join(line for line in inventory.splitlines(True) if not line.startswith("T-002,"))
+    node = nodes(keyed(small, tablets=less))
+    node.key_file.unlink()
+    with pytest.raises(SealError, match="other keys are sealed with it"):
+        node.say("psk-rotate", tablet="T-001", why="x")
+    assert "T-002" in node.guard.register.psks()
+    node.say("psk-rotate", all=True, why="the key file is lost", by="ada")
+    assert node.say("status")["problems"] == {}
+    assert "T-002" not in node.guard.register.psks()
+    line = next(e for e in node.audit() if e.verb == "psk-forgotten")
+    assert (line.who, line.subject) == ("ada", "T-002")
+    assert json.loads(line.after) == {"why": "the key file is lost"}
+    again = nodes(keyed(small))
+    assert again.say("status")["problems"] == {}
+    assert again.key("T-002") == again.sent("T-002") != former
+
+
+def test_keys_are_forgotten_with_the_new_ones_or_not_at_all(node, monkeypatch):
+    register = node.guard.register
+    line = Entry("t", "guard", "psk-made", "T-999", "{}", "{}")
+    register.set_psks([PskRow("T-999", "1:x", "t", "guard", 0)], [line])
+    before = register.psks()
+    monkeypatch.setattr(Box, "seal", lambda *_: None)
+    with pytest.raises(psk_verbs.StoreError):
+        node.say("psk-rotate", all=True, why="x")
+    assert register.psks() == before
 
 
 def test_without_rules_there_is_nobody_to_ask_for_and_a_tablet_may_have_no_key_yet(node):

@@ -228,9 +228,12 @@ class GuardStore(Store):
             rows = connection.execute(sa.select(_psk).order_by(_psk.c.tablet))
             return {row["tablet"]: PskRow(**row) for row in rows.mappings()}
 
-    def set_psks(self, rows: Iterable[PskRow], entries: Iterable[Entry]) -> None:
-        """Store sealed keys and the lines about them, all or nothing."""
+    def set_psks(
+        self, rows: Iterable[PskRow], entries: Iterable[Entry], gone: Iterable[str] = ()
+    ) -> None:
+        """Store sealed keys, forget those of tablets that are gone, and the lines about them, all or nothing."""
         with self._writing() as connection:
+            connection.execute(sa.delete(_psk).where(_psk.c.tablet.in_(list(gone))))
             for row in rows:
                 statement = insert(_psk).values(**asdict(row))
                 connection.execute(
