@@ -201,7 +201,8 @@ class PskVerbs:
         due: dict[str, Any] = {**(self._due or {}), row.tablet: after}
         self._due = {tablet: each for tablet, each in due.items() if each.asks > 0}
         with contextlib.suppress(StoreError):
-            await asyncio.to_thread(self._parts.register.set_psks, [after], [entry])
+            # A key that was rotated meanwhile stays, with what it has to be asked for.
+            await asyncio.to_thread(self._parts.register.count_psk_ask, row, after.asks, entry)
 
 
 _NOBODY = (

@@ -188,6 +188,10 @@ class Register:
         """Store sealed Wi-Fi keys, forget those of tablets that are gone, and the lines; raises StoreError."""
         self._needed().set_psks(rows, entries, gone)
 
+    def count_psk_ask(self, row: PskRow, asks: int, entry: Entry) -> bool:
+        """Store how often the NAS is still to be asked; False when the key is another one. Raises StoreError."""
+        return self._needed().count_psk_ask(row, asks, entry)
+
     def record(self, entry: Entry) -> None:
         """Add a line to the audit."""
         self._needed().record(entry)

@@ -460,6 +460,23 @@ def test_a_key_rotated_while_the_nas_is_asked_is_asked_for_again(node, nas):
     assert node.verbs._due == {"T-001": newer}
 
 
+def test_a_key_rotated_while_the_ask_is_written_down_is_not_overwritten(node, nas, monkeypatch):
+    node.say("psk-rotate", tablet="T-001", why="x")
+    row = node.guard.register.psks()["T-001"]
+    node.verbs._due = {"T-001": row}
+    to_thread, newer = asyncio.to_thread, []
+
+    async def later(function, *words):
+        if "psk" in function.__name__ and not newer:
+            newer.extend(node.guard.psks.rotate(["T-001"], "ada", "once more"))
+        return await to_thread(function, *words)
+
+    monkeypatch.setattr(psk_verbs.asyncio, "to_thread", later)
+    asyncio.run(node.verbs._end(row, node.plan))
+    assert [node.guard.register.psks()["T-001"]] == newer
+    assert node.audit()[0].verb == "psk-rotated"
+
+
 def test_what_changed_in_the_file_is_asked_for(node):
     before = node.file.read_text()
     node.say("psk-rotate", tablet="T-001", why="x")

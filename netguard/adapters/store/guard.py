@@ -242,6 +242,15 @@ class GuardStore(Store):
             for entry in entries:
                 connection.execute(sa.insert(_audit).values(**asdict(entry)))
 
+    def count_psk_ask(self, row: PskRow, asks: int, entry: Entry) -> bool:
+        """Store how often the NAS is still to be asked, and the line; False when the key is another one by now."""
+        with self._writing() as connection:
+            same = (_psk.c.tablet == row.tablet, _psk.c.sealed == row.sealed)
+            found = connection.execute(sa.update(_psk).where(*same).values(asks=asks))
+            if found.rowcount:
+                connection.execute(sa.insert(_audit).values(**asdict(entry)))
+            return bool(found.rowcount)
+
     def record(self, entry: Entry) -> None:
         """Add a line to the audit."""
         self.set_loans((), (entry,))
