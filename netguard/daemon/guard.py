@@ -98,7 +98,7 @@ class Guard:
                 lambda: self.state.policy,
                 lambda: self.state.plan,
                 self._new_keys,
-                lambda: settings.paths.radius_control is not None and self.radius.pending,
+                self._has_old_keys,
                 self._problems,
             )
         )
@@ -587,6 +587,11 @@ class Guard:
         except NetguardError as error:
             self._lags(error)
 
+    def _has_old_keys(self) -> bool:
+        """Say whether FreeRADIUS may still answer by keys of before, as far as this node can tell."""
+        pending = self.settings.paths.radius_control is not None and self.radius.pending
+        return pending or bool(self.psks.problem)
+
     async def _enforce_or_say(self, plan: Plan, policy: Policy) -> None:
         """Put a plan into force; what is stored holds, so a failure is tried again, not undone."""
         try:
@@ -611,6 +616,8 @@ class Guard:
             found["store"] = self.register.problem
         if self.psks.problem:
             found["psk"] = self.psks.problem
+        if self.psk_verbs.problem:
+            found["psk-sessions"] = self.psk_verbs.problem
         return found
 
     # the panic switch

@@ -11,23 +11,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from netguard.adapters import clock, control
 from netguard.adapters.store import Entry, PskRow
 from netguard.core.plan import Plan
 from netguard.core.policy import Policy
-from netguard.core.removal import CACHED_FOR
+from netguard.core.removal import CACHED_FOR, LATER
 from netguard.daemon import lending, psks
 from netguard.daemon.process import pause, say, warn
 from netguard.daemon.register import Register
-from netguard.daemon.removals import Removals
+from netguard.daemon.removals import AT_ONCE, NOBODY_KNOWS, Removals
 from netguard.errors import BadValue, NetguardError, Refused, StoreError
 
 LOOK_INTERVAL = 0.5
 # For so long FreeRADIUS may take to hold the new key; then the session is ended all the same.
 RADIUS_TAKES = 20.0
 _PURPOSES = ("show", "card")
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,28 @@ class KeyParts:
     problems: Callable[[], dict[str, str]]
 
 
+@dataclass(slots=True)
+class Due:
+    """A new key whose NAS is still to be asked to end a session that has the one before."""
+
+    row: PskRow
+    # Nobody is asked before this moment of the monotonic clock, which nobody sets back.
+    after: float = 0.0
+    # The session was ended while FreeRADIUS still gave the old key: of no use again before it gives the new one.
+    early: bool = False
+    # What was said by whoever did not end it.
+    fault: str = ""
+
+
 class PskVerbs:
     """Shows and rotates keys."""
 
     def __init__(self, parts: KeyParts) -> None:
         self._parts = parts
-        # Whose NAS is still to be asked; None until the store was read.
-        self._due: dict[str, PskRow] | None = None
+        # By tablet; None until the store was read.
+        self._due: dict[str, Due] | None = None
+        # A fleet whose NAS is silent must leave some to those that are stolen.
+        self._slots = asyncio.Semaphore(AT_ONCE // 2)
         # What the NAS said last, by tablet.
         self._said: dict[str, str] = {}
 
@@ -135,10 +150,13 @@ class PskVerbs:
     ) -> None:
         rotate = partial(self._parts.keys.rotate, chosen, who, why, everyone=everyone)
         rows = await asyncio.to_thread(rotate)
-        if self._due is not None:
-            kept = {} if everyone else self._due
-            self._due = {**kept, **{row.tablet: row for row in rows}}
-        await self._parts.bring()
+        try:
+            await self._parts.bring()
+        finally:
+            # Not before FreeRADIUS was told: until then it is not known to be late.
+            if self._due is not None:
+                kept = {} if everyone else self._due
+                self._due = {**kept, **{row.tablet: Due(row) for row in rows}}
 
     def _in_force(self) -> Plan:
         plan = self._parts.plan()
@@ -164,45 +182,87 @@ class PskVerbs:
                 await self._recall()
                 plan, now = self._parts.plan(), clock.now().timestamp()
                 tasks = {tablet: task for tablet, task in tasks.items() if not task.done()}
-                for row in (self._due or {}).values():
-                    if plan is not None and row.tablet not in tasks and self._is_due(row, now):
-                        tasks[row.tablet] = group.create_task(self._end(row, plan))
+                for tablet, due in (self._due or {}).items():
+                    if plan is not None and tablet not in tasks and self._is_due(due, now):
+                        tasks[tablet] = group.create_task(self._end(due, plan))
                 await pause(stop, LOOK_INTERVAL)
             # A NAS that says nothing does not hold up the end of guard: the next one asks again.
             for task in tasks.values():
                 task.cancel()
 
     async def _recall(self) -> None:
-        if self._due is None:
+        if self._due is not None:
+            return
+        # A rotation that goes on adds its own when FreeRADIUS was told.
+        async with self._parts.busy:
             with contextlib.suppress(StoreError):
                 rows = await asyncio.to_thread(self._parts.register.psks)
-                self._due = {tablet: row for tablet, row in rows.items() if row.asks > 0}
+                # When one was asked for the first time is not stored: at the latest now.
+                forgotten = clock.monotonic() + CACHED_FOR
+                self._due = {
+                    tablet: Due(row, forgotten if row.asks < psks.ASKS else 0.0)
+                    for tablet, row in rows.items()
+                    if row.asks > 0
+                }
 
-    def _is_due(self, row: PskRow, now: float) -> bool:
-        age = now - datetime.fromisoformat(row.at).timestamp()
+    def _is_due(self, due: Due, now: float) -> bool:
+        if clock.monotonic() < due.after:
+            return False
+        if due.row.asks < psks.ASKS or not self._parts.late():
+            return True
+        age = now - datetime.fromisoformat(due.row.at).timestamp()
         # A clock that was set back says nothing of how long ago it was: asking once more does no harm.
-        if row.asks < psks.ASKS:
-            # hostapd keeps an answer, the key with it.
-            return not 0 <= age < CACHED_FOR
-        return not self._parts.late() or not 0 <= age < RADIUS_TAKES
+        return not due.early and not 0 <= age < RADIUS_TAKES
 
-    async def _end(self, row: PskRow, plan: Plan) -> None:
-        done, why = await self._parts.removals.end_session(row.tablet, plan)
-        self._said[row.tablet] = why
-        tell = say if done else warn
-        tell("the session with the old Wi-Fi key", tablet=row.tablet, ended=done, why=why)
-        if (self._due or {}).get(row.tablet) != row:
+    async def _end(self, due: Due, plan: Plan) -> None:
+        tablet = due.row.tablet
+        async with self._slots:
+            # Whoever comes back meanwhile may be let in by the old key: that ask does not count.
+            early = due.row.asks == psks.ASKS and self._parts.late()
+            done, why = await self._parts.removals.end_session(tablet, plan)
+        is_news = done or why != due.fault
+        self._said[tablet] = why
+        if is_news:
+            tell = say if done else warn
+            tell("the session with the old Wi-Fi key", tablet=tablet, ended=done, why=why)
+        if (self._due or {}).get(tablet) is not due:
             # Rotated once more meanwhile.
             return
-        after = replace(row, asks=row.asks - 1)
+        due.early = early and done
+        # hostapd keeps an answer, the key with it.
+        due.after = clock.monotonic() + (CACHED_FOR if done else LATER) * (not due.early)
+        due.fault = "" if done else why
+        asks = due.row.asks - (done and not early)
+        if is_news:
+            await self._count(due, asks, why)
+
+    async def _count(self, due: Due, asks: int, why: str) -> None:
+        """Write down what the NAS said, and how often it is still to be asked."""
         at = clock.now().isoformat(timespec="seconds")
         text = json.dumps({"said": why})
-        entry = Entry(at, "guard", "psk-old-session", row.tablet, "{}", text)
-        due: dict[str, Any] = {**(self._due or {}), row.tablet: after}
-        self._due = {tablet: each for tablet, each in due.items() if each.asks > 0}
+        entry = Entry(at, "guard", "psk-old-session", due.row.tablet, "{}", text)
+        # Where it cannot be stored a restart asks once more.
         with contextlib.suppress(StoreError):
             # A key that was rotated meanwhile stays, with what it has to be asked for.
-            await asyncio.to_thread(self._parts.register.count_psk_ask, row, after.asks, entry)
+            await asyncio.to_thread(self._parts.register.count_psk_ask, due.row, asks, entry)
+        due.row = replace(due.row, asks=asks)
+        if not asks and self._due is not None and self._due.get(due.row.tablet) is due:
+            self._due = {tablet: each for tablet, each in self._due.items() if each is not due}
+
+    @property
+    def problem(self) -> str:
+        """Say which NASes do not end an old session; an empty text when all did, or nobody was asked."""
+        faults = sorted(
+            (tablet, due.fault)
+            for tablet, due in (self._due or {}).items()
+            # Of most that come back nothing was heard for long, so no session is known that could go on.
+            if due.fault not in {"", NOBODY_KNOWS}
+        )
+        if not faults:
+            return ""
+        names = ", ".join(f"{tablet} ({why})" for tablet, why in faults[:_NAMED])
+        more = f", and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+        return f"a session with the old Wi-Fi key may go on, its NAS is asked again every minute: {names}{more}"
 
 
 _NOBODY = (

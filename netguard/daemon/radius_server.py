@@ -68,7 +68,11 @@ class RadiusServer:
 
     async def bring(self, plan: Plan) -> None:
         """Write what has changed, let FreeRADIUS load it, and see that it has."""
-        await asyncio.to_thread(self._write, plan)
+        try:
+            await asyncio.to_thread(self._write, plan)
+        except OSError:
+            self.pending = True
+            raise
         if not self.pending or self._control is None:
             return
         if self.clients_wait:

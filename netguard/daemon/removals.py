@@ -40,6 +40,7 @@ STALE = 86400.0
 _WATCH_PATIENCE = 3.0
 # How long a proof waits for a watch that does not answer, before that is a failure to be told.
 WATCH_AWAY = 60.0
+NOBODY_KNOWS = "nobody knows where it is, and no NAS of the rules has one address"
 _NOBODY_SAYS = "watch does not answer: nobody can say whether a session goes on"
 
 
@@ -209,24 +210,25 @@ class Removals:
         return DONE, "FreeRADIUS was asked and says so"
 
     async def end_session(self, tablet: str, plan: Plan) -> tuple[bool, str]:
-        """Let the NAS end the session of a tablet that may come back; returns whether it did, and what was said."""
+        """Let the NAS end the session that a tablet began with its key; returns whether it did, and what was said."""
         try:
-            state, why = await self._throw_off(tablet, plan)
+            state, why = await self._throw_off(tablet, plan, keyed=True)
         except (NetguardError, OSError) as error:
             return False, str(error)
         return state == DONE, why
 
-    async def _throw_off(self, tablet: str, plan: Plan) -> tuple[str, str]:
+    async def _throw_off(self, tablet: str, plan: Plan, *, keyed: bool = False) -> tuple[str, str]:
         mac = _mac_of(tablet, plan)
         if mac is None:
             return DONE, "not in the inventory in force: nobody knows its MAC"
         sessions = await self._sessions(mac)
-        known = _where(plan, mac, sessions or ())
-        targets = known or _anywhere(plan, mac)
+        places = _places(plan, keyed=keyed)
+        known = _where(plan, mac, sessions or (), places)
+        targets = known or _anywhere(plan, mac, places)
         if not targets and sessions is not None:
             return DONE, "no session of it is known, and no NAS of the rules has one address to ask"
         if not targets:
-            return FAILED, "nobody knows where it is, and no NAS of the rules has one address"
+            return FAILED, NOBODY_KNOWS
         said = await asyncio.gather(*(self._ask(nas, session) for nas, session in targets))
         words = "; ".join(dict.fromkeys(text for _, text in said))
         # Of whom no session is known: a NAS that is off the air itself must not keep this open for ever.
@@ -318,9 +320,16 @@ def _mac_of(tablet: str, plan: Plan) -> Mac | None:
     return next((b.mac for b in plan.bindings if b.tablet == tablet), None)
 
 
-def _where(plan: Plan, mac: Mac, sessions: Iterable[Live]) -> list[tuple[Nas, Session]]:
-    """Return the NASes of the sessions that are known, each with what it is to end."""
-    known = {nas.name: (site, nas) for site in plan.sites for nas in site.nas}
+def _places(plan: Plan, *, keyed: bool = False) -> list[tuple[SitePlan, Nas]]:
+    """Return each NAS with its site; `keyed`: only those that give each tablet a key."""
+    return [(site, nas) for site in plan.sites for nas in site.nas if nas.psk or not keyed]
+
+
+def _where(
+    plan: Plan, mac: Mac, sessions: Iterable[Live], places: Iterable[tuple[SitePlan, Nas]]
+) -> list[tuple[Nas, Session]]:
+    """Return the NASes of these places at which sessions are known, each with what it is to end."""
+    known = {nas.name: (site, nas) for site, nas in places}
     own = _addresses(plan, mac)
     fresh = clock.now().timestamp() - STALE
     found: dict[tuple[str, str, str], tuple[Nas, Session]] = {}
@@ -347,13 +356,14 @@ def _where(plan: Plan, mac: Mac, sessions: Iterable[Live]) -> list[tuple[Nas, Se
     return [each for key, each in found.items() if key[2] or (key[0], key[1]) not in named]
 
 
-def _anywhere(plan: Plan, mac: Mac) -> list[tuple[Nas, Session]]:
+def _anywhere(
+    plan: Plan, mac: Mac, places: Iterable[tuple[SitePlan, Nas]]
+) -> list[tuple[Nas, Session]]:
     """Return each NAS that has one address: where nobody knows of a session, it may be at any."""
     own = _addresses(plan, mac)
     return [
         (nas, Session(mac=mac, server=server, address=own.get(site.name)))
-        for site in plan.sites
-        for nas in site.nas
+        for site, nas in places
         if (server := _single(nas)) is not None
     ]
 

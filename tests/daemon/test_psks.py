@@ -19,8 +19,8 @@ import pytest
 from netguard.adapters import clock, control
 from netguard.adapters.sealing import Box
 from netguard.adapters.store import Entry, PskRow
-from netguard.core.plan import canonical
-from netguard.daemon import proof, psk_verbs, psks
+from netguard.core.plan import canonical, compile_plan
+from netguard.daemon import proof, psk_verbs, psks, removals
 from netguard.daemon.guard import Guard
 from netguard.daemon.register import Register
 from netguard.errors import BadValue, Refused, SealError
@@ -417,13 +417,136 @@ def test_the_session_with_the_old_key_is_ended_and_once_more_when_the_nas_has_fo
     assert (row["asks"], row["said"]) == (0, "wlc-1: ack (UDP 3799)")
 
 
-def test_a_clock_that_was_set_back_does_not_let_the_old_key_live_on(node, time):
+class Asked:
+    """What stands for the NAS: it is asked when a look finds that it is due, and says what a test wants."""
+
+    def __init__(self, node, monkeypatch):
+        self.node, self.asked, self.late, self.answer = node, 0, False, (True, "ack")
+        monkeypatch.setattr(node.guard.removals, "end_session", self.end)
+        monkeypatch.setattr(node.verbs, "_parts", replace(node.verbs._parts, late=lambda: self.late))  # fmt: skip
+        node.verbs._due = {}
+
+    async def end(self, tablet, plan):
+        self.asked += 1
+        return self.answer
+
+    def look(self):
+        """One look; returns how often the NAS was asked so far, and is to be."""
+        now = clock.now().timestamp()
+        for due in list(self.node.verbs._due.values()):
+            if self.node.verbs._is_due(due, now):
+                asyncio.run(self.node.verbs._end(due, self.node.plan))
+        return self.asked, self.node.guard.register.psks()["T-001"].asks
+
+
+@pytest.fixture
+def stub(node, monkeypatch, time):
+    return Asked(node, monkeypatch)
+
+
+def test_no_ask_counts_before_freeradius_gives_the_new_key(node, stub, time):
+    """Whoever is thrown off before that comes back with the old key, and stays."""
+    stub.late = True
     node.say("psk-rotate", tablet="T-001", why="x")
-    once = replace(node.guard.register.psks()["T-001"], asks=1)
-    now = clock.now().timestamp()
-    assert not node.verbs._is_due(once, now + 10)
-    assert node.verbs._is_due(once, now + 36)
-    assert node.verbs._is_due(once, now - 7200)
+    assert stub.look() == (0, 2)
+    time.on(21)
+    assert stub.look() == (1, 2), "it takes too long: ended all the same"
+    time.on(300)
+    assert stub.look() == (1, 2), "who came back since would only come back once more"
+    stub.late = False
+    assert stub.look() == (2, 1), "at once when it has followed"
+    time.on(34)
+    assert stub.look() == (2, 1), "what the NAS was told before that it may keep for 30 s"
+    time.on(2)
+    assert stub.look() == (3, 0)
+    time.on(3600)
+    assert stub.look() == (3, 0)
+
+
+def test_the_key_is_not_taken_for_given_while_freeradius_is_being_told(node, stub, monkeypatch):
+    def bring(*_):
+        seen.append(stub.look())
+        return nothing()
+
+    seen = []
+    monkeypatch.setattr(node.verbs, "_parts", replace(node.verbs._parts, bring=bring))
+    asyncio.run(node.verbs._rotate(["T-001"], "ada", "x"))
+    assert seen == [(0, 2)]
+    assert stub.look() == (1, 1)
+
+
+def test_a_nas_that_does_not_end_the_session_is_asked_each_minute_and_said(node, stub, time):
+    stub.answer = False, "wlc-1: no answer (UDP 3799)"
+    node.say("psk-rotate", tablet="T-001", why="x")
+    lines = len(node.audit())
+    assert stub.look() == (1, 2)
+    said = node.say("status")["problems"]["psk-sessions"]
+    assert said.endswith("asked again every minute: T-001 (wlc-1: no answer (UDP 3799))")
+    time.on(59)
+    assert stub.look() == (1, 2)
+    for asked in (2, 3, 4):
+        time.on(61)
+        assert stub.look() == (asked, 2)
+    assert len(node.audit()) == lines + 1, "the same is written down once"
+    stub.answer = True, "ack"
+    time.on(61)
+    assert stub.look() == (5, 1)
+    assert node.say("status")["problems"] == {}
+    stub.answer = False, "wlc-1: no answer (UDP 3799)"
+    time.on(36)
+    assert stub.look() == (6, 1)
+    assert "T-001" in node.say("status")["problems"]["psk-sessions"]
+    stub.answer = True, "ack"
+    time.on(61)
+    assert stub.look() == (7, 0)
+    assert node.say("status")["problems"] == {}
+
+
+def test_a_tablet_that_nobody_knows_to_be_on_the_air_is_no_problem_and_asked_for(node, stub, time):
+    stub.answer = False, removals.NOBODY_KNOWS
+    node.say("psk-rotate", tablet="T-001", why="x")
+    assert stub.look() == (1, 2)
+    assert node.say("status")["problems"] == {}
+    stub.answer = True, "ack"
+    time.on(61)
+    assert stub.look() == (2, 1)
+
+
+def test_of_a_fleet_whose_nas_is_silent_a_few_are_named(node):
+    row = node.guard.register.psks()["T-001"]
+    node.verbs._due = {f"X-{n}": psk_verbs.Due(row, fault="wlc-1: no") for n in range(8)}
+    assert node.verbs.problem.endswith("X-4 (wlc-1: no), and 3 more")
+
+
+def test_a_file_that_freeradius_could_not_be_given_is_no_new_key(node):
+    node.guard.radius.pending = False
+    node.file.unlink()
+    node.file.mkdir()
+    node.say("psk-rotate", tablet="T-001", why="x")
+    assert node.guard.radius.pending
+
+
+def test_only_a_nas_that_gives_keys_is_asked_to_end_a_session_of_one(node):
+    """That of another site may be silent for good, and no session with the old key is there."""
+    plan = compile_plan(node.guard.state.policy, ["pellegrin", "haut-leveque"])
+    mac = next(b.mac for b in plan.bindings if b.tablet == "T-001")
+    assert len(removals._targets(plan, mac, ())) == 2
+    ((nas, _),) = removals._targets(plan, mac, (), keyed=True)
+    assert nas.psk
+
+
+def test_a_clock_that_was_set_back_does_not_let_the_old_key_live_on(node, stub, time):
+    node.say("psk-rotate", tablet="T-001", why="x")
+    assert stub.look() == (1, 1)
+    time.wall -= 7200
+    time.on(10)
+    assert stub.look() == (1, 1)
+    time.on(26)
+    assert stub.look() == (2, 0)
+    stub.late = True
+    node.say("psk-rotate", tablet="T-001", why="x")
+    time.wall -= 7200
+    assert stub.look() == (3, 2)
 
 
 def test_a_nas_that_says_nothing_does_not_hold_up_the_end_of_guard(node):
@@ -453,17 +576,18 @@ def test_a_nas_that_says_nothing_is_told_and_holds_up_nobody(node, time):
 
 def test_a_key_rotated_while_the_nas_is_asked_is_asked_for_again(node, nas):
     node.say("psk-rotate", tablet="T-001", why="x")
-    old = node.guard.register.psks()["T-001"]
-    newer = PskRow("T-001", old.sealed, "2030-01-01T00:00:00+00:00", "ada", psks.ASKS)
+    old = psk_verbs.Due(node.guard.register.psks()["T-001"])
+    newer = psk_verbs.Due(old.row)
     node.verbs._due = {"T-001": newer}
     asyncio.run(node.verbs._end(old, node.plan))
-    assert node.verbs._due == {"T-001": newer}
+    assert node.verbs._due["T-001"] is newer
+    assert newer.row.asks == psks.ASKS
 
 
 def test_a_key_rotated_while_the_ask_is_written_down_is_not_overwritten(node, nas, monkeypatch):
     node.say("psk-rotate", tablet="T-001", why="x")
-    row = node.guard.register.psks()["T-001"]
-    node.verbs._due = {"T-001": row}
+    due = psk_verbs.Due(node.guard.register.psks()["T-001"])
+    node.verbs._due = {"T-001": due}
     to_thread, newer = asyncio.to_thread, []
 
     async def later(function, *words):
@@ -472,7 +596,7 @@ def test_a_key_rotated_while_the_ask_is_written_down_is_not_overwritten(node, na
         return await to_thread(function, *words)
 
     monkeypatch.setattr(psk_verbs.asyncio, "to_thread", later)
-    asyncio.run(node.verbs._end(row, node.plan))
+    asyncio.run(node.verbs._end(due, node.plan))
     assert [node.guard.register.psks()["T-001"]] == newer
     assert node.audit()[0].verb == "psk-rotated"
 
