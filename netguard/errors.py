@@ -48,9 +48,16 @@ class NotReachable(NetguardError):
 
 
 class Refused(NetguardError):
-    """A daemon of ours understood the request and said no."""
+    """A daemon of ours understood the request and said no.
+
+    `again`: not because of what was asked, but of how it is at the moment, so it is worth another try.
+    """
 
     exit_code = 5
+
+    def __init__(self, text: str, *, again: bool = False) -> None:
+        super().__init__(text)
+        self.again = again
 
 
 class EnforcementError(NetguardError):

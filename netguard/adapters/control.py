@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netguard.errors import NetguardError, NotReachable, Refused
+from netguard.errors import NetguardError, NotReachable, Refused, StoreError
 
 # A rules folder of 10,000 tablets is about 2 MiB; base64 and JSON add a half.
 MAX_MESSAGE = 48 * 1024 * 1024
@@ -86,7 +86,8 @@ async def _answer(
         return {"ok": True, **await offer.call(caller, message)}
     except NetguardError as error:
         on_error(f"{message['verb']} by {caller.name}: {error}")
-        return {"ok": False, "error": str(error), "exit": error.exit_code}
+        again = error.again if isinstance(error, Refused) else isinstance(error, StoreError)
+        return {"ok": False, "error": str(error), "exit": error.exit_code, "again": again}
 
 
 def _caller(writer: asyncio.StreamWriter) -> Caller:
@@ -152,5 +153,6 @@ def _checked(path: Path, line: bytes) -> Message:
     except ValueError as error:
         raise NotReachable(f"{path}: hung up without an answer") from error
     if not answer.pop("ok", False):
-        raise Refused(str(answer.get("error", "refused")))
+        again = answer.get("again") is True
+        raise Refused(str(answer.get("error", "refused")), again=again)
     return answer

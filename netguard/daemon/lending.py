@@ -21,6 +21,7 @@ from netguard.core.policy import Policy
 from netguard.daemon.register import Register
 from netguard.errors import BadValue, Refused
 
+NO_RULES = "no rules are in force, so no tablet is known: netguard apply DIR"
 MAX_NOTE = 200
 MAX_WHO = 64
 MAX_CHANGES = 40
@@ -33,7 +34,7 @@ def tablet_id(register: Register, policy: Policy | None, word: str) -> str:
     if word in register.details:
         return word
     if policy is None:
-        raise Refused("no rules are in force, so no tablet is known: netguard apply DIR")
+        raise Refused(NO_RULES, again=True)
     return find_tablet(policy, word).id
 
 

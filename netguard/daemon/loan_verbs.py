@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from netguard.adapters import clock, control
-from netguard.adapters.store import Quarantine
+from netguard.adapters.store import Entry, Quarantine
 from netguard.core.loans import STOCK
 from netguard.core.policy import Policy
 from netguard.daemon import lending
@@ -20,7 +20,7 @@ from netguard.daemon.process import say
 from netguard.daemon.profiles import Profiles
 from netguard.daemon.register import Register
 from netguard.daemon.removals import Removals
-from netguard.errors import BadValue, Refused
+from netguard.errors import BadValue, Refused, StoreError
 from netguard.settings import Settings
 
 MAX_QUARANTINE = 366 * 86400.0
@@ -143,18 +143,26 @@ class LoanVerbs:
 
         Raises Refused where the rules do not want it: whoever speaks for watch gets no more than they say.
         """
+        if policy is None:
+            raise Refused(lending.NO_RULES, again=True)
         rule, incident = str(message.get("rule", "")), lending.plain(message.get("incident"), 128)
-        wanted = [r for r in (policy.alerts if policy is not None else ()) if r.quarantine]
+        wanted = [r for r in policy.alerts if r.quarantine]
         if not incident or rule not in {each.name for each in wanted}:
             raise Refused("watch may only ask for a quarantine that a rule of alerts.yaml wants")
         if id_ in self._register.quarantines:
             return None
-        since = clock.now() - REMEMBERED
-        for entry in self._register.audit(since, id_):
+        for entry in self._told_of(id_):
             if entry.verb == "quarantine" and json.loads(entry.after).get("incident") == incident:
                 return None
         why = lending.plain(message.get("why"), lending.MAX_NOTE) or f"alert {incident}"
         return Quarantine(id_, at, f"alert rule {rule}"[: lending.MAX_WHO], why, "", incident)
+
+    def _told_of(self, id_: str) -> list[Entry]:
+        """Return what the audit tells of a tablet; nothing where it cannot be read, for a quarantine narrows."""
+        try:
+            return self._register.audit(clock.now() - REMEMBERED, id_)
+        except StoreError:
+            return []
 
     async def release(self, caller: control.Caller, message: control.Message) -> control.Message:
         """End a quarantine: the tablet may again what its group may, and what its loan lets it."""

@@ -161,7 +161,7 @@ class PskVerbs:
     def _in_force(self) -> Plan:
         plan = self._parts.plan()
         if plan is None:
-            raise Refused("no rules are in force, so no tablet is known: netguard apply DIR")
+            raise Refused(lending.NO_RULES, again=True)
         return plan
 
     def _meant(self, message: control.Message) -> tuple[Plan, str]:

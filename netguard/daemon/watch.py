@@ -185,7 +185,7 @@ class Watch:
                 await self._want_quarantine()
 
     async def _want_quarantine(self) -> None:
-        """Ask guard for what the rules want; what it could not hear is asked again at the next look."""
+        """Ask guard for what the rules want; what it could not hear or do is asked again at the next look."""
         wanted = self.intake.alerting.wanted
         for incident, (tablet, rule, why) in list(wanted.items()):
             words = {"tablet": tablet, "rule": rule, "incident": incident, "why": why}
@@ -196,6 +196,9 @@ class Watch:
             except NotReachable:
                 return
             except Refused as error:
+                if error.again:
+                    # It says itself what is wrong with it.
+                    return
                 warn("guard refused a quarantine", tablet=tablet, rule=rule, why=str(error))
             del wanted[incident]
 

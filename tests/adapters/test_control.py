@@ -8,7 +8,7 @@ import pytest
 
 from netguard.adapters import control
 from netguard.adapters.control import Offer
-from netguard.errors import BadValue, NotReachable, Refused
+from netguard.errors import BadValue, NotReachable, Refused, StoreError
 
 
 def served(path, offers, calls):
@@ -58,6 +58,28 @@ def test_a_refusal_carries_its_reason_and_is_logged(tmp_path):
 
     _, logged = served(path, {"no": Offer(refuse)}, calls)
     assert len(logged) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (StoreError("the disk is full"), True),
+        (Refused("not yet", again=True), True),
+        (Refused("no"), False),
+        (BadValue("x", "no such tablet"), False),
+    ],
+)
+def test_a_refusal_says_whether_it_is_worth_asking_again(tmp_path, error, again):
+    async def fail(caller, message):
+        raise error
+
+    def calls():
+        with pytest.raises(Refused) as refused:
+            control.call(tmp_path / "s", "fail")
+        return refused.value.again
+
+    said, _ = served(tmp_path / "s", {"fail": Offer(fail)}, calls)
+    assert said is again
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from netguard.adapters import control
 from netguard.core.alerting import CLEARED, RAISED, UPDATED, Matter, Trouble, read_notice
 from netguard.core.names import Mac
 from netguard.core.policy import AlertRule, Receiver
@@ -16,6 +17,7 @@ from netguard.daemon.alert_verbs import AlertVerbs
 from netguard.daemon.alerting import Alerting
 from netguard.daemon.delivery import Delivery
 from netguard.daemon.intake import Intake
+from netguard.daemon.watch import Watch
 from netguard.errors import BadValue, Refused, StoreError
 from tests.daemon.test_presence_intake import MAC, accounting, write, write_rules
 
@@ -270,6 +272,39 @@ def test_what_a_rule_wants_in_quarantine_is_wanted_once_and_again_after_a_restar
     again.alerting.want_again(again.store, again.book)
     assert list(again.alerting.wanted) == [incident]
     again.close()
+
+
+def test_what_guard_could_not_do_is_wanted_again_and_what_it_will_not_is_not(settings):
+    """guard's store may be away for a moment: a device that is to be cut off is not forgotten for that."""
+    answers = [
+        StoreError("the store is away"),
+        Refused("no rules", again=True),
+        None,
+        Refused("no"),
+    ]
+    asked = []
+
+    async def quarantine(caller, message):
+        asked.append(message["incident"])
+        error = answers.pop(0)
+        if error is not None:
+            raise error
+        return {}
+
+    async def play():
+        offers = {"quarantine": control.Offer(quarantine)}
+        server = await control.serve(settings.guard_socket, offers, lambda _: None)
+        async with server:
+            for _ in range(4):
+                await watch._want_quarantine()
+                left.append(list(watch.intake.alerting.wanted))
+
+    left = []
+    watch = Watch(settings)
+    watch.intake.alerting.wanted |= {f"T-00{n}-1": (f"T-00{n}", "clones", "x") for n in (1, 2)}
+    asyncio.run(play())
+    assert left == [["T-001-1", "T-002-1"], ["T-001-1", "T-002-1"], [], []]
+    assert asked == ["T-001-1", "T-001-1", "T-001-1", "T-002-1"]
 
 
 def test_a_clinical_device_that_asks_for_the_tablets_network_is_told_and_nobody_else_for_it(
