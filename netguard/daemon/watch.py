@@ -7,7 +7,7 @@ answered it reads from the event log, after the fact (intake.py), and tells the 
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -381,9 +381,11 @@ class Watch:
         found = await asyncio.to_thread(self._opened().strangers, since)
         return {"unknown": await asyncio.to_thread(self._strangers, found)}
 
-    def _strangers(self, found: Iterable[Stranger]) -> list[dict[str, Any]]:
+    def _strangers(self, found: Sequence[Stranger]) -> list[dict[str, Any]]:
+        perhaps = whereabouts.perhaps(self.intake, found)
         return [
-            _shown(each) | {"perhaps": whereabouts.perhaps(self.intake, each)} for each in found
+            _shown(each) | {"perhaps": tablets}
+            for each, tablets in zip(found, perhaps, strict=True)
         ]
 
     async def rejects(self, caller: control.Caller, message: control.Message) -> control.Message:

@@ -5,8 +5,9 @@ Times of the engine are told as times of the wall clock as it is now; between tw
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 from netguard.adapters import clock, store
 from netguard.core.areas import canonical_ap
@@ -16,6 +17,9 @@ from netguard.core.private_macs import Silent, suggest
 from netguard.core.records import Stranger
 from netguard.daemon.intake import Intake
 from netguard.metrics import View
+
+# A site and an access point in it.
+_Place: TypeAlias = tuple[str, str]
 
 
 def tablets(intake: Intake, word: str = "") -> list[dict[str, Any]]:
@@ -54,34 +58,32 @@ def _shown(seen: Seen | None, ahead: float) -> dict[str, Any]:
     }
 
 
-def perhaps(intake: Intake, stranger: Stranger) -> list[dict[str, Any]]:
-    """Return the tablets that a private MAC may be: they fell silent beside it."""
-    if not stranger.mac.is_local:
-        return []
+def perhaps(intake: Intake, strangers: Sequence[Stranger]) -> list[list[dict[str, Any]]]:
+    """Return for each stranger the tablets that a private MAC may be: they fell silent beside it."""
+    beside = _silent(intake) if any(each.mac.is_local for each in strangers) else {}
+    return [_suggested(each, beside) if each.mac.is_local else [] for each in strangers]
+
+
+def _suggested(stranger: Stranger, beside: Mapping[_Place, list[Silent]]) -> list[dict[str, Any]]:
+    site, ap = stranger.site, canonical_ap(stranger.ap)
+    first, last = stranger.first_at.timestamp(), stranger.last_at.timestamp()
+    return [asdict(each) for each in suggest(site, ap, first, last, beside.get((site, ap), ()))]
+
+
+def _silent(intake: Intake) -> dict[_Place, list[Silent]]:
+    """Return where each tablet was heard last: once for a question, since the intake waits meanwhile."""
+    found: dict[_Place, list[Silent]] = {}
     with intake.busy:
         if intake.presence is None or intake.book is None:
-            return []
+            return {}
         ahead = clock.now().timestamp() - intake.now()
         known = intake.book.tablets
-        seen = intake.presence.state.tablets.values()
-        silent = [
-            Silent(
-                s.tablet.id,
-                s.area.site or s.site,
-                s.ap,
-                s.last + ahead,
-                known[s.tablet.id].model if s.tablet.id in known else "",
-            )
-            for s in seen
-        ]
-    found = suggest(
-        stranger.site,
-        canonical_ap(stranger.ap),
-        stranger.first_at.timestamp(),
-        stranger.last_at.timestamp(),
-        silent,
-    )
-    return [asdict(each) for each in found]
+        for seen in intake.presence.state.tablets.values():
+            site, tablet = seen.area.site or seen.site, seen.tablet.id
+            model = known[tablet].model if tablet in known else ""
+            silent = Silent(tablet, site, seen.ap, seen.last + ahead, model)
+            found.setdefault((site, seen.ap), []).append(silent)
+    return found
 
 
 def incident(intake: Intake, row: store.Incident) -> dict[str, Any]:

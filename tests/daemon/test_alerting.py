@@ -628,19 +628,44 @@ def test_a_private_mac_is_linked_to_the_tablet_that_fell_silent_beside_it(settin
     write(settings, beside, elsewhere, unknown | {"rule": "unknown-mac"})
     intake.take()
     long_ago = datetime(2000, 1, 1, tzinfo=UTC)
-    found = {
-        str(each.mac): [row["tablet"] for row in whereabouts.perhaps(intake, each)]
-        for each in intake.store.strangers(long_ago)
-    }
-    assert found == {
+    strangers = intake.store.strangers(long_ago)
+    found = zip(strangers, whereabouts.perhaps(intake, strangers), strict=True)
+    assert {str(each.mac): [row["tablet"] for row in rows] for each, rows in found} == {
         "5a:11:c0:ff:ee:01": ["T-001"],
         "5a:11:c0:ff:ee:02": [],
         "00:11:22:33:44:55": [],
     }
     intake.presence = None
-    strangers = intake.store.strangers(long_ago)
-    assert [whereabouts.perhaps(intake, each) for each in strangers] == [[], [], []]
+    assert whereabouts.perhaps(intake, strangers) == [[], [], []]
     intake.close()
+
+
+def test_a_flood_of_private_macs_is_looked_up_with_one_look_at_the_fleet(settings, policy, time):
+    """Each look holds up the intake, and ten thousand of them took longer than anybody waits for the answer."""
+    write_rules(settings, policy)
+    watch = Watch(settings)
+    write(settings, accounting(time, ap="AP-CAR-301"))
+    watch.intake.take()
+    time.on(60)
+    asked = {"kind": "admission", "answer": "reject", "rule": "private-mac"}
+    macs = [f"5a:11:c0:ff:ee:{number:02x}" for number in range(20)]
+    write(settings, *(accounting(time, mac=mac, ap="AP-CAR-301") | asked for mac in macs))
+    watch.intake.take()
+    looks, held = [], watch.intake.busy
+
+    class Counted:
+        def __enter__(self):
+            looks.append(held.acquire())
+
+        def __exit__(self, *_):
+            held.release()
+
+    watch.intake.busy = Counted()
+    rows = asyncio.run(watch.unknown(None, {}))["unknown"]
+    assert [[tablet["tablet"] for tablet in row["perhaps"]] for row in rows] == [["T-001"]] * 20
+    assert len(looks) == 1
+    watch.intake.busy = held
+    watch.intake.close()
 
 
 def test_the_letter_names_the_device_only_to_who_has_to_act_on_it(settings, policy, time):
