@@ -4,12 +4,14 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from time import sleep
 from typing import Any
 
 from netguard.adapters import clock, control
 from netguard.cli import folders, going
 from netguard.cli.tablets import CHANGE_TIMEOUT, LATE
+from netguard.core.loans import QUARANTINED
 from netguard.core.removal import FAILED, PROOF
 from netguard.errors import UsageError
 from netguard.settings import Settings
@@ -89,9 +91,15 @@ def _waited(node: Settings, tablet: str, *, quiet: bool) -> tuple[dict[str, Any]
     end, seen = clock.monotonic() + WAIT_AT_MOST, set[tuple[str, str, str]]()
     while True:
         known = control.call(node.guard_socket, "tablet", CHANGE_TIMEOUT, tablet=tablet)
-        removal = known["removal"]
-        if removal is None:
+        removal, held = known["removal"], known["quarantine"]
+        if held is None:
             return None, False
+        if removal is None or _is_older(removal, held):
+            # guard begins it at its next look.
+            if clock.monotonic() > end:
+                return removal, True
+            sleep(0.5)
+            continue
         for step in removal["steps"]:
             line = step["step"], step["state"], step["why"]
             if step["at"] and line not in seen:
@@ -102,6 +110,13 @@ def _waited(node: Settings, tablet: str, *, quiet: bool) -> tuple[dict[str, Any]
         if removal["over"] or proof["state"] == FAILED or clock.monotonic() > end:
             return removal, not removal["over"]
         sleep(0.5)
+
+
+def _is_older(removal: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    """Say whether a removal is that of an earlier quarantine; of one that is stolen, too, that one counts."""
+    if removal["state"] != QUARANTINED or not held["at"]:
+        return False
+    return datetime.fromisoformat(removal["since"]) < datetime.fromisoformat(held["at"])
 
 
 def _said(known: Mapping[str, Any]) -> list[str]:
