@@ -211,6 +211,8 @@ class Removals:
 
     async def end_session(self, tablet: str, plan: Plan) -> tuple[bool, str]:
         """Let the NAS end the session that a tablet began with its key; returns whether it did, and what was said."""
+        if not any(plan.site[b.site].forms for b in plan.bindings if b.tablet == tablet):
+            return True, "no NAS of its sites gives it a key of its own"
         try:
             state, why = await self._throw_off(tablet, plan, keyed=True)
         except (NetguardError, OSError) as error:

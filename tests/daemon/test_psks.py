@@ -530,9 +530,17 @@ def test_only_a_nas_that_gives_keys_is_asked_to_end_a_session_of_one(node):
     """That of another site may be silent for good, and no session with the old key is there."""
     plan = compile_plan(node.guard.state.policy, ["pellegrin", "haut-leveque"])
     mac = next(b.mac for b in plan.bindings if b.tablet == "T-001")
-    assert len(removals._targets(plan, mac, ())) == 2
-    ((nas, _),) = removals._targets(plan, mac, (), keyed=True)
+    assert len(removals._anywhere(plan, mac, removals._places(plan))) == 2
+    ((nas, _),) = removals._anywhere(plan, mac, removals._places(plan, keyed=True))
     assert nas.psk
+
+
+def test_where_keys_are_given_no_more_no_session_of_one_is_left_to_end(node, nas, small):
+    """Or it would be ended on the day on which they are given again."""
+    plan = compile_plan(small(), ["pellegrin"])
+    done, why = asyncio.run(node.guard.removals.end_session("T-001", plan))
+    assert (done, nas.asked) == (True, [])
+    assert why == "no NAS of its sites gives it a key of its own"
 
 
 def test_a_clock_that_was_set_back_does_not_let_the_old_key_live_on(node, stub, time):

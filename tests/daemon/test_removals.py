@@ -50,7 +50,7 @@ def live(plan, **more):
 def asked(plan, mac, *sessions):
     return [
         (nas.name, str(session.server), session.id)
-        for nas, session in removals._where(plan, mac, sessions)
+        for nas, session in removals._where(plan, mac, sessions, removals._places(plan))
     ]
 
 
@@ -62,12 +62,13 @@ def test_the_nas_of_a_session_is_asked_by_its_session_and_once(plan, mac):
 
 def test_where_nobody_knows_it_each_nas_with_one_address_is_asked(plan, mac):
     wanted = [(n.name, str(n.address.network_address)) for s in plan.sites for n in s.nas]
-    every = removals._anywhere(plan, mac)
+    every = removals._anywhere(plan, mac, removals._places(plan))
     assert [(nas.name, str(session.server)) for nas, session in every] == wanted
     assert {session.id for _, session in every} == {""}
     old = live(plan, at=clock.now().timestamp() - 2 * removals.STALE)
     assert asked(plan, mac, old) == []
-    assert removals._anywhere(with_network(plan, "10.9.0.0/24"), mac) == []
+    many = with_network(plan, "10.9.0.0/24")
+    assert removals._anywhere(many, mac, removals._places(many)) == []
 
 
 def thrown_off(register, plan, monkeypatch, answers, told):
