@@ -208,12 +208,12 @@ def test_with_nothing_left_that_says_who_is_refused_nothing_opens(
         assert not reaches(hospital, tablet)
         assert hospital.join("t1")["answer"] == "reject"
     finally:
-        # A sound copy put back: what the message asks for.
-        for name in ("guard.db", "refused.json"):
-            shutil.copy2(kept / name, state / name)
-            shutil.chown(state / name, "netguard-guard", "netguard-guard")
-        for file in state.glob("guard.db.damaged-*"):
+        # A sound copy put back: what the message asks for. What SQLite has not checkpointed yet is in its -wal.
+        for file in state.glob("guard.db*"):
             file.unlink()
+        for file in (*kept.glob("guard.db*"), kept / "refused.json"):
+            shutil.copy2(file, state / file.name)
+            shutil.chown(state / file.name, "netguard-guard", "netguard-guard")
         shutil.rmtree(kept)
     settled(hospital)
     assert guard("loans")["loans"]["T-001"] == "stolen"
