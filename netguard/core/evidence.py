@@ -27,6 +27,8 @@ ABOUT_DEVICES = frozenset(
 )
 NEEDS = {AP_UP: "ap", AP_DOWN: "ap", NAS_RESTART: "nas", FEED_LOST: "source", FEED_BACK: "source"}
 KINDS = ABOUT_DEVICES | set(NEEDS)
+# Sources of a controller's own words, and of whoever sends in its name.
+CONTROLLERS = ("syslog", "snmp", "webhook")
 
 # What is older than this when it arrives is history; what is further ahead comes from a wrong clock.
 HISTORY = 600.0

@@ -1,10 +1,23 @@
 """The engine, on streams of a few lines: each row is somebody's bug report or a rule of ours."""
 
+from dataclasses import replace
+
 import pytest
 
 from netguard.core import evidence
 from netguard.core.evidence import Event
-from netguard.core.presence import Alert, Model, Probe, State, Transition, due, dump, load, step
+from netguard.core.presence import (
+    Alert,
+    Model,
+    Probe,
+    State,
+    Transition,
+    due,
+    dump,
+    load,
+    places,
+    step,
+)
 from netguard.core.presence.actions import Reason
 from netguard.core.presence.model import AreaModel, SiteModel, TabletModel
 
@@ -226,6 +239,59 @@ def test_an_ap_that_is_down_makes_its_tablets_unreachable_at_once(run):
 def test_an_ap_that_takes_an_association_is_up(run):
     run.on(0, A).on(100, evidence.AP_DOWN, "", "w1").on(110, A, TWO, "w1")
     assert [a.kind for a in run.alerts()] == ["raised", "cleared"]
+
+
+@pytest.mark.parametrize("kind", [evidence.AP_DOWN, evidence.AP_UP, H, A])
+@pytest.mark.parametrize("source", ["syslog:wlc", "snmp:wlc", "webhook:cloud"])
+def test_a_controllers_word_makes_no_access_point_that_nobody_knows(run, kind, source):
+    """Anybody can send syslog in its name: a thousand names were a thousand outages, and stayed for ever."""
+    run.on(0, A)
+    for number in range(1000):
+        run.on(number + 1, kind, "3a:00:00:00:00:01", f"x{number}", source=source)
+    assert (set(run.state.aps), run.alerts()) == ({"w1"}, [])
+    # One that the rules name is believed, and so is one that RADIUS has named.
+    run.on(1100, H, "3a:00:00:00:00:01", "room-2")
+    for ap in ("w2", "room-2"):
+        run.on(1110, evidence.AP_DOWN, "", ap, source=source)
+    assert [(a.subject, a.kind) for a in run.alerts()] == [
+        ("ap w2", "raised"),
+        ("ap room-2", "raised"),
+    ]
+
+
+def test_a_pattern_of_the_rules_names_no_access_point(run):
+    areas = (*run.model.areas, AreaModel("main", "annexe", ("70:3a:0e:*",)))
+    run.model = replace(run.model, areas=areas)
+    down = evidence.AP_DOWN, "", "70:3a:0e:00:00:01"
+    run.on(0, *down, source="syslog:wlc")
+    assert (run.state.aps, run.alerts()) == ({}, [])
+    run.on(10, A, ap="70:3a:0e:00:00:01").on(20, *down, source="syslog:wlc")
+    assert [a.area for a in run.alerts("outage")] == ["annexe"]
+
+
+def test_a_tablet_that_only_a_controller_has_placed_counts_there_once_radius_names_the_place(run):
+    run.on(0, A, ap="room-2", source="syslog:wlc")
+    assert (run.state.tablets[ONE].ap, run.state.aps) == ("room-2", {})
+    run.on(5, S, ap="room-2").on(60, evidence.AP_DOWN, "", "room-2", source="syslog:wlc")
+    assert run.state_of() == "unreachable"
+
+
+def test_access_points_are_bounded_and_those_with_tablets_stay(run, monkeypatch):
+    monkeypatch.setattr(places, "MOST_APS", 4)
+    run.on(0, A, ap="old").on(10, H, "3a:00:00:00:00:01", "w2").on(20, evidence.AP_DOWN, "", "w2")
+    for number in range(6):
+        run.on(30 + number, H, "3a:00:00:00:00:01", f"x{number}")
+    assert set(run.state.aps) == {"old", "w2", "x4", "x5"}
+    run.on(40, A, TWO, "x4").on(41, A, "aa:bb:cc:00:00:03", "x5")
+    run.on(50, H, "3a:00:00:00:00:01", "x6")
+    # Whose outage nobody can follow any more is not told as open for ever.
+    assert set(run.state.aps) == {"old", "x4", "x5", "x6"}
+    assert [(a.subject, a.kind) for a in run.alerts()] == [
+        ("ap w2", "raised"),
+        ("ap w2", "cleared"),
+    ]
+    run.until(5000)
+    assert set(run.state.aps) == {"old", "x4", "x5", "x6"}
 
 
 def test_a_nas_restart_makes_its_tablets_unreachable_and_no_others(run):
@@ -591,8 +657,6 @@ def test_a_stranger_shows_only_that_its_ap_lives(run):
 
 
 def test_the_budget_sets_the_threshold(run):
-    from dataclasses import replace
-
     from netguard.core.presence import figures
     from netguard.core.presence.threshold import band_of, threshold_of
 

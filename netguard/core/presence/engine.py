@@ -44,7 +44,7 @@ _PAUSE = 600.0
 
 def step(model: Model, state: State, event: Event) -> Actions:
     """Take one event in the order of receipt; return what follows, timers before it included."""
-    at, kind, mac, ap, nas, _, _, _, _, _, received, _, _ = event
+    at, kind, mac, _, _, _, _, _, _, _, received, _, _ = event
     received = received or at
     out: Actions = []
     if received > state.now:
@@ -64,7 +64,7 @@ def step(model: Model, state: State, event: Event) -> Actions:
         state.ignored[why] = state.ignored.get(why, 0) + 1
         return out
     if kind in _SIGNS:
-        places.heard(model, state, at, mac, ap, nas, out)
+        places.heard(model, state, event, out)
         handler = _SIGNS[kind]
     elif kind in _ABOUT_PLACES:
         _ABOUT_PLACES[kind](model, state, event, out)
@@ -225,8 +225,6 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
             back = event.at - heard > _INSIDE_LEARN and not area.edge
             seen.area, seen.entered = area, heard if back else event.at
         seen.site = seen.area.site or event.site or model.nas.get(event.nas, "") or seen.site
-        place = places.ap_of(model, state, ap)
-        place.tablets.add(seen.mac)
         since = event.at - _PATH_SPAN
         kept = [step for step in seen.path[1 - _PATH_LONGEST :] if step[0] >= since]
         seen.path = (*kept, (event.at, ap))
@@ -417,7 +415,9 @@ def _spread(model: Model, state: State, place: Place, out: Actions) -> None:
 
 
 def _on_ap(model: Model, state: State, event: Event, out: Actions) -> None:
-    place = places.ap_of(model, state, event.ap)
+    place = places.ap_of(model, state, event, out)
+    if place is None:
+        return
     if event.kind == evidence.AP_DOWN:
         places.lose(model, state, place, "reported down", event.at, out)
         _spread(model, state, place, out)

@@ -119,6 +119,10 @@ class Model:
         found = [(ap[:-1], area) for area in self.areas for ap in area.aps if ap.endswith("*")]
         return tuple(sorted(found, key=lambda each: -len(each[0])))
 
+    def lists(self, ap: str) -> bool:
+        """Say whether the rules name a canonical AP itself; a pattern of BSSIDs names none."""
+        return ap in self._exact
+
     def area_of(self, ap: str) -> AreaModel:
         """Return the area of a canonical AP: by its name, else by the longest BSSID pattern."""
         area = self._exact.get(ap)

@@ -24,15 +24,40 @@ _SLOTS = 3
 # A silence that a living place would show once in e^SURPRISE tries; never sooner than SOONEST.
 SURPRISE, SOONEST = 14.0, 45.0
 _FEWEST = 4
+# More APs than the largest hospital has, each with several BSSIDs; those with tablets are kept beyond it.
+MOST_APS = 10_000
+_REPORTS = frozenset({evidence.AP_UP, evidence.AP_DOWN})
 
 
-def ap_of(model: Model, state: State, name: str) -> Place:
-    """Return the record of an AP, made when it is first named."""
-    place = state.aps.get(name)
-    if place is None:
-        place = state.aps[name] = Place("ap", name, model.area_of(name).site)
-        place.slot = state.now
+def ap_of(model: Model, state: State, event: Event, out: Actions) -> Place | None:
+    """Return the record of the AP of an event, made when it is first named; None where nobody knows it.
+
+    Anybody can send syslog in a controller's name: its word makes no AP that neither the rules name nor
+    RADIUS has named, and that an AP is up or down is news of one that is known.
+    """
+    place = state.aps.get(event.ap)
+    if place is not None:
+        return place
+    hearsay = event.kind in _REPORTS or event.source.startswith(evidence.CONTROLLERS)
+    if hearsay and not model.lists(event.ap):
+        return None
+    if len(state.aps) >= MOST_APS:
+        _forget_one(model, state, out)
+    place = state.aps[event.ap] = Place("ap", event.ap, model.area_of(event.ap).site)
+    place.slot = state.now
     return place
+
+
+def _forget_one(model: Model, state: State, out: Actions) -> None:
+    """Make room: forget the AP without tablets that was not heard for the longest time, one that is up first."""
+    empty = (place for place in state.aps.values() if not place.tablets)
+    place = min(empty, key=lambda each: (each.down != "", each.last, each.name), default=None)
+    if place is None:
+        return
+    regain(model, state, place, state.now, out)
+    del state.aps[place.name]
+    # Its timer, if it has one, is passed over when it comes.
+    place.due = 0.0
 
 
 def _nas(model: Model, state: State, name: str) -> Place:
@@ -44,11 +69,14 @@ def _nas(model: Model, state: State, name: str) -> Place:
     return place
 
 
-def heard(model: Model, state: State, at: float, mac: str, ap: str, nas: str, out: Actions) -> None:
+def heard(model: Model, state: State, event: Event, out: Actions) -> None:
     """Note that an AP and a NAS have said something."""
+    at, _, mac, ap, nas, *_ = event
     who = mac[-2:]
     if ap:
-        _spoke(model, state.aps.get(ap) or ap_of(model, state, ap), at, who)
+        access_point = state.aps.get(ap) or ap_of(model, state, event, out)
+        if access_point is not None:
+            _spoke(model, access_point, at, who)
     if nas:
         place = state.nases.get(nas) or _nas(model, state, nas)
         gap = _spoke(model, place, at, who)
@@ -188,7 +216,11 @@ def restarted(model: Model, state: State, nas: str, at: float) -> None:
 def associated(model: Model, state: State, seen: Seen, at: float, out: Actions) -> None:
     """Note that an AP takes associations: it is not down, whatever was said."""
     place = state.aps.get(seen.ap)
-    if place is not None and place.down and at > place.last - 1:
+    if place is None:
+        return
+    # It was there before anybody who is believed had named the AP.
+    place.tablets.add(seen.mac)
+    if place.down and at > place.last - 1:
         regain(model, state, place, at, out)
 
 

@@ -39,8 +39,6 @@ from netguard.core.presence.model import Model, SiteModel
 from netguard.core.presence.state import Seen, State
 from netguard.core.presence.threshold import threshold_of
 
-# Sources of a controller's own words, and of whoever sends in its name.
-_CONTROLLERS = ("syslog", "snmp", "webhook")
 EDGE_SILENT = 30.0
 EDGE_PROBE = 10.0
 _ASK_FOR = 14400.0
@@ -260,7 +258,7 @@ def is_hearsay(seen: Seen, event: Event) -> bool:
     Those are RADIUS, that has had a session of it, and we ourselves, whom it did not answer. Where neither
     is to be had, a controller is all there is, and is believed.
     """
-    if not event.source.startswith(_CONTROLLERS):
+    if not event.source.startswith(evidence.CONTROLLERS):
         return False
     if not (seen.session or seen.closed or (seen.misses and seen.miss_of == seen.last)):
         return False
