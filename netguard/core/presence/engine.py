@@ -419,7 +419,7 @@ def _on_ap(model: Model, state: State, event: Event, out: Actions) -> None:
     if place is None:
         return
     if event.kind == evidence.AP_DOWN:
-        places.lose(model, state, place, "reported down", event.at, out)
+        places.lose(model, state, place, places.REPORTED, event.at, out)
         _spread(model, state, place, out)
     else:
         places.regain(model, state, place, event.at, out)

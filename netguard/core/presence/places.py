@@ -21,12 +21,18 @@ from netguard.core.presence.model import Model
 from netguard.core.presence.state import SLOT, Place, Seen, State
 
 _SLOTS = 3
+# Why an AP is down by somebody's word: no hold ends that.
+REPORTED = "reported down"
 # A silence that a living place would show once in e^SURPRISE tries; never sooner than SOONEST.
 SURPRISE, SOONEST = 14.0, 45.0
 _FEWEST = 4
 # More APs than the largest hospital has, each with several BSSIDs; those with tablets are kept beyond it.
 MOST_APS = 10_000
 _REPORTS = frozenset({evidence.AP_UP, evidence.AP_DOWN})
+# What was under way when an AP was reported down arrives within so many seconds.
+_UNDER_WAY = 5.0
+# What a device does that is at an AP now; a Stop or a goodbye may be of one that has just died.
+_ARRIVALS = frozenset({evidence.ASSOCIATED, evidence.ROAMED, evidence.HEARD, evidence.START})
 
 
 def ap_of(model: Model, state: State, event: Event, out: Actions) -> Place | None:
@@ -77,6 +83,8 @@ def heard(model: Model, state: State, event: Event, out: Actions) -> None:
         access_point = state.aps.get(ap) or ap_of(model, state, event, out)
         if access_point is not None:
             _spoke(model, access_point, at, who)
+            if access_point.down == REPORTED:
+                _vouch(model, state, access_point, event, out)
     if nas:
         place = state.nases.get(nas) or _nas(model, state, nas)
         gap = _spoke(model, place, at, who)
@@ -84,6 +92,37 @@ def heard(model: Model, state: State, event: Event, out: Actions) -> None:
             regain(model, state, place, at, out)
         elif gap > place.gap:
             place.gap = gap
+
+
+def _vouch(model: Model, state: State, place: Place, event: Event, out: Actions) -> None:
+    """Take back what was reported of an AP once RADIUS has had news of two devices that are there since.
+
+    The word that it is up again may be lost, and the one that it is down forged: its tablets would be
+    called unreachable for ever. A controller's word ends no outage, no more than one device alone.
+    """
+    if event.source.startswith(evidence.CONTROLLERS) or event.at < place.since + _UNDER_WAY:
+        return
+    if event.kind not in _ARRIVALS and not _grown(state, event, place.since):
+        return
+    who = event.mac[-2:]
+    if place.witness in {"", who}:
+        place.witness = who
+        return
+    regain(model, state, place, event.at, out)
+
+
+def _grown(state: State, event: Event, since: float) -> bool:
+    """Say whether an Interim counts more than one that is itself later than a moment: the first may tell of before."""
+    seen = state.tablets.get(event.mac)
+    if (
+        seen is None
+        or event.kind != evidence.INTERIM
+        or seen.session != f"{event.nas}/{event.session}"
+    ):
+        return False
+    return (
+        seen.reported >= since and event.packets is not None and event.packets > seen.packets >= 0
+    )
 
 
 def _spoke(model: Model, place: Place, at: float, who: str) -> float:
@@ -173,7 +212,8 @@ def lose(model: Model, state: State, place: Place, why: str, since: float, out: 
     if place.down:
         return
     place.down = why
-    place.hold = state.now + hold if place.kind == "ap" and why != "reported down" else 0.0
+    place.hold = state.now + hold if place.kind == "ap" and why != REPORTED else 0.0
+    place.since, place.witness = since, ""
     state.wake(place, place.hold or state.now + SLOT)
     if place.alert_at and state.now < place.alert_at + hold:
         return

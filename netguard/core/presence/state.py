@@ -17,9 +17,10 @@ from netguard.core.presence.model import NOWHERE, AreaModel, Model, TabletModel
 from netguard.core.presence.stays import SIZE as STAYS
 from netguard.errors import BadValue
 
-VERSION = 4
-# A state of version 2 knows nothing of `watched`, one of version 3 nothing of `disputed`.
-_READ = (2, 3, VERSION)
+VERSION = 5
+# A state of version 2 knows nothing of `watched`, one of version 3 nothing of `disputed`, one of version 4
+# nothing of `since` and `witness`.
+_READ = (2, 3, 4, VERSION)
 # Bands of the peak probability of silences that ended by themselves, in quarters of a nat of log odds.
 PEAKS = 41
 # What is heard of a place is counted in spans of so many seconds.
@@ -107,7 +108,7 @@ class Place:
 
     __slots__ = (
         "alarms", "alert", "alert_at", "count", "counts", "down", "due", "fell", "gap", "gaps", "hold", "kind", "last",
-        "name", "site", "slot", "tablets", "thaw", "who",
+        "name", "since", "site", "slot", "tablets", "thaw", "who", "witness",
     )  # fmt: skip
 
     def __init__(self, kind: str, name: str, site: str) -> None:
@@ -118,6 +119,9 @@ class Place:
         self.gap = 0.0
         self.gaps: tuple[float, ...] = ()
         self.down = ""
+        # Since when it is down, and the end of the MAC that alone has been heard there since.
+        self.since = 0.0
+        self.witness = ""
         self.alert = ""
         # The end of the MAC that was heard last: tells two devices apart, and names neither.
         self.who = ""
@@ -207,7 +211,7 @@ _SEEN = (
 )  # fmt: skip
 _PLACE = (
     "kind", "name", "site", "last", "due", "thaw", "hold", "alert_at", "slot", "count", "counts", "gap", "gaps",
-    "down", "alert", "fell", "alarms", "who",
+    "down", "alert", "fell", "alarms", "who", "since", "witness",
 )  # fmt: skip
 _PLAIN = (
     "now", "since", "thaw", "back", "answers", "open", "peaks", "settled", "stays", "alarms", "false_alarms", "ignored",
@@ -258,7 +262,9 @@ def _read(body: Mapping[str, Any], model: Model) -> State:
         pool = state.fleet if name == "" else state.group(name)
         pool.tablets, pool.first_sum, pool.counts = tablets, first_sum, list(counts)
     for row in body["places"]:
-        _place(state, dict(zip(_PLACE, row, strict=True)))
+        if not len(_PLACE) - 2 <= len(row) <= len(_PLACE):
+            raise ValueError("a place of another length")
+        _place(state, dict(zip(_PLACE, row, strict=False)))
     for mac, row in body["tablets"].items():
         tablet = model.tablets.get(mac)
         if tablet is not None:
