@@ -107,6 +107,78 @@ def test_a_feed_that_falls_silent_is_stale(feeds, monkeypatch):
     assert feeds.look()["syslog:wlc-1"][1]
 
 
+def posted(feeds, *, key=b"a-secret-of-the-hospital"):
+    """Return what a webhook of the cloud that is signed with a key is answered."""
+    body = b'{"topic": "client-join", "events": []}'
+    return feeds.webhook(
+        "cloud", body, {"x-mist-signature-v2": hmac.new(key, body, sha256).hexdigest()}
+    )
+
+
+def test_what_nobody_has_signed_neither_keeps_a_feed_fresh_nor_takes_its_rate(feeds, monkeypatch):
+    monkeypatch.setattr(clock, "monotonic", lambda: 1000.0)
+    assert [posted(feeds, key=b"x"), feeds.webhook("cloud", b"{}", {})] == [401, 401]
+    feeds.trap(b"\x30", WLC)
+    feeds.syslog(b"no priority", WLC)
+    assert feeds.look() == {}
+    assert posted(feeds) == 200
+    monkeypatch.setattr(clock, "monotonic", lambda: 2500.0)
+    assert {posted(feeds, key=b"x") for _ in range(2000)} == {401}
+    assert feeds.look()["webhook:cloud"][1]
+    # In one moment a sender may say what it may say in two seconds.
+    assert [posted(feeds) for _ in range(1001)] == [200] * 1000 + [429]
+    assert not feeds.look()["webhook:cloud"][1]
+
+
+def test_so_much_in_vain_is_not_even_looked_at(feeds, monkeypatch):
+    monkeypatch.setattr(clock, "monotonic", lambda: 1000.0)
+    assert [posted(feeds, key=b"x") for _ in range(4001)] == [401] * 4000 + [429]
+    assert posted(feeds) == 429
+    for _ in range(4001):
+        feeds.trap(b"\x30", WLC)
+    assert feeds._intake.dropped["rate"] == 3
+    monkeypatch.setattr(clock, "monotonic", lambda: 1001.0)
+    assert posted(feeds) == 200
+
+
+def test_who_is_no_longer_in_the_rules_is_not_silent(feeds, monkeypatch):
+    """NG-1203 was raised until watch was restarted."""
+    posted(feeds)
+    for address in (WLC, ip_address("127.0.0.1")):
+        feeds.syslog(b"<190>wlc: hello", address)
+    assert sorted(feeds.look()) == ["syslog:127.0.0.1", "syslog:wlc-1", "webhook:cloud"]
+    book = feeds._intake.book
+    now = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: now + 3600)
+    feeds._intake.book = replace(
+        book, feeds=replace(book.feeds, syslog_sources=(ip_network("127.0.0.0/30"),), webhooks={})
+    )
+    assert sorted(feeds.look()) == ["syslog:127.0.0.1", "syslog:wlc-1"]
+    feeds._intake.book = replace(book, nas=(), feeds=replace(book.feeds, syslog_sources=()))
+    assert feeds.look() == {}
+
+
+def test_of_many_senders_the_one_that_is_silent_longest_is_forgotten(feeds, monkeypatch):
+    """A thousand addresses of a network, once each, kept every later one out for ever."""
+    monkeypatch.setattr("netguard.daemon.feeds.MOST_SENDERS", 4)
+    posted(feeds)
+    feeds.syslog(b"<190>wlc: hello", WLC)
+    for number in (1, 2, 1, 3, 4):
+        feeds.syslog(b"<190>x: hello", ip_address(f"127.0.0.{number}"))
+    left = ["syslog:127.0.0.3", "syslog:127.0.0.4", "syslog:wlc-1", "webhook:cloud"]
+    assert sorted(feeds.look()) == left
+    # What was never believed goes first.
+    feeds.syslog(b"no priority", ip_address("127.0.0.5"))
+    feeds.syslog(b"<190>x: hello", ip_address("127.0.0.6"))
+    assert sorted(feeds.look()) == [*left[1:2], "syslog:127.0.0.6", *left[2:]]
+    monkeypatch.setattr("netguard.daemon.feeds.MOST_SENDERS", 2)
+    for number in (4, 6):
+        del feeds._senders[f"syslog:127.0.0.{number}"]
+    feeds.syslog(b"<190>x: hello", ip_address("127.0.0.7"))
+    assert feeds._intake.dropped["too-many-senders"] == 1
+    assert sorted(feeds.look()) == left[2:]
+
+
 def test_a_trap_of_version_3_needs_a_user_whose_secrets_are_in_their_files(feeds, tmp_path):
     data = sent(tmp_path)
     feeds.trap(data, WLC)
