@@ -18,7 +18,6 @@ from netguard.settings import Settings
 
 # FreeRADIUS reads its clients when it starts.
 _UNIT = "netguard-radius.service"
-_SHORTEST = 16
 
 
 def list_(arguments: argparse.Namespace) -> int:
@@ -72,7 +71,7 @@ def rotate(arguments: argparse.Namespace) -> int:
     each = _named(files, arguments.name)
     if arguments.source is None and not each.made:
         raise UsageError(f"'{each.name}' is the {each.purpose}: give the new one, --from FILE")
-    secret = secret_files.new() if arguments.source is None else _given(arguments.source)
+    secret = secret_files.new() if arguments.source is None else _given(arguments.source, each)
     _put(node, each, secret)
     sys.stdout.write(f"rotated {each.name}: {each.purpose}\n")
     if each.reader == RADIUS:
@@ -94,8 +93,9 @@ def show(arguments: argparse.Namespace) -> int:
     """Print one secret, to be typed in on the other side."""
     node, files = _wanted(arguments)
     each = _named(files, arguments.name)
-    text = secret_files.read(_path(node, each)).strip()
-    sys.stdout.write((text.partition("=")[2].strip() if each.reader == RADIUS else text) + "\n")
+    text = secret_files.read(_path(node, each))
+    shown = text.partition("=")[2].strip() if each.reader == RADIUS else _line(text)
+    sys.stdout.write(f"{shown}\n")
     return 0
 
 
@@ -132,14 +132,19 @@ def _put(node: Settings, each: SecretFile, secret: str) -> None:
     secret_files.write(_path(node, each), text, _group(node, each))
 
 
-def _given(source: str) -> str:
+def _given(source: str, each: SecretFile) -> str:
     text = sys.stdin.read() if source == "-" else secret_files.read(Path(source))
-    secret = text.strip()
+    secret = text.strip() if each.reader == RADIUS else _line(text)
+    if len(secret) < each.least or not secret.strip() or not secret.isprintable():
+        least = f" of at least {each.least} characters" if each.least > 1 else ""
+        made = "; one is made without --from" if each.made else ""
+        raise UsageError(f"'{each.name}' is the {each.purpose}: one printable line{least}{made}")
     # One that FreeRADIUS would read as something else is refused rather than quoted.
-    if len(secret) < _SHORTEST or not all(c.isascii() and c.isprintable() for c in secret):
-        raise UsageError(
-            f"the secret is shorter than {_SHORTEST} printable characters; one is made without --from"
-        )
-    if any(c in " \"'#\\{}$" for c in secret):
-        raise UsageError("a secret holds no blank and none of \" ' # \\ { } $")
+    if each.reader == RADIUS and any(not c.isascii() or c in " \"'#\\{}$" for c in secret):
+        raise UsageError("a RADIUS secret is ASCII, and holds no blank and none of \" ' # \\ { } $")
     return secret
+
+
+def _line(text: str) -> str:
+    """Return what watch reads of a file: blanks at its ends may belong to a password."""
+    return text.removesuffix("\n").removesuffix("\r")

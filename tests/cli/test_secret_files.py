@@ -4,6 +4,7 @@ import grp
 import io
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -100,9 +101,10 @@ def test_a_given_secret_comes_from_a_file_or_standard_input(node, capsys, monkey
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ("short", "shorter than 16"),
-        ("0123456789abcdef\nsecret = x", "shorter than 16 printable"),
+        ("short", "one printable line of at least 16 characters; one is made without --from"),
+        ("0123456789abcdef\nsecret = x", "one printable line"),
         ("0123456789 abcdefg", "no blank"),
+        ("0123456789abcdéf", "is ASCII"),
         ("0123456789${x}abcdefg", "no blank and none of"),
         ("x" * 5000, "no secret"),
     ],
@@ -112,6 +114,55 @@ def test_what_freeradius_would_read_otherwise_is_refused(node, capsys, given, wh
     assert main(["secrets", "rotate", "nas-wlc-1", "--from", str(node / "new")]) == 2
     assert why in capsys.readouterr().err
     assert not (node / "secrets" / "nas-wlc-1.conf").exists()
+
+
+@pytest.fixture
+def traps(node):
+    """The same with traps of SNMPv3."""
+    shutil.copytree("rules", node / "rules")
+    (node / "rules" / "feeds.yaml").write_text(
+        "feeds:\n  traps:\n    users:\n"
+        "      wlc: {auth: sha256, auth-file: v3-auth, privacy: aes128, privacy-file: v3-privacy}\n"
+    )
+    return ["--rules", str(node / "rules")]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("mail", "12-character"),
+        ("mail", "pass #1 for $5 {é}"),
+        ("mail", " blanks at its ends "),
+        ("webhook-security", "x"),
+        ("v3-auth", "8 chars!"),
+        ("v3-privacy", "0123456789$bcde"),
+    ],
+)
+def test_what_freeradius_does_not_read_is_any_line(node, traps, capsys, name, given):
+    """A password that somebody else has given cannot be made longer, or of other characters."""
+    (node / "new").write_text(f"{given}\r\n")
+    assert main(["secrets", "rotate", name, "--from", str(node / "new"), *traps]) == 0
+    assert (node / "watch-secrets" / name).read_text() == f"{given}\n"
+    capsys.readouterr()
+    assert main(["secrets", "show", name, *traps]) == 0
+    assert capsys.readouterr().out == f"{given}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "why"),
+    [
+        ("mail", "", "'mail' is the password of the mail server: one printable line\n"),
+        ("mail", "  \n", "one printable line\n"),
+        ("mail", "one\ntwo\n", "one printable line\n"),
+        ("v3-auth", "7 chars", "one printable line of at least 8 characters; one is made without"),
+        ("webhook-security", "a\tb", "one printable line; one is made without --from"),
+    ],
+)
+def test_what_no_reader_takes_is_refused(node, traps, capsys, name, given, why):
+    (node / "new").write_text(given)
+    assert main(["secrets", "rotate", name, "--from", str(node / "new"), *traps]) == 2
+    assert why in capsys.readouterr().err
+    assert not (node / "watch-secrets" / name).exists()
 
 
 @pytest.mark.parametrize(

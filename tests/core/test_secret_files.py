@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from netguard.core import usm
 from netguard.core.policy import Feeds, Receiver, TrapUser, Webhook
 from netguard.core.secret_files import RADIUS, WATCH, wanted
 
@@ -41,6 +42,13 @@ def test_each_feed_and_receiver_names_its_own(example):
         "u-privacy",
     ]
     assert {each.name for each in found if not each.made} == {"chat", "mail"}
+    least = {each.name: each.least for each in found}
+    assert (least["nas-wlc-1"], least["mail"]) == (16, 1)
+    assert least["u-auth"] == least["u-privacy"] == usm.SHORTEST_PASSWORD
+    # One file for two readers suits both.
+    both = replace(policy, feeds=replace(feeds, community_file="u-auth"))
+    (shared,) = (each for each in wanted(both, ["pellegrin"]) if each.name == "u-auth")
+    assert shared.least == usm.SHORTEST_PASSWORD
 
 
 def test_a_name_of_freeradius_is_a_snippet_and_one_of_watch_the_secret_itself(example):
