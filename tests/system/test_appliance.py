@@ -319,6 +319,54 @@ def test_an_upgrade_and_a_roll_back_are_a_link_and_keep_what_is_known(appliance)
         shutil.rmtree(work)
 
 
+def test_an_upgrade_that_failed_half_way_is_finished_by_the_next_run(appliance):
+    """The run that fails drops its handlers, and the next one finds nothing that it would have to change."""
+    machine, own = appliance.machine, ("guard", "dns", "watch", "radius")
+    install, secrets = (
+        ("--tags", "netguard_install"),
+        ("--tags", "netguard_install,netguard_secrets"),
+    )
+
+    def link():
+        return str(machine.path("/opt/netguard/current").readlink())
+
+    old, before = link(), invocations(appliance)
+    work = appliance.folder / "half-way"
+    work.mkdir()
+    words = {"netguard_bundle": another(appliance.bundle, "9.9.8", work)}
+    groups = appliance.rules / "groups.yaml"
+    text = groups.read_text()
+    try:
+        groups.write_text(text + "nonsense: 1\n")
+        told = appliance.play("half-way: rules", *install, check=False, **words)
+        groups.write_text(text)
+        assert (recap(told)["failed"], link()) == (1, old)
+        weak = {**words, "netguard_radius_secrets": "{nas-wlc-1: short}"}
+        told = appliance.play("half-way: a secret", *secrets, check=False, **weak)
+        assert (recap(told)["failed"], link()) == (1, "/opt/netguard/9.9.8")
+        assert invocations(appliance) == before
+
+        told = appliance.play("half-way: the next", *secrets, **words)
+        assert recap(told)["failed"] == 0
+        after = invocations(appliance)
+        assert {unit for unit in UNITS if after[unit] != before[unit]} == set(own)
+        for unit in own[:3]:
+            pid = machine.unit(f"netguard-{unit}", "MainPID")
+            assert machine.sh(f"cat /proc/{pid}/cmdline").startswith("/opt/netguard/9.9.8")
+        await_("the controller is answered", lambda: appliance.lab.join("t3")["answer"] == "accept")
+
+        told = appliance.play("half-way: again", *secrets, **words)
+        assert (recap(told)["changed"], recap(told)["failed"]) == (0, 0)
+        assert invocations(appliance) == after
+    finally:
+        groups.write_text(text)
+        appliance.play("half-way: back", *secrets)
+        machine.exec("rm", "-rf", "/opt/netguard/9.9.8")
+        shutil.rmtree(work)
+    assert link() == old
+    await_("a call gets through", lambda: works(appliance.lab))
+
+
 ASKED = (
     ("radius", "ask", "T-001"),
     ("radius", "ask", "T-011"),

@@ -1,0 +1,174 @@
+"""The role: in which order a run does things, and what is left to the next one when it fails."""
+
+import os
+import re
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROLE = ROOT / "deploy/ansible/roles/netguard"
+BEHIND = ROLE / "files/behind.py"
+STARTED = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+
+
+def tasks(tags):
+    """Return the names of all tasks in the order in which a run with these tags has them."""
+    parts = (ROLE / "tasks/main.yml").read_text().split("- name: ")[1:]
+    found = []
+    for part in parts:
+        if set(re.search(r"tags: \[(.*)\]", part)[1].split(", ")) & {"always", *tags}:
+            file = re.search(r"import_tasks: (\S+)", part)[1]
+            found += re.findall(
+                r"^- name: (.*)$", (ROLE / "tasks" / file).read_text(), re.MULTILINE
+            )
+    return found
+
+
+@pytest.mark.parametrize("tags", [["netguard_install"], ["netguard_install", "netguard_run"]])
+def test_rules_that_a_version_refuses_stop_a_run_before_it_is_the_one_that_runs(tags):
+    names = tasks(tags)
+    steps = (
+        "Install this version beside the others",
+        "Make users and folders",
+        "Unpack and check them aside",
+        "Make it the version that runs",
+        "Look who runs by what was there before",
+    )
+    at = [names.index(step) for step in steps]
+    assert at == sorted(at)
+
+
+@pytest.mark.parametrize("tag", ["install", "configure", "secrets", "run"])
+def test_every_run_looks_at_what_one_before_has_left(tag):
+    names = tasks([f"netguard_{tag}"])
+    assert names.count("Do what a run before has left") == 1
+    if tag == "run":
+        assert names.index("Start netguard") > names.index("Look who runs by what was there before")
+
+
+def test_rules_are_checked_by_the_version_that_brings_the_script(tmp_path):
+    """Of a first installation, and of an upgrade: `current` is none, or another."""
+    version = tmp_path / "opt/1.1.0"
+    script = version / "share/netguard/systemd/place-rules"
+    script.parent.mkdir(parents=True)
+    (version / "bin").mkdir()
+    (version / "bin/netguard").write_text('#!/bin/sh\necho "1.1.0 $1"\n')
+    (version / "bin/netguard").chmod(0o755)
+    text = (ROOT / "deploy/systemd/place-rules").read_text()
+    script.write_text(text.replace("/var/cache/netguard", str(tmp_path / "cache")))
+    (tmp_path / "rules").mkdir()
+    packed = tmp_path / "packed"
+    pack = f"tar -C {tmp_path}/rules -czf - . | base64 > {packed}"
+    subprocess.run(["sh", "-c", pack], check=True, timeout=60)
+    done = subprocess.run(
+        ["sh", script, "stage", packed], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "1.1.0 check\n"
+    assert done.stderr == "1.1.0 test\n"
+    assert (tmp_path / "cache/rules").is_dir()
+
+
+@pytest.fixture
+def node(tmp_path):
+    """A machine whose units have started an hour after all files were written."""
+    for name in (
+        "opt/netguard/1.0.0/x",
+        "etc/netguard/settings.yaml",
+        "etc/netguard/radius.env",
+        "etc/netguard/secrets/nas-wlc-1.conf",
+        "etc/netguard/watch-secrets/tls.crt",
+        "etc/netguard/watch-secrets/mail",
+        "etc/systemd/system/netguard-time.service.d/clock.conf",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    (tmp_path / "opt/netguard/current").symlink_to("/opt/netguard/1.0.0")
+    for path in tmp_path.rglob("*"):
+        written(path, timedelta(hours=-1))
+    return tmp_path
+
+
+def written(path, after):
+    """Let a file have been written so long after the units have started."""
+    at = (STARTED + after).timestamp()
+    os.utime(path, (at, at), follow_symlinks=False)
+
+
+def behind(node, *, state="active", need="no", changed=timedelta(), reloaded=()):
+    """Return what is to be done."""
+    text = "\n".join(
+        f"  *-{unit}.service) changed='{STARTED + changed:%a %Y-%m-%d %H:%M:%S} UTC' ;;"
+        for unit in reloaded
+    )
+    program = node / "systemctl"
+    program.write_text(
+        f"""#!/bin/sh
+[ "$TZ" = UTC ] || exit 1
+changed='{STARTED:%a %Y-%m-%d %H:%M:%S} UTC'
+case $3 in
+  never) ;;
+{text}
+esac
+echo "ActiveState={state}"
+echo "NeedDaemonReload={need}"
+echo "ExecMainStartTimestamp={STARTED:%a %Y-%m-%d %H:%M:%S} UTC"
+echo "StateChangeTimestamp=$changed"
+"""
+    )
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["/usr/bin/python3", BEHIND, node],
+        capture_output=True, text=True, timeout=60, check=True,
+        env={"PATH": f"{node}:/usr/bin:/bin", "TZ": "Europe/Paris"},
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+LATER = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "handlers"),
+    [
+        ("opt/netguard/current", ["program"]),
+        ("etc/netguard/settings.yaml", ["settings"]),
+        ("etc/netguard/radius.env", ["radius"]),
+        ("etc/netguard/secrets/nas-wlc-1.conf", ["radius"]),
+        ("etc/systemd/system/netguard-time.service.d", ["time"]),
+        ("etc/systemd/system/netguard-time.service.d/clock.conf", ["time"]),
+        ("etc/netguard/watch-secrets/tls.crt", ["watch"]),
+        # Read each time it is needed.
+        ("etc/netguard/watch-secrets/mail", []),
+        # What the link points to was made before it.
+        ("opt/netguard/1.0.0", []),
+    ],
+)
+def test_what_is_newer_than_who_reads_it_is_due(node, name, handlers):
+    assert behind(node) == []
+    written(node / name, timedelta(milliseconds=900))
+    assert behind(node) == [], "of the same second, it was read"
+    written(node / name, LATER)
+    assert behind(node) == [f"Netguard {handler} changed" for handler in handlers]
+    # Who does not run is started by a later task.
+    assert behind(node, state="failed") == behind(node, state="inactive") == []
+
+
+def test_a_certificate_is_taken_by_a_reload_and_once(node):
+    written(node / "etc/netguard/watch-secrets/tls.crt", LATER)
+    assert behind(node, changed=2 * LATER, reloaded=("watch",)) == []
+
+
+def test_units_that_systemd_has_not_read_are_read_first(node):
+    written(node / "opt/netguard/current", LATER)
+    assert behind(node, need="yes") == ["Netguard units changed", "Netguard program changed"]
+
+
+def test_each_word_is_listened_to():
+    handlers = (ROLE / "handlers/main.yml").read_text()
+    words = set(re.findall(r'"(Netguard \w+ changed)"', BEHIND.read_text()))
+    assert len(words) == 6
+    assert words <= set(re.findall(r"Netguard \w+ changed", handlers))
