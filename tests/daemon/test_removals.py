@@ -10,6 +10,7 @@ from netguard.adapters import clock
 from netguard.adapters.store import Entry, Loan, Quarantine
 from netguard.core.names import parse_network
 from netguard.core.plan import compile_plan
+from netguard.core.removal import STEPS
 from netguard.core.sessions import Live
 from netguard.daemon import removals
 from netguard.daemon.register import Register
@@ -310,48 +311,39 @@ def test_a_release_while_a_step_is_stored_leaves_nothing_behind(register, monkey
     asyncio.run(play())
 
 
+def proven_without_watch(register, plan, monkeypatch, steps, ago):
+    """Look for the proof while watch is away, when these steps were done so long ago; returns the removal."""
+
+    async def silent(*_words, **_more):
+        raise NotReachable("watch is away")
+
+    monkeypatch.setattr(removals.control, "call_async", silent)
+
+    async def play():
+        held = Removals(Settings("n", ("pellegrin",)), register, Nothing(), Nothing())
+        apart(register, "T-001")
+        await held.compare()
+        now = clock.now().timestamp()
+        for name in steps:
+            tried = removals.rules.tried(held._held["T-001"], name, "done", "", now - ago)
+            await held._keep(tried)
+        assert removals.rules.due(held._held["T-001"], now) == "proof"
+        await held._do("T-001", "proof", plan, asyncio.Lock(), None)
+        return held._held["T-001"]
+
+    return asyncio.run(play())
+
+
 @pytest.mark.parametrize(("ago", "state"), [(25.0, "pending"), (75.0, "pending"), (85.0, "failed")])
 def test_a_proof_waits_a_minute_for_a_watch_that_is_started_anew(
     register, plan, monkeypatch, ago, state
 ):
     """An upgrade restarts watch: that a tablet is still on the air must not be told for that."""
 
-    async def silent(*_words, **_more):
-        raise NotReachable("watch is away")
-
-    monkeypatch.setattr(removals.control, "call_async", silent)
-
-    async def play():
-        held = Removals(Settings("n", ("pellegrin",)), register, Nothing(), Nothing())
-        apart(register, "T-001")
-        await held.compare()
-        now = clock.now().timestamp()
-        for name in ("kernel", "radius", "disconnect", "again"):
-            tried = removals.rules.tried(held._held["T-001"], name, "done", "", now - ago)
-            await held._keep(tried)
-        await held._do("T-001", "proof", plan, asyncio.Lock(), None)
-        return held._held["T-001"].step("proof")
-
-    proof = asyncio.run(play())
+    proof = proven_without_watch(register, plan, monkeypatch, STEPS[:-1], ago).step("proof")
     assert proof.state == state
     assert ("watch does not answer" in proof.why) == (state == "failed")
 
 
 def test_a_proof_that_is_there_outlives_a_watch_that_is_started_anew(register, plan, monkeypatch):
-    async def silent(*_words, **_more):
-        raise NotReachable("watch is away")
-
-    monkeypatch.setattr(removals.control, "call_async", silent)
-
-    async def play():
-        held = Removals(Settings("n", ("pellegrin",)), register, Nothing(), Nothing())
-        apart(register, "T-001")
-        await held.compare()
-        now = clock.now().timestamp()
-        for name in ("kernel", "radius", "disconnect", "again", "proof"):
-            await held._keep(removals.rules.tried(held._held["T-001"], name, "done", "", now - 300))
-        assert removals.rules.due(held._held["T-001"], now) == "proof"
-        await held._do("T-001", "proof", plan, asyncio.Lock(), None)
-        assert held._held["T-001"].is_over
-
-    asyncio.run(play())
+    assert proven_without_watch(register, plan, monkeypatch, STEPS, 300.0).is_over
