@@ -544,3 +544,14 @@ def test_the_way_to_an_exit_is_named_where_it_was_seen(run, way, unseen, said):
     seen, now = run.state.tablets[ONE], run.state.now
     found = verdict(run.model, run.state, seen, now, now - seen.last, unseen=unseen)
     assert [r.detail for r in found.reasons(0) if r.name == "walked-to-edge"] == said
+
+
+def test_a_stop_that_is_told_again_is_no_second_goodbye():
+    run = (
+        Run()
+        .on(0, evidence.START, session="a")
+        .on(100, evidence.STOP, session="a", reason="leaving")
+    )
+    run.on(200, H).on(300, evidence.STOP, session="a", reason="leaving")
+    seen = run.state.tablets[ONE]
+    assert (seen.last, seen.goodbye_at) == (T0 + 200, T0 + 100)
