@@ -452,6 +452,19 @@ def test_an_exit_without_power_that_nobody_reports_is_no_theft(run, dies):
     assert {run.state_of(mac) for mac in walked} == {"present"}
 
 
+def test_a_controller_that_pauses_for_breath_makes_no_outage_of_a_theft(run):
+    """At the very moment at which a theft would be told it says nothing for some seconds: it is told when it goes on."""
+    fleet(run, 2940).on(2960, A, ap="h1").on(2965, A, ap="h2")
+    others = sorted(run.model.tablets)[1:]
+    for at in range(2970, 3600, 30):
+        if at != 3120:
+            for number, mac in enumerate(others):
+                run.on(at + number, H, mac)
+        run.until(at + 29)
+    assert [(a.cause, a.kind) for a in run.alerts()][:1] == [("taken", "raised")]
+    assert 3150 <= run.alerts()[0].at - T0 < 3170
+
+
 @pytest.mark.parametrize("blind", ["feed", "controller", "old-data", "clock", "pause"])
 def test_who_was_at_an_exit_when_we_went_blind_may_have_gone_anywhere(run, blind):
     """It was carried back unseen, and fell silent before we could hear again: no theft."""

@@ -190,11 +190,15 @@ def _decide(
     if elapsed < _missing_after(model, seen, site):
         return None
     edge = judged.context == EDGE
+    if edge and CAUSES[judged.best] == OUTAGE and elapsed < site.missing_default:
+        # So sure is one of an outage at an exit only while the NAS or the AP pauses: it speaks again soon,
+        # or is told as down itself. What is told now stays, though the theft would be likelier in a moment.
+        return None
     learned = state.fleet.days(state.now) >= LEARNED_DAYS
     if not learned:
         # The baseline: at an edge silence is theft, unless nearly all speaks against it; elsewhere it
         # is what is most likely.
-        plausible = judged.best != 3 and not (seen.planned[0] and seen.planned[1] >= state.now)
+        plausible = CAUSES[judged.best] != OUTAGE and not (seen.planned[0] and seen.planned[1] >= state.now)
         return 0 if edge and plausible and taken >= _LEAST_SAID else judged.best or 1
     if judged.normal > _RARE and not (edge and elapsed >= site.missing_default):
         return None
