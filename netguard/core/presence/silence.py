@@ -198,7 +198,9 @@ def _decide(
     if not learned:
         # The baseline: at an edge silence is theft, unless nearly all speaks against it; elsewhere it
         # is what is most likely.
-        plausible = CAUSES[judged.best] != OUTAGE and not (seen.planned[0] and seen.planned[1] >= state.now)
+        plausible = CAUSES[judged.best] != OUTAGE and not (
+            seen.planned[0] and seen.planned[1] >= state.now
+        )
         return 0 if edge and plausible and taken >= _LEAST_SAID else judged.best or 1
     if judged.normal > _RARE and not (edge and elapsed >= site.missing_default):
         return None
