@@ -92,10 +92,10 @@ nightly: setup ## every test with hypothesis' deep profile, then the benches
 
 .PHONY: mutate
 mutate: venv ## change the engine of presence in one place at a time: which changes does no test notice?
-	@for module in curves judge places record silence stays threshold engine; do \
-		$(BIN)/python scripts/mutate.py netguard/core/presence/$$module.py \
-			--tests tests/core/test_presence_learning.py tests/core/test_presence.py \
-			tests/core/test_presence_properties.py; done
+	@$(BIN)/python scripts/mutate.py \
+		$(foreach module,engine silence judge places curves stays threshold record calibration,netguard/core/presence/$(module).py) \
+		--tests tests/core/test_presence_learning.py tests/core/test_presence.py \
+		tests/core/test_presence_properties.py tests/core/test_presence_calibration.py
 
 .PHONY: bundle
 bundle: venv ## make dist/netguard-VERSION.tar.gz, what an appliance installs without the Internet (LABEL=)
