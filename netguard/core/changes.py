@@ -12,7 +12,7 @@ from typing import Any
 
 from netguard.core import reach, regions
 from netguard.core.fronts import newly_shared
-from netguard.core.names import Domain
+from netguard.core.names import Domain, spelled
 from netguard.core.plan import Binding, Grant, GroupPlan, Plan, ServicePlan
 from netguard.core.policy import Nas, Policy
 from netguard.core.regions import Region, Spans
@@ -71,7 +71,7 @@ def changes(
     policies: tuple[Policy | None, Policy],
 ) -> Changes:
     """Compare what is in force (None: nothing) with what would be."""
-    general = [*_general(before, after), *_watched(*policies)]
+    general = [*_general(before, after), *_watched(*policies), *_loans(*policies)]
     groups, same = [], []
     old = before.group if before is not None else {}
     for name in sorted({*old, *after.group}):
@@ -202,6 +202,27 @@ def _watched(before: Policy | None, after: Policy) -> Iterator[Line]:
             was, is_ = _labels(before), _labels(after)
         if was != is_:
             yield Line(OTHER, "watch", f"{file}{_which(was, is_)}")
+
+
+def _loans(before: Policy | None, after: Policy) -> Iterator[Line]:
+    """Yield how long tablets are lent: nothing is refused for it, people are told."""
+    if before is None:
+        return
+    was, is_ = _lengths(before), _lengths(after)
+    for who in sorted({*was, *is_}):
+        if was.get(who) != is_.get(who):
+            text = f"{who}: {was.get(who, 'none')} -> {is_.get(who, 'none')}"
+            yield Line(OTHER, "loan-length", text)
+
+
+def _lengths(policy: Policy) -> dict[str, str]:
+    found = {name: each.loan_length for name, each in policy.groups.items()}
+    found |= {
+        f"{name} while profile {profile.name} is on": change.loan_length
+        for profile in policy.profiles.values()
+        for name, change in profile.groups.items()
+    }
+    return {who: spelled(length) for who, length in found.items() if length is not None}
 
 
 def _which(was: Any, is_: Any) -> str:  # noqa: ANN401  # a mapping, or something that has no keys

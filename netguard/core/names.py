@@ -424,6 +424,12 @@ def parse_duration(text: str) -> timedelta:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def spelled(span: timedelta) -> str:
+    """Return a span as `parse_duration` reads it, in the largest unit that divides it: 14d, 36h."""
+    unit = max((u for u in _UNITS if not span % _UNITS[u]), key=_UNITS.__getitem__, default="ms")
+    return f"{span // _UNITS[unit]}{unit}"
+
+
 def parse_rate(text: str) -> int:
     """Read a bandwidth with its unit (500kbit, 4Mbit, 1Gbit) into bits per second."""
     match = _RATE.fullmatch(text)

@@ -303,19 +303,25 @@ class Group:
     notify: str | None = None
     # Its traffic class, where that is not the one of all.
     dscp: str | None = None
+    # How long its tablets are lent before they are asked back; None: without end.
+    loan_length: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """What a profile leaves a group: only these services, at most this rate; None leaves all."""
+    """What a profile leaves a group: only these services, at most this rate; None leaves all.
+
+    `loan_length` takes nothing: its loans may last so long meanwhile, though they were to be shorter.
+    """
 
     allow: frozenset[str] | None = None
     rate: Ceiling | None = None
+    loan_length: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Agreed beforehand, switched on by a person: it only ever narrows.
+    """Agreed beforehand, switched on by a person: it only ever narrows what tablets reach, and lengthens loans.
 
     `silences` are the severities of alerts that are held back meanwhile; never `critical`.
     """

@@ -1,12 +1,13 @@
 """Profiles: what was agreed beforehand for a bad day, switched on by a person and off by a person or the time.
 
 A profile only ever narrows a policy: fewer services, a lower ceiling. That is why it may be switched on
-without a review, and why nothing that a policy refuses can be reached by a profile.
+without a review, and why nothing that a policy refuses can be reached by a profile. Loans it only
+lengthens: on a bad day nobody has the time to ask tablets back.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from netguard.core.policy import Ceiling, Group, Narrowing, Policy, Profile
 
@@ -44,6 +45,16 @@ def silenced(profiles: Mapping[str, Profile], names: Iterable[str]) -> dict[str,
         if name in profiles
         for severity in sorted(profiles[name].silences)
     }
+
+
+def lengthened(profiles: Mapping[str, Profile], names: Iterable[str]) -> dict[str, timedelta]:
+    """Return how long loans may last at least while these profiles are on, by group; the longest counts."""
+    found: dict[str, timedelta] = {}
+    for name in names:
+        for group, change in profiles[name].groups.items() if name in profiles else ():
+            if change.loan_length is not None:
+                found[group] = max(change.loan_length, found.get(group, change.loan_length))
+    return found
 
 
 def _narrowed(group: Group, on: Iterable[Profile]) -> Group:

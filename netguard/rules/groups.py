@@ -1,8 +1,10 @@
-"""groups.yaml: who may use what, with `extends` resolved, and profiles that only ever narrow."""
+"""groups.yaml: who may use what, with `extends` resolved, and profiles that only ever narrow, and lengthen loans."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 
+from netguard.core.due import LONGEST, SHORTEST
+from netguard.core.names import spelled
 from netguard.core.policy import Group, Narrowing, Profile, Service, Site
 from netguard.rules import schema
 from netguard.rules.hours import check_hours, inherited_hours
@@ -36,6 +38,7 @@ def judge_groups(
         if entry.notify is not None:
             receivers = review.documents.names.receivers
             review.known("receiver", entry.notify, receivers, doc, "groups", name, "notify")
+        _bounded(review, doc, entry.loan_length, "groups", name, "loan-length")
     netguard = review.documents.netguard
     defaults = netguard.model.defaults if netguard else schema.DefaultsModel()
     groups = {
@@ -102,6 +105,7 @@ def _group(
         ),
         notify=next((group.notify for group in inherited if group.notify), None),
         dscp=next((str(group.dscp) for group in inherited if group.dscp), None),
+        loan_length=next((group.loan_length for group in inherited if group.loan_length), None),
     )
 
 
@@ -140,8 +144,10 @@ def _profiles(
                 place = (*at, "allow", index)
                 review.known("service", service, review.documents.names.services, doc, *place)
                 _verified(review, doc, service, services, *place)
+            _bounded(review, doc, change.loan_length, *at, "loan-length")
             if name in groups:
                 _narrows(review, doc, groups[name], change, services, *at)
+                _lengthens(review, doc, groups[name], change, *at)
     silences = _silences(review)
     return {
         profile: Profile(
@@ -155,7 +161,7 @@ def _profiles(
 
 def _narrowing(change: schema.ProfileGroup) -> Narrowing:
     allow = frozenset(change.allow) if change.allow is not None else None
-    return Narrowing(allow, ceiling(change.rate))
+    return Narrowing(allow, ceiling(change.rate), change.loan_length)
 
 
 def _silences(review: Review) -> dict[str, frozenset[str]]:
@@ -191,3 +197,26 @@ def _narrows(
         if new > own:
             text = f"a profile never widens: the rate of group '{group.name}' is lower"
             review.error(doc, "profile-widens", text, *at, "rate", key)
+
+
+def _bounded(review: Review, doc: GroupsDocument, length: timedelta | None, *at: str | int) -> None:
+    if length is not None and not SHORTEST <= length <= LONGEST:
+        text = "loan-length is from 1h to 366d, and m are minutes: write 14d for a fortnight"
+        review.error(doc, "bad-duration", text, *at)
+
+
+def _lengthens(
+    review: Review, doc: GroupsDocument, group: Group, change: schema.ProfileGroup, *at: str | int
+) -> None:
+    """Report loans that a profile would shorten: who has a tablet was told how long it is lent."""
+    if change.loan_length is None:
+        return
+    if group.loan_length is None:
+        text = f"a profile never shortens loans: those of group '{group.name}' have no end, "
+        text += "write loan-length there first"
+    elif change.loan_length < group.loan_length:
+        text = f"a profile never shortens loans: those of group '{group.name}' last longer, "
+        text += f"write {spelled(group.loan_length)} or more"
+    else:
+        return
+    review.error(doc, "profile-shortens", text, *at, "loan-length")

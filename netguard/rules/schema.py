@@ -272,12 +272,14 @@ class GroupModel(Model):
     deny: Literal["reject", "drop"] | None = None
     dscp: Literal[DSCP] | None = None  # type: ignore[valid-type]  # the tuple is also used in messages
     notify: Name | None = None
+    loan_length: Span | None = None
     accept: Accept = {}
 
 
 class ProfileGroup(Model):
     allow: list[Name] | None = None
     rate: CeilingModel | None = None
+    loan_length: Span | None = None
 
 
 class GroupsFile(Model):

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -134,3 +135,26 @@ def test_rates_and_local_services_are_told(example):
     told = lines(plan, replace(plan, groups=groups, services=services), example)
     assert ("~", "rate", "4,000,000 bit/s down, 2,000,000 up -> none") in told
     assert ("~", "service time", "local ntp -> none") in told
+
+
+def test_how_long_tablets_are_lent_is_told_and_opens_nothing(example):
+    plan = compile_plan(example, ["pellegrin"])
+    patients, crisis = example.groups["patients"], example.profiles["crisis"]
+    after = replace(
+        example,
+        groups={
+            **example.groups,
+            "patients": replace(patients, loan_length=timedelta(days=21)),
+            "family-room": replace(example.groups["family-room"], loan_length=timedelta(hours=36)),
+            "demo": replace(example.groups["demo"], loan_length=None),
+        },
+        profiles={"crisis": replace(crisis, groups={})},
+    )
+    found = changes(plan, plan, (example, after))
+    assert [(line.sign, line.what, line.detail) for line in found.lines] == [
+        ("~", "loan-length", "demo: 14d -> none"),
+        ("~", "loan-length", "family-room: none -> 36h"),
+        ("~", "loan-length", "patients: 14d -> 21d"),
+        ("~", "loan-length", "patients while profile crisis is on: 60d -> none"),
+    ]
+    assert not found.widens

@@ -26,6 +26,7 @@ from netguard.core.names import (
     parse_unicast_mac,
     parse_vlan,
     shown,
+    spelled,
     suggest,
     suggest_of,
 )
@@ -305,6 +306,18 @@ def test_a_duration_is_its_number_of_units_up_to_a_hundred_years(count, unit):
         assert refused(parse_duration, f"{count}{unit}")[0] == "bad-duration"
     else:
         assert parse_duration(f"{count}{unit}") == timedelta(seconds=seconds)
+
+
+@given(st.integers(0, 999_999_999))
+def test_a_span_is_spelled_as_it_is_read(milliseconds):
+    span = timedelta(milliseconds=milliseconds)
+    assert parse_duration(spelled(span)) == span
+
+
+def test_a_span_is_spelled_in_the_largest_unit_that_divides_it():
+    words = ["14d", "36h", "90m", "61s", "1500ms"]
+    assert [spelled(parse_duration(word)) for word in words] == words
+    assert spelled(parse_duration("48h")) == "2d"
 
 
 def test_a_duration_needs_its_unit():

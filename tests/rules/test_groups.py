@@ -194,3 +194,46 @@ def test_every_fault_of_the_hours_by_days_is_told_at_its_place(rules):
         "groups.yaml:5:36",
         "groups.yaml:5:50",
     ]
+
+
+def test_how_long_tablets_are_lent_is_inherited_and_a_profile_says_how_long_meanwhile(rules):
+    rules.change("groups.yaml", "    hours:", "    loan-length: 14d\n    hours:")
+    rules.add("groups.yaml", "  demo: {extends: patients, allow: []}\n")
+    rules.add("groups.yaml", "  short: {extends: patients, allow: [], loan-length: 36h}\n")
+    rules.add("groups.yaml", "profiles: {crisis: {patients: {loan-length: 60d}, short: {}}}\n")
+    policy = rules.policy
+    lengths = {name: each.loan_length for name, each in policy.groups.items() if each.loan_length}
+    day = timedelta(days=1)
+    assert lengths == {"patients": 14 * day, "demo": 14 * day, "short": 1.5 * day}
+    crisis = policy.profiles["crisis"].groups
+    assert (crisis["patients"].loan_length, crisis["short"].loan_length) == (60 * day, None)
+    assert (crisis["patients"].allow, crisis["patients"].rate) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("own", "length", "parts"),
+    [
+        ("14d", "13d", ["profile-shortens groups.yaml:10:45", "'patients' last longer, write 14d or more"]),
+        ("36h", "1d", ["profile-shortens groups.yaml:10:45", "write 36h or more"]),
+        (None, "60d", ["profile-shortens groups.yaml:9:45", "have no end, write loan-length there first"]),
+    ],
+)  # fmt: skip
+def test_a_profile_never_shortens_loans(rules, own, length, parts):
+    if own is not None:
+        rules.change("groups.yaml", "    hours:", f"    loan-length: {own}\n    hours:")
+    rules.add("groups.yaml", f"profiles: {{crisis: {{patients: {{loan-length: {length}}}}}}}\n")
+    rules.says("error", *parts)
+    rules.change("groups.yaml", f"loan-length: {length}}}", f"loan-length: {own or length}}}")
+    if own is not None:
+        assert rules.said == []
+
+
+@pytest.mark.parametrize("length", ["2m", "59m", "367d", "0s"])
+def test_a_loan_of_minutes_is_one_of_months_that_was_misspelt(rules, length):
+    rules.change("groups.yaml", "    hours:", f"    loan-length: {length}\n    hours:")
+    rules.says("error bad-duration groups.yaml:5:18", "from 1h to 366d, and m are minutes")
+    rules.change("groups.yaml", f"loan-length: {length}", "loan-length: 14d")
+    rules.add("groups.yaml", f"profiles: {{crisis: {{patients: {{loan-length: {length}}}}}}}\n")
+    assert "error bad-duration groups.yaml:10:45" in rules.said[0]
+    rules.change("groups.yaml", "loan-length: 14d", "loan-length: soon")
+    assert "'soon' is not a duration" in rules.said[0]
