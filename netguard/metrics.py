@@ -121,6 +121,15 @@ def _guard(view: View) -> Iterator[Metric]:
     for state in STATES:
         loans.add_metric([state], (guard.get("loans") or {}).get(state, 0))
     yield loans
+    overdue = GaugeMetricFamily(
+        "netguard_loans_overdue",
+        "Lent tablets that were to be back by now, by the site where they belong",
+        labels=["site"],
+    )
+    # An older guard counts none.
+    for site, count in sorted((guard.get("overdue") or {}).items()):
+        overdue.add_metric([site], count)
+    yield overdue
     profiles = GaugeMetricFamily(
         "netguard_profile_since_timestamp_seconds",
         "When a profile of the rules was switched on; absent while it is off",

@@ -78,3 +78,11 @@ def test_what_left_the_air_is_counted_by_nas_and_bounded_outcomes():
     ):
         assert line in text
     assert "T-001" not in text
+
+
+def test_overdue_loans_are_counted_by_site():
+    view = fleet()
+    view.guard |= {"overdue": {"site-0": 0, "site-1": 3}}
+    text = exposed(view)
+    assert 'netguard_loans_overdue{site="site-0"} 0.0' in text
+    assert 'netguard_loans_overdue{site="site-1"} 3.0' in text

@@ -28,14 +28,23 @@ def listed(arguments: argparse.Namespace) -> int:
         why = f" {row['cause']} {row['probability']:.0%}" if row["cause"] else ""
         sys.stdout.write(
             f"{row['tablet']:10} {row['presence'] + why:24} {place:28} "
-            f"{row['last_seen'] or '-':25} {row['loan'] or '-'}\n"
+            f"{row['last_seen'] or '-':25} {row['loan'] or '-'}{_due(row)}\n"
         )
     if not rows:
         sys.stderr.write("no such tablet\n")
     return 0
 
 
+def _due(row: dict[str, Any]) -> str:
+    # An older watch knows no ends.
+    if not row.get("due"):
+        return ""
+    return f", {'overdue since' if row['overdue'] else 'due back'} {row['due']}"
+
+
 def _wanted(row: dict[str, Any], arguments: argparse.Namespace) -> bool:
+    if arguments.overdue and not row.get("overdue"):
+        return False
     areas = {row["area"], f"{row['site']}/{row['area']}"}
     return arguments.area in {None, *areas} and arguments.state in {
         None,

@@ -3,10 +3,12 @@
 import argparse
 import json
 import sys
+from datetime import timedelta
 from typing import Any
 
 from netguard.adapters import control
 from netguard.cli import folders
+from netguard.core.names import spelled
 from netguard.errors import UsageError
 
 SWITCH_TIMEOUT = 120.0
@@ -37,7 +39,9 @@ def profile(arguments: argparse.Namespace) -> int:
     else:
         row, changed = answer["profile"], answer["changed"]
         word = "is" if changed else "was already"
-        tail = f"{_until(row)}; undo with: netguard profile {row['name']} off" if row["on"] else ""
+        longer = f"; {_longer(row)}" if row["on"] and row.get("loan_lengths") else ""
+        undo = f"; undo with: netguard profile {row['name']} off"
+        tail = f"{_until(row)}{longer}{undo}" if row["on"] else ""
         sys.stdout.write(f"profile {row['name']} {word} {arguments.switch}{tail}\n")
         if late:
             sys.stdout.write(f"{late}\n")
@@ -50,9 +54,10 @@ def _list(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
         return 0
     for row in rows:
         groups = ", ".join(row["groups"]) or "no group"
+        longer = f"; {_longer(row)}" if row.get("loan_lengths") else ""
         quiet = f"; holds back {', '.join(row['silences'])} alerts" if row["silences"] else ""
         sys.stdout.write(
-            f"{row['name']:16} {'on ' if row['on'] else 'off'}  narrows {groups}{quiet}\n"
+            f"{row['name']:16} {'on ' if row['on'] else 'off'}  narrows {groups}{longer}{quiet}\n"
         )
         if row["on"]:
             why = f": {row['why']}" if row["why"] else ""
@@ -63,6 +68,12 @@ def _list(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> int:
     if not rows:
         sys.stdout.write("the rules in force have no profiles: groups.yaml, key 'profiles'\n")
     return 0
+
+
+def _longer(row: dict[str, Any]) -> str:
+    """Say how long loans last while it is on; an older guard says nothing of them."""
+    words = [f"{group} {spelled(timedelta(seconds=s))}" for group, s in row["loan_lengths"].items()]
+    return f"loans last longer: {', '.join(words)}"
 
 
 def _until(row: dict[str, Any]) -> str:

@@ -115,7 +115,10 @@ def _print(
             f"profile    {each['name']} since {each['since']} by {each['who']}, until {until}"
         )
     loans = ", ".join(f"{guard['loans'][s]} {s}" for s in STATES if s in guard["loans"])
-    lines.append(f"loans      {loans or 'none recorded'}")
+    # An older guard knows no ends.
+    late = sum(guard.get("overdue", {}).values())
+    over = f"; {late} overdue: netguard tablets --overdue" if late else ""
+    lines.append(f"loans      {loans or 'none recorded'}{over}")
     if guard["quarantined"]:
         lines.append(f"quarantine {', '.join(guard['quarantined'])}")
     for removal in guard["removals"]:

@@ -36,6 +36,10 @@ def tablet(arguments: argparse.Namespace) -> int:
             "note": arguments.note,
             "by": arguments.by or folders.user(),
         }
+        # Only `lend` has a length.
+        within = getattr(arguments, "within", None)
+        if within is not None:
+            body["seconds"] = folders.seconds(within, "--for")
     elif arguments.note is not None:
         raise UsageError("--note belongs to a state: netguard tablet ID lost --note TEXT")
     known = control.call(node.guard_socket, "tablet", CHANGE_TIMEOUT, **body)
@@ -69,6 +73,9 @@ def _print(known: Mapping[str, Any], state: str | None) -> None:
         said = f"{loan['state']} since {loan['at']} by {loan['who']}{note}"
         if state is not None and not known["changed"]:
             said += "; it was so already"
+        # An older guard knows no ends.
+        if known.get("due"):
+            said += f"; {'overdue since' if known['overdue'] else 'due back'} {known['due']}"
     lines = [
         f"{known['tablet']}   {said}",
         "  refused everywhere" if known["refused"] else "  as its group may do",

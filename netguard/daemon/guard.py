@@ -446,8 +446,11 @@ class Guard:
             loans,
             moves,
             lines(),
-            silenced(policy.profiles, self.profiles.active),
-            sorted(self.register.quarantines),
+            watch_file.Said(
+                silenced(policy.profiles, self.profiles.active),
+                self.register.quarantines,
+                self.loan_verbs.terms(policy),
+            ),
         )
         files.write(self.settings.paths.state / "watch.json", text)
 
@@ -669,6 +672,7 @@ class Guard:
             "waiting": self.confirmation.shown(),
             "plan": plan.digest if plan is not None else None,
             "loans": dict(Counter((self.register.loans or {}).values())),
+            "overdue": self.loan_verbs.overdue(),
             "quarantined": sorted(self.register.quarantines),
             "removals": [each for each in self.removals.shown() if not each["over"]],
             "coa": self.removals.asked(),

@@ -5,7 +5,7 @@ enforces nothing and stores nothing, guard does.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,8 +14,9 @@ from netguard.adapters.control import Message
 from netguard.adapters.files import Applied
 from netguard.adapters.store import Entry, Loan, Move
 from netguard.core.changes import Changes
+from netguard.core.due import LONGEST, SHORTEST, Lent
 from netguard.core.explain import find_tablet
-from netguard.core.loans import FOUND, REFUSED, STATES, STOCK
+from netguard.core.loans import FOUND, LENT, REFUSED, STATES, STOCK
 from netguard.core.names import shown, suggest, suggest_of
 from netguard.core.policy import Policy
 from netguard.daemon.register import Register
@@ -41,7 +42,10 @@ def tablet_id(register: Register, policy: Policy | None, word: str) -> str:
 def change(
     register: Register, message: Message, id_: str, line: Entry
 ) -> tuple[Loan, Entry] | None:
-    """Return the state that is asked for and its line; None when it is so already."""
+    """Return the state that is asked for and its line; None when it is so already.
+
+    Raises BadValue for a state or a length that is none.
+    """
     wanted = str(message["state"])
     if wanted not in {*STATES, FOUND}:
         words = (*STATES, FOUND)
@@ -51,10 +55,67 @@ def change(
         )
     held = register.details.get(id_)
     state = STOCK if wanted == FOUND else wanted
-    loan = Loan(id_, state, line.at, line.who, plain(message.get("note"), MAX_NOTE))
-    if held is not None and held.state == state and loan.note in {"", held.note}:
-        return None
+    until, note = _lent_until(message, state, line.at), plain(message.get("note"), MAX_NOTE)
+    loan = Loan(id_, state, line.at, line.who, note, until)
+    if held is not None and held.state == state:
+        if note in {"", held.note} and not until:
+            return None
+        if state == LENT:
+            # The same loan: it began when it began, whoever has another word for it, or more time.
+            loan = replace(held, note=note or held.note, until=until or held.until)
     return loan, replace(line, before=_loan_text(held), after=_loan_text(loan))
+
+
+def _lent_until(message: Message, state: str, at: str) -> str:
+    """Read the end of a loan of its own, `seconds` from the moment in which it is said; "" for none."""
+    seconds = message.get("seconds")
+    if seconds is None:
+        return ""
+    if state != LENT:
+        raise BadValue("bad-duration", "only a loan has a length: netguard lend ID --for 3d")
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, int | float)
+        or not SHORTEST.total_seconds() <= seconds <= LONGEST.total_seconds()
+    ):
+        text = "a loan lasts from 1h to 366d, and m are minutes: --for 60d is two months"
+        raise BadValue("bad-duration", text)
+    return (datetime.fromisoformat(at) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+
+
+def lent(details: Mapping[str, Loan]) -> dict[str, Lent]:
+    """Return the loans that run; one whose moments cannot be read is left out, nobody is told of it."""
+    found = {}
+    for tablet, loan in details.items():
+        since = _moment(loan.at) if loan.state == LENT else None
+        if since is not None:
+            found[tablet] = Lent(since, _moment(loan.until))
+    return found
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def terms(lent_: Lent | None, end: datetime | None, now: datetime) -> dict[str, Any]:
+    """Return since when a tablet is lent, when it is due, and whether that is over; texts, "" for none."""
+    return {
+        "lent_since": lent_.since.isoformat(timespec="seconds") if lent_ is not None else "",
+        "due": end.isoformat(timespec="seconds") if end is not None else "",
+        "overdue": end is not None and end <= now,
+    }
+
+
+def with_due(line: Entry, end: datetime | None) -> Entry:
+    """Add to a line of the audit when the loan ends by the rules of that moment."""
+    if end is None:
+        return line
+    after = json.loads(line.after) | {"due": end.isoformat(timespec="seconds")}
+    return replace(line, after=json.dumps(after))
 
 
 def moving(message: Message, policy: Policy | None, id_: str, line: Entry) -> tuple[Move, Entry]:
@@ -182,4 +243,5 @@ def plain(text: object, limit: int) -> str:
 def _loan_text(loan: Loan | None) -> str:
     if loan is None:
         return "{}"
-    return json.dumps({"state": loan.state} | ({"note": loan.note} if loan.note else {}))
+    words = {"state": loan.state, "note": loan.note, "until": loan.until}
+    return json.dumps({key: value for key, value in words.items() if value})

@@ -6,13 +6,14 @@ where it cannot be stored. watch may put a tablet into quarantine where the rule
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from netguard.adapters import clock, control
-from netguard.adapters.store import Entry, Quarantine
+from netguard.adapters.store import Entry, Loan, Quarantine
+from netguard.core import due
 from netguard.core.loans import STOCK
 from netguard.core.policy import Policy
 from netguard.daemon import lending
@@ -77,6 +78,8 @@ class LoanVerbs:
             if message.get("state") is not None:
                 change = lending.change(register, message, id_, line)
             if change is not None:
+                end = self._ends(policy, {id_: change[0]}).get(id_)
+                change = change[0], lending.with_due(change[1], end)
                 await asyncio.to_thread(register.change, *change)
                 say("loan", tablet=id_, state=change[0].state, by=change[0].who)
                 await self._parts.new_plan()
@@ -103,6 +106,31 @@ class LoanVerbs:
             "loans": self._register.loans,
             "profiles": sorted(self._parts.profiles.active),
         }
+
+    def terms(self, policy: Policy) -> dict[str, tuple[float, float | None]]:
+        """Return of each loan when it began and when it ends, in seconds since 1970; None: without end."""
+        running = lending.lent(self._register.details)
+        ends = due.ends(policy, self._parts.profiles.active, running)
+        return {
+            id_: (loan.since.timestamp(), end.timestamp() if (end := ends[id_]) else None)
+            for id_, loan in running.items()
+        }
+
+    def overdue(self) -> dict[str, int]:
+        """Return how many loans are overdue, by the site where each tablet belongs."""
+        policy, now = self._parts.policy(), clock.now()
+        counts = dict.fromkeys(self._parts.settings.sites, 0)
+        for id_, end in self._ends(policy, self._register.details).items():
+            known = policy.tablets.get(id_) if policy is not None else None
+            if end is not None and end <= now:
+                site = known.home[0] if known is not None else ""
+                counts[site] = counts.get(site, 0) + 1
+        return counts
+
+    def _ends(
+        self, policy: Policy | None, details: Mapping[str, Loan]
+    ) -> dict[str, datetime | None]:
+        return due.ends(policy, self._parts.profiles.active, lending.lent(details))
 
     async def audit(self, caller: control.Caller, message: control.Message) -> control.Message:
         """Return who did what since a moment."""
@@ -208,8 +236,11 @@ class LoanVerbs:
     def _known(self, id_: str) -> dict[str, Any]:
         policy, sites = self._parts.policy(), self._parts.settings.sites
         row = self._register.quarantines.get(id_)
+        held = {k: v for k, v in self._register.details.items() if k == id_}
+        end = self._ends(policy, held).get(id_)
         return {
             **lending.known(self._register, policy, sites, id_),
+            **lending.terms(lending.lent(held).get(id_), end, clock.now()),
             "quarantine": asdict(row) if row is not None else None,
             "removal": next(iter(self._parts.removals.shown(id_)), None),
             "problems": self._parts.problems(),

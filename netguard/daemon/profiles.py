@@ -13,8 +13,8 @@ from netguard.adapters import files
 from netguard.adapters.control import Message
 from netguard.adapters.store import Entry
 from netguard.core.names import shown, suggest_of
-from netguard.core.policy import Policy
-from netguard.core.profiles import Active
+from netguard.core.policy import Policy, Profile
+from netguard.core.profiles import Active, lengthened
 from netguard.daemon.lending import MAX_NOTE, plain
 from netguard.errors import BadValue, Refused
 
@@ -60,7 +60,11 @@ class Profiles:
                 "name": name,
                 "on": name in self.active,
                 "known": name in known,
-                "groups": sorted(known[name].groups) if name in known else [],
+                "groups": _narrowed(known[name]) if name in known else [],
+                "loan_lengths": {
+                    group: length.total_seconds()
+                    for group, length in sorted(lengthened(known, [name]).items())
+                },
                 "silences": sorted(known[name].silences) if name in known else [],
                 **({k: v for k, v in asdict(self.active[name]).items() if k != "name"}
                    if name in self.active else {}),
@@ -78,6 +82,10 @@ class Profiles:
             return {}
         text = f"profile {', '.join(lost)} is on, and the rules in force know no such profile"
         return {"profiles": f"{text}: netguard profile {lost[0]} off"}
+
+
+def _narrowed(profile: Profile) -> list[str]:
+    return sorted(n for n, each in profile.groups.items() if each.allow is not None or each.rate)
 
 
 def wanted(

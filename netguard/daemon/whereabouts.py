@@ -17,6 +17,7 @@ from netguard.core.private_macs import Silent, suggest
 from netguard.core.records import Stranger
 from netguard.daemon.intake import Intake
 from netguard.metrics import View
+from netguard.render.watch import Terms
 
 # A site and an access point in it.
 _Place: TypeAlias = tuple[str, str]
@@ -27,7 +28,8 @@ def tablets(intake: Intake, word: str = "") -> list[dict[str, Any]]:
     with intake.busy:
         if intake.presence is None or intake.book is None:
             return []
-        ahead = clock.now().timestamp() - intake.now()
+        wall = clock.now().timestamp()
+        ahead = wall - intake.now()
         rows = []
         for mac, tablet in intake.presence.model.tablets.items():
             if word in {"", tablet.id, mac}:
@@ -35,8 +37,18 @@ def tablets(intake: Intake, word: str = "") -> list[dict[str, Any]]:
                 loan = intake.book.loans.get(tablet.id, "")
                 apart = tablet.id in intake.book.quarantined
                 row = {"tablet": tablet.id, "mac": mac, "home": f"{tablet.site}/{tablet.area}"}
-                rows.append(row | _shown(seen, ahead) | {"loan": loan, "quarantined": apart})
+                row |= _shown(seen, ahead) | {"loan": loan, "quarantined": apart}
+                rows.append(row | _terms(intake.book.lent.get(tablet.id), wall))
     return sorted(rows, key=lambda row: str(row["tablet"]))
+
+
+def _terms(lent: Terms | None, wall: float) -> dict[str, Any]:
+    since, end = lent or (None, None)
+    return {
+        "lent_since": clock.stamp(since) if since is not None else "",
+        "due": clock.stamp(end) if end is not None else "",
+        "overdue": end is not None and end <= wall,
+    }
 
 
 def _shown(seen: Seen | None, ahead: float) -> dict[str, Any]:

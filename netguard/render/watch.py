@@ -6,10 +6,9 @@ watch could use to open anything.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from netguard.core import controllers
 from netguard.core.names import Network, parse_network
@@ -26,6 +25,8 @@ from netguard.core.presence import Model, compile_model, read_model, write_model
 from netguard.errors import BadValue
 
 VERSION = 2
+# Of a loan: since when, and until when, in seconds since 1970; None: without end.
+Terms: TypeAlias = tuple[float, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,13 @@ class Book:
     quarantined: frozenset[str] = frozenset()
     # MACs of clinical devices, which have no business on the tablets' network.
     clinical: frozenset[str] = frozenset()
+    # Of the loans that run.
+    lent: Mapping[str, Terms] = field(default_factory=dict)
+
+    @property
+    def due(self) -> dict[str, float]:
+        """Return when the loans end that have an end."""
+        return {id_: end for id_, (_, end) in self.lent.items() if end is not None}
 
     @property
     def apart(self) -> frozenset[str]:
@@ -100,6 +108,15 @@ class Book:
         return max(found, key=lambda nas: nas.address.prefixlen, default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What people have said beside loans and moves; the fields are those of Book."""
+
+    silenced: Mapping[str, str] = field(default_factory=dict)
+    quarantined: Iterable[str] = ()
+    lent: Mapping[str, Terms] = field(default_factory=dict)
+
+
 def render(
     policy: Policy,
     plan: str,
@@ -107,8 +124,7 @@ def render(
     loans: Mapping[str, str],
     moves: Mapping[str, tuple[str, float]],
     messages: Mapping[str, tuple[MessageLine, ...]],
-    silenced: Mapping[str, str] = MappingProxyType({}),
-    quarantined: Iterable[str] = (),
+    said: Said = Said(),
 ) -> str:
     """Return watch.json; `messages` are the lines that netguard brings along."""
     feeds = policy.feeds
@@ -134,7 +150,8 @@ def render(
             for id_, tablet in sorted(policy.tablets.items())
         },
         "loans": dict(sorted(loans.items())),
-        "quarantined": sorted(quarantined),
+        "quarantined": sorted(said.quarantined),
+        "lent": {id_: list(terms) for id_, terms in sorted(said.lent.items())},
         "clinical": sorted(map(str, policy.never.macs)),
         "moves": {id_: list(move) for id_, move in sorted(moves.items())},
         "nas": [
@@ -180,7 +197,7 @@ def render(
         "owners": {
             name: group.notify for name, group in sorted(policy.groups.items()) if group.notify
         },
-        "silenced": dict(sorted(silenced.items())),
+        "silenced": dict(sorted(said.silenced.items())),
     }
     return json.dumps(body, sort_keys=True, indent=1) + "\n"
 
@@ -238,4 +255,5 @@ def read(text: str) -> Book:
         silenced=body.get("silenced", {}),
         quarantined=frozenset(body.get("quarantined", ())),
         clinical=frozenset(body.get("clinical", ())),
+        lent={id_: (since, end) for id_, (since, end) in body.get("lent", {}).items()},
     )

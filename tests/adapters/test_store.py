@@ -484,6 +484,27 @@ def test_a_loan_is_what_was_said_last(guard):
     assert guard.loans() == {"T-001": back}
 
 
+def test_a_loan_of_before_there_were_ends_has_none_and_keeps_when_it_began(tmp_path):
+    path = tmp_path / "guard.db"
+    at_step(path, GUARD, "0006")
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT INTO loan VALUES ('T-001', 'lent', '2026-11-01T08:00:00+00:00', 'a', 'n')"
+        )
+    connection.close()
+    held = GuardStore.open(path, NOW)
+    old = Loan("T-001", "lent", "2026-11-01T08:00:00+00:00", "a", "n", "")
+    assert held.loans() == {"T-001": old}
+    ends = Loan("T-001", "lent", old.at, "a", "n", "2026-12-01T08:00:00+00:00")
+    held.set_loans([ends], [LINE])
+    held.close()
+    again = GuardStore.open(path, NOW)
+    assert again.loans() == {"T-001": ends}
+    again.close()
+    copy = tmp_path / "guard.db.before-0007"
+    assert rows(copy, "SELECT * FROM loan") == [("T-001", "lent", old.at, "a", "n")]
+
+
 def test_an_unknown_state_is_refused_and_its_line_with_it(guard):
     with pytest.raises(StoreError, match="CHECK constraint"):
         guard.set_loans([Loan("T-001", "mislaid", "t", "w", "")], [LINE])

@@ -44,9 +44,9 @@ def told(monkeypatch):
     return found
 
 
-def write_rules(settings, policy, loans=None, moves=None, silenced=None):
-    said = (loans or {}, moves or {}, lines(), silenced or {})
-    text = watch_file.render(policy, "digest", settings.sites, *said)
+def write_rules(settings, policy, loans=None, moves=None, **said):
+    words = (loans or {}, moves or {}, lines(), watch_file.Said(**said))
+    text = watch_file.render(policy, "digest", settings.sites, *words)
     path = settings.paths.state / "watch.json"
     path.with_suffix(".new").write_text(text)
     path.with_suffix(".new").rename(path)

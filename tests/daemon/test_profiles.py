@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from netguard.adapters.store import Entry
-from netguard.core.policy import Profile
+from netguard.core.policy import Narrowing, Profile
 from netguard.daemon import profiles
 from netguard.daemon.profiles import Profiles
 from netguard.errors import BadValue, Refused
@@ -100,3 +100,11 @@ def test_the_audit_says_how_it_was_before(example):
     _, entry = profiles.wanted({"name": "crisis", "on": False}, example, active, line())
     assert json.loads(entry.before)["who"] == "anna"
     assert entry.after == "{}"
+
+
+def test_what_lengthens_loans_is_shown_and_is_no_narrowing(tmp_path, example):
+    longer = Narrowing(loan_length=timedelta(days=60))
+    slower = Narrowing(allow=frozenset())
+    crisis = Profile("crisis", {"patients": longer, "demo": slower})
+    (row,) = Profiles(tmp_path).shown(replace(example, profiles={"crisis": crisis}))
+    assert (row["groups"], row["loan_lengths"]) == (["demo"], {"patients": 60 * 86400.0})

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+from datetime import datetime, timedelta
 from time import monotonic, sleep
 
 import pytest
@@ -104,3 +105,20 @@ def test_a_profile_that_nobody_knows_is_refused_with_what_may_be_meant(calm, net
     assert done.returncode == 5
     assert "did you mean 'crisis'" in done.stderr
     assert netguard("profile", "crisis").returncode == 2
+
+
+def test_while_it_is_on_loans_last_longer_and_the_list_says_so(calm, netguard):
+    def due():
+        return json.loads(netguard("tablet", "T-061", "--json").stdout)["due"]
+
+    assert netguard("lend", "T-061").returncode == 0
+    try:
+        before = due()
+        on = netguard("profile", "crisis", "on", "--for", "1h")
+        assert "loans last longer: patients 60d" in on.stdout
+        assert "loans last longer: patients 60d" in netguard("profile").stdout
+        assert datetime.fromisoformat(due()) - datetime.fromisoformat(before) == timedelta(days=46)
+        assert netguard("profile", "crisis", "off").returncode == 0
+        assert due() == before
+    finally:
+        assert netguard("return", "T-061").returncode == 0

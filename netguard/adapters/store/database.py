@@ -41,7 +41,7 @@ class Kind(NamedTuple):
     head: str
 
 
-GUARD = Kind("guard", 0x4E474731, "0006")
+GUARD = Kind("guard", 0x4E474731, "0007")
 WATCH = Kind("watch", 0x4E475731, "0006")
 
 

@@ -26,6 +26,7 @@ _loan = sa.Table(
     tables,
     sa.Column("tablet", sa.String, primary_key=True),
     *texts("state", "at", "who", "note"),
+    sa.Column("until", sa.String, nullable=False, server_default=""),
 )
 _move = sa.Table(
     "move",
@@ -60,13 +61,14 @@ _audit_until = sa.Table("audit_until", tables, sa.Column("at", sa.String, primar
 
 @dataclass(frozen=True, slots=True)
 class Loan:
-    """What a person said about one tablet, and when."""
+    """What a person said about one tablet, and when; `until` is the end of a loan of its own, "" for none."""
 
     tablet: str
     state: str
     at: str
     who: str
     note: str
+    until: str = ""
 
 
 @dataclass(frozen=True, slots=True)

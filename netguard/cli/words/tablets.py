@@ -1,6 +1,6 @@
 """What is known and said of tablets."""
 
-from netguard.cli.words.base import Commands, command, json_flag, late
+from netguard.cli.words.base import Commands, command, for_flag, json_flag, late
 from netguard.core.loans import FOUND, STATES
 
 
@@ -60,7 +60,10 @@ def add(commands: Commands) -> None:
 
 # What each word says of a tablet, and what follows.
 _WORDS = {
-    "lend": ("record that a tablet is lent", "netguard lend T-001"),
+    "lend": (
+        "record that a tablet is lent, for as long as its group's loans or as you say",
+        "netguard lend T-001\n  netguard lend T-001 --for 3d            from now, also one that is lent",
+    ),
     "return": ("record that a tablet is back in stock", "netguard return T-001"),
     "lost": ("record that a tablet is lost: refused everywhere, at once", "netguard lost T-001"),
     "found": ("record that a lost or stolen tablet is back in stock", "netguard found T-001"),
@@ -72,17 +75,23 @@ def _presence_commands(commands: Commands) -> None:
         commands,
         "tablets",
         "list tablets: present or not and why, where, since when, lent or not",
-        "netguard tablets --state missing\n  netguard tablets --area pellegrin/lobby --json",
+        "netguard tablets --state missing\n  netguard tablets --area pellegrin/lobby --json\n"
+        "  netguard tablets --overdue                                  to be asked back",
         late("cli.presence", "listed"),
     )
     listed.add_argument("--area", metavar="AREA", help="only there: an area, or SITE/AREA")
     listed.add_argument(
         "--state", metavar="STATE", help="only those: missing, quiet, ... or lent, lost, ..."
     )
+    listed.add_argument(
+        "--overdue", action="store_true", help="only those that were to be back by now"
+    )
     json_flag(listed)
     for name, (help_, example) in _WORDS.items():
         word = command(commands, name, help_, example, late("cli.tablets", "said"))
         word.add_argument("tablet", metavar="ID", help="a tablet's id, MAC or address")
+        if name == "lend":
+            for_flag(word, needed=False)
         word.add_argument("--note", metavar="TEXT", help="why; never the name of a patient")
         word.add_argument("--by", metavar="WHO", help="who says so (default: the user)")
         json_flag(word)
