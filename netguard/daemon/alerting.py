@@ -16,6 +16,7 @@ from netguard.core import alerting
 from netguard.core.alerting import Matter, Notice, Place, Silence, Trouble, Troubles
 from netguard.core.alerting.floods import Floods, grown
 from netguard.core.clones import Clones
+from netguard.core.due import overdue
 from netguard.core.evidence import Event
 from netguard.core.loans import QUARANTINED, REFUSED, rule_of
 from netguard.core.names import parse_duration
@@ -53,6 +54,8 @@ class Alerting:
         self._answers: list[tuple[float, int]] = []
         self._drifts: list[tuple[float, int]] = []
         self._false: list[tuple[float, int]] = []
+        # Of the loans that were overdue at the last look, when they ended; None before the first look.
+        self._overdue: dict[str, float] | None = None
         # By incident: the tablet that a rule wants in quarantine, that rule, and why; until guard has heard it.
         self.wanted: dict[str, tuple[str, str, str]] = {}
 
@@ -221,6 +224,32 @@ class Alerting:
                 ready.append(letter)
         if ready:
             store.release(ready)
+
+    def overdue(self, store: WatchStore, book: Book, wall: float) -> list[Trouble]:
+        """Return the loans whose time is up; `wall` in seconds since 1970."""
+        if self._overdue is None:
+            self._overdue = {
+                trouble.tablet: float(trouble.fields["due"])
+                for _, trouble, _ in _open(store)
+                if trouble.code == "NG-1113"
+            }
+        self._overdue = overdue(book.due, wall, self._overdue)
+        found = []
+        for id_, end in self._overdue.items():
+            known = book.tablets.get(id_)
+            site, _, area = known.home.partition("/") if known is not None else ("", "", "")
+            found.append(
+                Trouble(
+                    f"{id_}-overdue",
+                    "NG-1113",
+                    {"loan": "overdue"},
+                    tablet=id_,
+                    place=place_of(book, site, area, ""),
+                    fields={"due": str(end)},
+                    lasting=0.0,
+                )
+            )
+        return found
 
     def refusals(
         self, rules: Iterable[AlertRule], counters: Mapping[str, list[int]], now: float

@@ -344,6 +344,8 @@ class Delivery:
             notice = _notice(letter)
             if receiver is None or receiver.repeat is None or notice is None:
                 continue
+            if CODES[notice.matter.code].once:
+                continue
             known = said.get(letter.incident)
             if known is not None and (known.acknowledged or known.snoozed > wall):
                 continue

@@ -222,6 +222,7 @@ class Watch:
                     ),
                     *alerting.appliance(view.guard, *self._false_alarms(), now),
                     *alerting.feeds(self._told_feeds()),
+                    *alerting.overdue(held, book, clock.now().timestamp()),
                     *self._unreached(),
                 ]
                 alerting.look(held, book, found, now)

@@ -88,7 +88,7 @@ class AlertWhen(Model):
     site: Literal["other"] | None = None
     area: Literal["closed"] | None = None
     network: Literal["other"] | None = None
-    loan: Literal["heard"] | None = None
+    loan: Literal["heard", "overdue"] | None = None
     device: Literal["unknown", "clinical"] | None = None
     trouble: Literal["appliance", "quarantine"] | None = None
 

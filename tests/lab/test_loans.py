@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta
 from time import monotonic, sleep
 from urllib.request import urlopen
 
@@ -121,7 +122,7 @@ def test_killed_right_after_the_store_guard_enforces_at_its_next_start(
     hospital.kill("guard")
     with sqlite3.connect(state / "guard.db") as connection:
         connection.execute(
-            "INSERT OR REPLACE INTO loan VALUES ('T-001', 'stolen', 't', 'alice', '')"
+            "INSERT OR REPLACE INTO loan VALUES ('T-001', 'stolen', 't', 'alice', '', '')"
         )
     connection.close()
     assert reaches(hospital, tablet), "the kernel cannot know yet"
@@ -408,3 +409,75 @@ def test_metrics_count_loans_and_are_clean(hospital, netguard, tablet):
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_length_that_cannot_be_meant_is_refused_with_what_to_write(netguard):
+    for wrong, said in (
+        ("2m", "m are minutes"),
+        ("0s", "from 1h to 366d"),
+        ("soon", "not a duration"),
+    ):
+        done = netguard("lend", "T-060", "--for", wrong)
+        assert done.returncode != 0
+        assert said in done.stderr
+
+
+def test_a_loan_that_is_over_is_told_once_and_ends_with_the_return(
+    hospital, netguard, guard, state
+):
+    """A tablet that no other test is about, which guard and watch know through a kill of each."""
+
+    def until(look, wanted):
+        end = monotonic() + 30
+        while (seen := look()) != wanted:
+            assert monotonic() < end, seen
+            sleep(0.2)
+
+    def known():
+        return json.loads(netguard("tablet", "T-060", "--json").stdout)
+
+    def overdue():
+        rows = json.loads(netguard("tablets", "--overdue", "--json").stdout)["tablets"]
+        return [row["tablet"] for row in rows]
+
+    def told():
+        rows = json.loads(netguard("alerts", "--all", "--json").stdout)["alerts"]
+        return [row["open"] for row in rows if (row["tablet"], row["code"]) == ("T-060", "NG-1113")]
+
+    assert netguard("return", "T-060").returncode == 0
+    done = netguard("lend", "T-060", "--for", "3d", "--by", "alice")
+    assert done.returncode == 0, done.stderr
+    first = known()
+    due, since = (datetime.fromisoformat(first[key]) for key in ("due", "lent_since"))
+    assert (due - since, first["overdue"]) == (timedelta(days=3), False)
+    assert f"due back {first['due']}" in done.stdout
+    (line, *_) = json.loads(netguard("audit", "--json", "--subject", "T-060").stdout)["audit"]
+    assert (line["who"], line["after"]["until"]) == ("alice", first["due"])
+    until(lambda: f"due back {first['due']}" in netguard("tablets").stdout, True)
+    # Four days later.
+    hospital.kill("guard")
+    with sqlite3.connect(state / "guard.db") as connection:
+        days = [(moment - timedelta(days=4)).isoformat() for moment in (since, due)]
+        connection.execute("UPDATE loan SET at = ?, until = ? WHERE tablet = 'T-060'", days)
+    connection.close()
+    hospital.start("guard")
+    try:
+        settled(hospital)
+        assert known()["overdue"]
+        assert f"overdue since {days[1]}" in netguard("tablet", "T-060").stdout
+        until(overdue, ["T-060"])
+        assert "; 1 overdue" in netguard("status").stdout
+        until(told, [True])
+        with urlopen(f"{hospital.web}/metrics", timeout=10) as answer:
+            assert 'netguard_loans_overdue{site="pellegrin"} 1.0' in answer.read().decode()
+        hospital.kill("watch")
+        hospital.start("watch")
+        until(overdue, ["T-060"])
+        sleep(12)
+        assert told() == [True], "two looks later it is told no second time"
+        assert netguard("lend", "T-060", "--for", "2h").returncode == 0
+        until(told, [False])
+        assert overdue() == []
+    finally:
+        assert netguard("return", "T-060").returncode == 0
+    assert (known()["lent_since"], known()["due"]) == ("", "")

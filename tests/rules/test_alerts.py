@@ -54,6 +54,7 @@ def test_rules_and_receivers_are_read_with_their_channels_in_order(alerts):
         ("language: fr", "language: fr, actions: [wipe]", "actions"),
         ("mail: noc@chu.example", "mail: noc@chu.example, actions: [lock]", "actions is for webhook"),
         ("mail: noc@chu.example", 'webhook: "https://x.chu.example/y", actions: [lock]', "nobody else may ask for a lock"),
+        ("{rule: protected, more-than: 10/1m}", "{loan: overdue}, quarantine: true", "quarantine is for what is about one tablet"),
         ("more-than: 10/1m}", "more-than: 10/1m}, quarantine: true", "quarantine is for what is about one tablet"),
     ],
 )  # fmt: skip

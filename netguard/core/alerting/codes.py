@@ -20,7 +20,8 @@ class Code:
     """One kind of alert.
 
     `name` is the alertname of Alertmanager. `title` says what is so, `ended` that it is over, `advice` what
-    to do. `fleet`: Prometheus raises it from metrics, too, so no Alertmanager gets it from us.
+    to do. `fleet`: Prometheus raises it from metrics, too, so no Alertmanager gets it from us. `once`: no
+    receiver hears it again while it lasts. `together` is what is said of many at once.
     """
 
     code: str
@@ -29,6 +30,8 @@ class Code:
     ended: str
     advice: str
     fleet: bool = False
+    once: bool = False
+    together: str = _("Look at the network first: so many at once are seldom thefts.")
 
 
 _ALL = (
@@ -134,6 +137,18 @@ _ALL = (
             "It is refused there. Somebody has set it up for that network, or another device has its "
             "address: see whether the tablet itself is on the tablets' network."
         ),
+    ),
+    Code(
+        "NG-1113",
+        "NetguardLoanOverdue",
+        _("Tablet {tablet} was to be back by {due}"),
+        _("Tablet {tablet} is no longer overdue"),
+        _(
+            "Nothing is refused for it. Ask {place} for it; when it is back: netguard return {tablet}. If it "
+            "may stay: netguard lend {tablet} --for 14d."
+        ),
+        once=True,
+        together=_("No haste, and no thefts: their time is up. Ask the wards for them."),
     ),
     Code(
         "NG-1201",

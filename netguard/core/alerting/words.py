@@ -133,7 +133,7 @@ def digest(notices: Sequence[Notice], translate: Translate, node: str) -> Messag
     title = translate(_("{count} alerts at once, for example: {title}")).format(
         count=len(notices), title=first.title
     )
-    lines = [translate(_("Look at the network first: so many at once are seldom thefts.")), ""]
+    lines = [translate(CODES[notices[0].matter.code].together), ""]
     lines += [
         f"- {compose(each, translate, node, '').title} ({each.matter.incident})" for each in notices
     ]
@@ -145,6 +145,9 @@ def _values(notice: Notice, translate: Translate) -> Mapping[str, str]:
     place = (
         matter.place.label or matter.place.ap or matter.place.site or translate(_("nowhere known"))
     )
+    fields = dict(matter.fields)
+    if "due" in fields:
+        fields["due"] = moment(float(fields["due"]), matter.place.zone, translate)
     return {
         "tablet": matter.tablet,
         "subject": matter.subject.removeprefix("feed "),
@@ -154,7 +157,8 @@ def _values(notice: Notice, translate: Translate) -> Mapping[str, str]:
         "limit": "",
         "other": "",
         "tablets": "0",
-        **matter.fields,
+        "due": "",
+        **fields,
     }
 
 
@@ -165,7 +169,8 @@ def _facts(notice: Notice, translate: Translate) -> list[str]:
     if matter.probability is not None and matter.kind != CLEARED:
         text = translate(_("Probability: {percent} %"))
         lines.append(text.format(percent=round(100 * matter.probability)))
-    if matter.since and matter.kind != CLEARED:
+    # That a loan is over says nothing of where the tablet was heard.
+    if matter.since and matter.kind != CLEARED and "due" not in matter.fields:
         text = translate(_("Last heard: {when} at {place}"))
         since = moment(matter.since, place.zone, translate)
         lines.append(text.format(when=since, place=_values(notice, translate)["place"]))
