@@ -20,6 +20,8 @@ DEVICES, NAMES, PATIENCE = 3_000, 10_000, 60.0
 # It is midday in the lab: between two visiting hours.
 HOURS, VISITS, OPENS = "hours: 07:00-22:00", "hours: [07:00-11:00, 14:00-20:00]", "14:00"
 OTHER = "CHU-INVITES"
+# One of the patients' that no other claim is about.
+LENT = "T-060"
 _FLOOD = """
 import socket, sys, time
 to, port, rate, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
@@ -48,7 +50,7 @@ class BadDay:
     def all(self, claim: Callable[[str, Callable[[], str]], None]) -> None:
         """Show every claim."""
         claim("a tablet that sends all it can keeps to its ceiling", self.ceiling)
-        claim("profile crisis: video off, the hospital's own chat stays", self.crisis)
+        claim("profile crisis: video off, the hospital's own chat stays, longer loans", self.crisis)
         claim("... and off again", self.calm)
         claim(f"{DEVICES:,} unknown devices ask at once: refused, one alert", self.device_flood)
         claim("a tablet asks for ever new names: one alert, not ours", self.name_flood)
@@ -73,7 +75,8 @@ class BadDay:
         return f"{ASKED / 1e6:.0f} Mbit/s asked, {rate / 1e6:.2f} of {ceil / 1e6:.0f} left in {took:.0f} s"
 
     def crisis(self) -> str:
-        """Switch the profile on; what it takes is shut, what it leaves is open."""
+        """Switch the profile on; what it takes is shut, what it leaves is open, and loans end later."""
+        before = self._due("lend")
         done = self.lab.exec("gw", ["netguard", "profile", "crisis", "on", "--for", "1h"])
         if done.returncode:
             raise NetguardError(done.stdout + done.stderr)
@@ -83,11 +86,24 @@ class BadDay:
         if not chat["ok"]:
             raise NetguardError(f"meet.chu.example: {chat['outcome']}")
         ceil, _ = self._class("up0")
-        return f"zoom refused, meet.chu.example open, ceiling {ceil / 1000:.0f} kbit/s"
+        after = self._due("tablet")
+        if not before < after:
+            raise NetguardError(f"{LENT} was due {before}, and is due {after}")
+        shut = f"zoom refused, meet.chu.example open, ceiling {ceil / 1000:.0f} kbit/s"
+        return f"{shut}; {LENT} due {before} -> {after}"
+
+    def _due(self, word: str) -> str:
+        """Return the day on which a loan ends, by a word that says so."""
+        done = self.lab.exec("gw", ["netguard", word, LENT, "--json"])
+        # 1 where an enforcer lags: no loan has to do with that.
+        if done.returncode > 1:
+            raise NetguardError(done.stdout + done.stderr)
+        return str(json.loads(done.stdout)["due"]).partition("T")[0]
 
     def calm(self) -> str:
         """Switch it off; all is as before."""
         done = self.lab.exec("gw", ["netguard", "profile", "crisis", "off"])
+        self.lab.exec("gw", ["netguard", "return", LENT])
         call = self.lab.probe("t1", "udp", world.MEDIA, "8801")
         if done.returncode or not call["ok"]:
             raise NetguardError(f"{call['outcome']}; {done.stdout}{done.stderr}")
