@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from netguard.core import evidence
-from netguard.core.presence import State, curves, dump, load, record, stays
+from netguard.core.presence import State, curves, due, dump, figures, load, next_due, record, stays
 from netguard.core.presence.actions import Transition
 from netguard.core.presence.curves import EDGE
 from netguard.core.presence.judge import group_of, verdict
 from netguard.core.presence.model import TabletModel
-from netguard.core.presence.state import Seen
+from netguard.core.presence.state import SLOT, Seen
 from netguard.core.presence.weights import EVIDENCE
 from tests.core.test_presence import ONE, T0, TWO, Run, fleet, model_of
 
@@ -643,3 +643,28 @@ def test_goodbyes_of_most_at_an_access_point_are_its_outage_at_once(run):
     assert (alert.subject, alert.at - T0) == ("ap w2", 104)
     # The sixth, too, was told at the same moment, though it was heard until now.
     assert {run.state_of(mac) for mac in macs} == {"unreachable"}
+
+
+@pytest.mark.parametrize(("until", "ends"), [(0.0, 86_460.0), (T0 + 500, 500.0)])
+def test_a_planned_move_lasts_as_long_as_was_said_or_a_day(run, until, ends):
+    run.on(0, A).on(60, evidence.PLANNED_MOVE, ap="", area="hall", until=until)
+    assert run.state.tablets[ONE].planned == ("hall", T0 + ends)
+
+
+def test_the_next_timer_is_the_moment_at_which_something_is_to_be_done(run):
+    assert next_due(run.state) is None
+    # The slot of its NAS ends sooner than the time after which the tablet itself is quiet.
+    run.on(0, A)
+    assert next_due(run.state) == T0 + SLOT < run.state.tablets[ONE].due
+
+
+def test_the_figures_say_how_long_the_budget_was_counted(run):
+    run.on(0, A).until(86_400)
+    assert figures(run.model, run.state)["days"] == 1.0
+
+
+def test_a_time_in_which_nobody_looked_ends_with_one_grace(run):
+    """We were stopped, not they silent: whoever is silent at the end has a grace to be heard."""
+    fleet(run, 2940)
+    run.actions += due(run.model, run.state, T0 + 9000)
+    assert run.state.thaw == T0 + 9000 + run.model.site_of("").grace
