@@ -668,3 +668,45 @@ def test_a_time_in_which_nobody_looked_ends_with_one_grace(run):
     fleet(run, 2940)
     run.actions += due(run.model, run.state, T0 + 9000)
     assert run.state.thaw == T0 + 9000 + run.model.site_of("").grace
+
+
+@pytest.mark.parametrize(("ap", "last"), [("w1", 300), ("w2", 0)])
+def test_an_interim_without_a_session_is_of_the_tablet_at_its_access_point(run, ap, last):
+    run.on(0, A).on(300, I, ap=ap)
+    assert run.state.tablets[ONE].last == T0 + last
+
+
+@pytest.mark.parametrize(("ap", "session"), [("w1", "wlc/a"), ("", "wlc/a"), ("w2", "")])
+def test_a_session_whose_start_was_lost_is_believed_where_the_tablet_is(run, ap, session):
+    run.on(0, A).on(300, I, ap=ap, session="a", packets=5)
+    assert run.state.tablets[ONE].session == session
+
+
+@pytest.mark.parametrize("session", ["", "a"])
+@pytest.mark.parametrize(("ap", "goodbye"), [("w1", "user-request"), ("w2", "")])
+def test_a_stop_is_a_goodbye_of_the_access_point_where_the_tablet_is(run, session, ap, goodbye):
+    run.on(0, A).on(10, evidence.STOP, ap=ap, session=session, reason="user-request")
+    assert run.state.tablets[ONE].goodbye == goodbye
+
+
+def test_who_was_heard_since_its_controller_started_anew_stays_where_it_is(run):
+    run.on(0, S, session="a").on(0, S, TWO, session="b").on(60, H)
+    run.on(50, evidence.NAS_RESTART, "", "", received=60)
+    assert (run.state_of(), run.state_of(TWO)) == ("present", "unreachable")
+    assert {run.state.tablets[mac].session for mac in (ONE, TWO)} == {""}
+
+
+@pytest.mark.parametrize(("grows", "last"), [(True, 250), (False, 600)])
+def test_frames_at_an_exit_are_of_now_unless_something_else_explains_them(run, grows, last):
+    """A report that counts no more frames says that what was heard before it explains nothing after it."""
+    run.on(0, S, ap="h1", session="a", packets=10).on(250, H, ap="h1")
+    if not grows:
+        run.on(300, I, ap="h1", session="a", packets=10)
+    run.on(600, I, ap="h1", session="a", packets=11)
+    assert run.state.tablets[ONE].last == T0 + last
+
+
+def test_frames_of_a_tablet_that_gave_no_answer_are_explained_by_what_was_heard_before(run):
+    run.on(0, S, session="a", packets=10).on(250, H).on(290, evidence.SILENT_PROBE, ap="")
+    run.on(300, I, session="a", packets=20)
+    assert run.state.tablets[ONE].last == T0 + 250
