@@ -6,7 +6,7 @@ Stop or a restart of its NAS ends both. A MAC has several where it roams, or whe
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from ipaddress import ip_address
 
 from netguard.core.names import Address, Mac
@@ -25,7 +25,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """One session. `source` is where its requests come from, `nas_ip` what they say of it; "" unknown."""
+    """One session, heard of last `at`. `source` is where its requests come from, `nas_ip` what they say of it; "" unknown."""
 
     nas: str
     mac: str
@@ -37,6 +37,8 @@ class Live:
     source: str
     nas_ip: str
     vlan: str
+    # When it began, by its Start; 0 where none was heard, and of an admission, whose moment is `at`.
+    since: float = 0.0
 
     @property
     def key(self) -> Key:
@@ -71,7 +73,8 @@ def changes(
         elif kind == "admission" and record.get("answer") == "accept":
             found[nas, mac, ""] = _live(record, nas, mac, "", now)
         elif kind == "accounting" and status in _GOES_ON:
-            found[nas, mac, session] = _live(record, nas, mac, session, now)
+            live = _live(record, nas, mac, session, now)
+            found[live.key] = replace(live, since=_since(record, live, found.get(live.key)))
         elif kind == "accounting" and status == "Stop":
             found[nas, mac, session] = found[nas, mac, ""] = None
     return found
@@ -79,6 +82,13 @@ def changes(
 
 def _is_from(live: Live | None, source: str) -> bool:
     return not source or (live is not None and live.source == source)
+
+
+def _since(record: Mapping[str, str], live: Live, before: Live | None) -> float:
+    """Return when a session began. What a NAS could not tell at once began before it was told."""
+    if before is not None:
+        return before.since
+    return live.at - _delay(record) if record.get("status") == "Start" else 0.0
 
 
 def _live(record: Mapping[str, str], nas: str, mac: str, session: str, now: float) -> Live:
@@ -109,12 +119,14 @@ def read(rows: object) -> list[Live]:
 
 def _told(row: object) -> Live:
     names = {field.name for field in fields(Live)}
-    if not isinstance(row, dict) or set(row) != names:
+    # A watch of before an upgrade knows of no `since`.
+    if not isinstance(row, dict) or {*row, "since"} != names:
         raise BadValue("syntax", f"a session has {', '.join(sorted(names))}")
-    at = row["at"]
-    texts = [value for name, value in row.items() if name != "at"]
-    if not (isinstance(at, int | float) and math.isfinite(at)):
-        raise BadValue("syntax", "at: no moment")
+    moments = {name: row.get(name, 0.0) for name in ("at", "since")}
+    texts = [value for name, value in row.items() if name not in moments]
+    for name, moment in moments.items():
+        if not (isinstance(moment, int | float) and math.isfinite(moment)):
+            raise BadValue("syntax", f"{name}: no moment")
     if not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
         raise BadValue("syntax", f"a session has texts of at most {_LONGEST} characters")
     return Live(**row)
@@ -138,6 +150,11 @@ def _mac(text: str) -> str:
     except BadValue:
         return ""
     return "" if mac.is_group else str(mac)
+
+
+def _delay(record: Mapping[str, str]) -> float:
+    text = record.get("delay", "")
+    return float(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else 0.0
 
 
 def _moment(text: str, now: float) -> float:

@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
 from netguard.adapters import clock, control
 from netguard.adapters.store import Entry, PskRow
+from netguard.core import old_sessions
+from netguard.core.old_sessions import Heard
 from netguard.core.plan import Plan
 from netguard.core.policy import Policy
 from netguard.core.removal import CACHED_FOR, LATER
@@ -26,6 +28,8 @@ from netguard.errors import BadValue, NetguardError, Refused, StoreError
 LOOK_INTERVAL = 0.5
 # For so long FreeRADIUS may take to hold the new key; then the session is ended all the same.
 RADIUS_TAKES = 20.0
+# How rarely a NAS is asked at last that never takes a Disconnect; whether the session is over is looked at each LATER.
+RAREST = 3600.0
 _PURPOSES = ("show", "card")
 _NAMED = 5
 
@@ -54,8 +58,13 @@ class Due:
     after: float = 0.0
     # The session was ended while FreeRADIUS still gave the old key: of no use again before it gives the new one.
     early: bool = False
-    # What was said by whoever did not end it.
+    # What was said by whoever did not end it, how often in a row, and before when it is not asked once more.
     fault: str = ""
+    refusals: int = 0
+    ask_after: float = 0.0
+    # From this moment on (wall clock) nobody gets the old key; 0 where FreeRADIUS still may give it.
+    given: float = 0.0
+    heard: Heard = field(default_factory=Heard)
 
 
 class PskVerbs:
@@ -217,6 +226,13 @@ class PskVerbs:
     async def _end(self, due: Due, plan: Plan) -> None:
         tablet = due.row.tablet
         async with self._slots:
+            over = await self._is_over(due, plan)
+            if over:
+                await self._let_be(due, over)
+                return
+            if clock.monotonic() < due.ask_after:
+                due.after = clock.monotonic() + LATER
+                return
             # Whoever comes back meanwhile may be let in by the old key: that ask does not count.
             early = due.row.asks == psks.ASKS and self._parts.late()
             done, why = await self._parts.removals.end_session(tablet, plan)
@@ -231,10 +247,38 @@ class PskVerbs:
         due.early = early and done
         # hostapd keeps an answer, the key with it.
         due.after = clock.monotonic() + (CACHED_FOR if done else LATER) * (not due.early)
+        due.refusals = 0 if done else due.refusals + 1
+        pause = min(LATER * 2 ** (due.refusals - 1), RAREST) if due.refusals else 0.0
+        due.ask_after = clock.monotonic() + pause
         due.fault = "" if done else why
         asks = due.row.asks - (done and not early)
         if is_news:
             await self._count(due, asks, why)
+
+    async def _is_over(self, due: Due, plan: Plan) -> str:
+        """Say why the old session is certainly over, where its NAS has not ended it; an empty text where it may go on."""
+        if not due.given:
+            if self._parts.late():
+                return ""
+            due.given = clock.now().timestamp() + RADIUS_TAKES + CACHED_FOR
+        tablet = due.row.tablet
+        rows = await self._parts.removals.keyed_sessions(tablet, plan)
+        if rows is None:
+            return ""
+        now, steady = clock.now().timestamp(), clock.monotonic()
+        due.heard, left = old_sessions.look(due.heard, rows, due.given, now, steady)
+        if not due.fault:
+            # A NAS that does as it is asked has the word.
+            return ""
+        return old_sessions.over(due.heard, rows, left, _timeout(plan, tablet), steady)
+
+    async def _let_be(self, due: Due, why: str) -> None:
+        """Ask no more: there is no session left to end."""
+        tablet = due.row.tablet
+        say("no session with the old Wi-Fi key is left", tablet=tablet, why=why)
+        if (self._due or {}).get(tablet) is due:
+            self._said[tablet] = f"{due.fault}; {why}"
+            await self._count(due, 0, self._said[tablet])
 
     async def _count(self, due: Due, asks: int, why: str) -> None:
         """Write down what the NAS said, and how often it is still to be asked."""
@@ -262,7 +306,15 @@ class PskVerbs:
             return ""
         names = ", ".join(f"{tablet} ({why})" for tablet, why in faults[:_NAMED])
         more = f", and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-        return f"a session with the old Wi-Fi key may go on, its NAS is asked again every minute: {names}{more}"
+        return f"a session with the old Wi-Fi key may go on, its NAS is asked again, at last every hour: {names}{more}"
+
+
+def _timeout(plan: Plan, tablet: str) -> float | None:
+    """Return the longest Session-Timeout that a NAS that gives it a key is sent; None where one is sent none."""
+    groups = {b.group for b in plan.bindings if b.tablet == tablet and plan.site[b.site].forms}
+    found = [plan.group[name].session_timeout for name in groups]
+    known = [float(each) for each in found if each is not None]
+    return max(known, default=None) if len(known) == len(found) else None
 
 
 _NOBODY = (

@@ -219,6 +219,13 @@ class Removals:
             return False, str(error)
         return state == DONE, why
 
+    async def keyed_sessions(self, tablet: str, plan: Plan) -> list[Live] | None:
+        """Return where watch knows a tablet to be that gives it a key of its own; None where nobody can say."""
+        mac = _mac_of(tablet, plan)
+        rows = await self._sessions(mac) if mac is not None else []
+        names = {nas.name for _, nas in _places(plan, keyed=True)}
+        return None if rows is None else [row for row in rows if row.nas in names]
+
     async def _throw_off(self, tablet: str, plan: Plan, *, keyed: bool = False) -> tuple[str, str]:
         mac = _mac_of(tablet, plan)
         if mac is None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from netguard.adapters.store import guard as guard_store
 from netguard.adapters.store import watch as watch_store
 from netguard.core.names import Mac
 from netguard.core.records import Asked, Stranger, rejects
+from netguard.core.sessions import Live
 from netguard.errors import DamagedStore, NewerStore, StoreError
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -683,3 +685,18 @@ def test_the_name_of_a_folder_does_not_matter(tmp_path):
     held.record(LINE)
     held.close()
     assert Path(path).exists()
+
+
+def test_when_a_session_began_is_kept_whatever_is_heard_of_it_later(tmp_path):
+    """A key that was rotated since is an old one to it."""
+    mac = Mac.parse("3c:28:6d:aa:01:10")
+    held = WatchStore.open(tmp_path / "watch.db", NOW)
+    begun = Live("wlc-1", str(mac), "1", 100.0, "s", "AP-1", "", "", "", "", since=90.0)
+    later = replace(begun, at=400.0, since=0.0)
+    for live in (begun, later):
+        held.take("radius", {}, sessions={live.key: live})
+    assert held.sessions(mac) == [replace(later, since=90.0)]
+    held.take("radius", {}, sessions={begun.key: None})
+    held.take("radius", {}, sessions={later.key: later})
+    assert held.sessions(mac) == [later]
+    held.close()

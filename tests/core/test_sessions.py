@@ -1,10 +1,14 @@
 """Where a MAC is on the air, from records of the event log in their order."""
 
+import math
+from dataclasses import asdict, replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netguard.core import sessions
+from netguard.errors import BadValue
 
 MAC = "3c:28:6d:aa:01:10"
 NOW = 2_000_000_000.0
@@ -32,6 +36,29 @@ def test_an_admission_and_its_start_are_one_place_with_the_vlan_of_the_admission
     live = rows["wlc-1", MAC, "2a"]
     assert (live.source, live.nas_ip, live.bssid) == ("10.1.2.10", "10.1.2.10", "70:3a:0e:00:00:01")
     assert (live.at, live.key) == (1999999990.0, ("wlc-1", MAC, "2a"))
+
+
+def test_a_session_knows_when_it_began_where_its_start_was_heard():
+    report = record(status="Interim-Update", session="2a", t="1999999995")
+    (live,) = found(START, report).values()
+    assert (live.since, live.at) == (1999999990.0, 1999999995.0)
+    (live,) = found(report).values()
+    assert live.since == 0.0
+    (live,) = found({**START, "delay": "30"}).values()
+    assert live.since == 1999999960.0, "what a NAS tells late began before"
+    (live,) = found({**START, "delay": "-x"}).values()
+    assert live.since == live.at
+
+
+def test_what_an_older_watch_tells_is_read_and_no_moment_is_none():
+    (live,) = found(START).values()
+    row = asdict(live)
+    assert sessions.read([row]) == [live]
+    del row["since"]
+    assert sessions.read([row]) == [replace(live, since=0.0)]
+    for bad in ("x", math.nan, None):
+        with pytest.raises(BadValue, match="since: no moment"):
+            sessions.read([row | {"since": bad}])
 
 
 def test_a_stop_ends_both_and_a_late_stop_of_another_session_ends_only_itself():

@@ -20,6 +20,7 @@ from netguard.adapters import clock, control
 from netguard.adapters.sealing import Box
 from netguard.adapters.store import Entry, PskRow
 from netguard.core.plan import canonical, compile_plan
+from netguard.core.sessions import Live
 from netguard.daemon import proof, psk_verbs, psks, removals
 from netguard.daemon.guard import Guard
 from netguard.daemon.register import Register
@@ -408,7 +409,8 @@ def test_the_session_with_the_old_key_is_ended_and_once_more_when_the_nas_has_fo
     asyncio.run(play(node.verbs, lambda: node.verbs._due is not None))
     assert nas.asked == [mac], "not sooner than the NAS forgets"
     time.on(36)
-    asyncio.run(play(node.verbs, lambda: rows()["T-001"].asks == 0))
+    asyncio.run(play(node.verbs, lambda: node.verbs._due == {}))
+    assert rows()["T-001"].asks == 0
     assert nas.asked == [mac, mac]
     assert node.verbs._due == {}
     said = [e for e in node.audit() if e.verb == "psk-old-session"]
@@ -422,13 +424,19 @@ class Asked:
 
     def __init__(self, node, monkeypatch):
         self.node, self.asked, self.late, self.answer = node, 0, False, (True, "ack")
+        # What watch tells; None where it does not answer.
+        self.rows = None
         monkeypatch.setattr(node.guard.removals, "end_session", self.end)
+        monkeypatch.setattr(node.guard.removals, "keyed_sessions", self.known)
         monkeypatch.setattr(node.verbs, "_parts", replace(node.verbs._parts, late=lambda: self.late))  # fmt: skip
         node.verbs._due = {}
 
     async def end(self, tablet, plan):
         self.asked += 1
         return self.answer
+
+    async def known(self, tablet, plan):
+        return self.rows
 
     def look(self):
         """One look; returns how often the NAS was asked so far, and is to be."""
@@ -475,31 +483,132 @@ def test_the_key_is_not_taken_for_given_while_freeradius_is_being_told(node, stu
     assert stub.look() == (1, 1)
 
 
-def test_a_nas_that_does_not_end_the_session_is_asked_each_minute_and_said(node, stub, time):
+def test_a_nas_that_does_not_end_the_session_is_asked_ever_more_rarely_and_said(node, stub, time):
     stub.answer = False, "wlc-1: no answer (UDP 3799)"
     node.say("psk-rotate", tablet="T-001", why="x")
     lines = len(node.audit())
     assert stub.look() == (1, 2)
     said = node.say("status")["problems"]["psk-sessions"]
-    assert said.endswith("asked again every minute: T-001 (wlc-1: no answer (UDP 3799))")
-    time.on(59)
-    assert stub.look() == (1, 2)
-    for asked in (2, 3, 4):
-        time.on(61)
+    assert said.endswith("asked again, at last every hour: T-001 (wlc-1: no answer (UDP 3799))")
+    for asked, minutes in ((2, 1), (3, 2), (4, 4), (5, 8), (6, 16), (7, 32), (8, 60), (9, 60)):
+        time.on(60 * minutes - 59)
+        assert stub.look() == (asked - 1, 2)
+        time.on(60)
         assert stub.look() == (asked, 2)
     assert len(node.audit()) == lines + 1, "the same is written down once"
     stub.answer = True, "ack"
-    time.on(61)
-    assert stub.look() == (5, 1)
+    time.on(3601)
+    assert stub.look() == (10, 1)
     assert node.say("status")["problems"] == {}
     stub.answer = False, "wlc-1: no answer (UDP 3799)"
     time.on(36)
-    assert stub.look() == (6, 1)
+    assert stub.look() == (11, 1)
     assert "T-001" in node.say("status")["problems"]["psk-sessions"]
     stub.answer = True, "ack"
     time.on(61)
-    assert stub.look() == (7, 0)
+    assert stub.look() == (12, 0), "once it has taken one, it is asked each minute again"
     assert node.say("status")["problems"] == {}
+
+
+def on_air(session="1", began=None, at=None, nas="wlc-1"):
+    """What watch tells of a session: begun and heard of last at moments of the wall clock."""
+    now = clock.now().timestamp()
+    return Live(
+        nas=nas, mac="x", session=session, at=now if at is None else at, site="pellegrin", ap="AP-1", bssid="",
+        source=NAS, nas_ip="", vlan="", since=now if began is None else began,
+    )  # fmt: skip
+
+
+def refused(node, stub, rows):
+    """A key is rotated while watch tells that, and the NAS takes no Disconnect."""
+    stub.answer, stub.rows = (False, "wlc-1: no answer (UDP 3799)"), rows
+    node.say("psk-rotate", tablet="T-001", why="x")
+    assert stub.look() == (1, 2)
+    assert "T-001" in node.say("status")["problems"]["psk-sessions"]
+
+
+def settled(node, why):
+    """The NAS is asked no more, nothing is wrong, and it is written down why."""
+    assert node.say("status")["problems"] == {}
+    assert node.guard.register.psks()["T-001"].asks == 0
+    assert node.verbs._due == {}
+    said = next(e for e in node.audit() if e.verb == "psk-old-session")
+    assert why in json.loads(said.after)["said"]
+    (row,) = [r for r in node.say("psks")["psks"] if r["tablet"] == "T-001"]
+    assert why in row["said"]
+
+
+def test_a_nas_that_never_takes_a_disconnect_is_asked_no_more_once_the_session_has_stopped(
+    node, stub, time
+):
+    refused(node, stub, [on_air()])
+    time.on(61)
+    assert stub.look() == (2, 2)
+    stub.rows = []
+    time.on(61)
+    assert stub.look() == (2, 0), "looked at each minute, however rarely the NAS is asked"
+    settled(node, "its session has ended, by the accounting")
+
+
+def test_a_nas_that_never_takes_a_disconnect_is_asked_no_more_once_the_tablet_has_its_new_key(
+    node, stub, time
+):
+    refused(node, stub, [on_air()])
+    old = stub.rows[0]
+    time.on(61)
+    stub.rows = [on_air("2"), old]
+    assert stub.look() == (1, 0)
+    settled(node, "joined with its new key")
+
+
+def test_a_session_that_outlasts_its_timeout_is_over_and_without_one_it_may_go_on(
+    node, stub, time, monkeypatch
+):
+    group = node.plan.group
+    for each in group.values():
+        object.__setattr__(each, "session_timeout", 3600)
+    refused(node, stub, [on_air()])
+    time.on(1800)
+    stub.look()
+    time.on(61)
+    # It speaks once more.
+    stub.rows = [replace(stub.rows[0], at=clock.now().timestamp())]
+    stub.look()
+    time.on(3600)
+    assert stub.look()[1] == 2
+    time.on(301)
+    assert stub.look()[1] == 0
+    settled(node, "longer than the session timeout, 3600 s")
+
+
+def test_a_session_of_which_nobody_can_tell_goes_on_and_stays_said(node, stub, time):
+    """Neither a stop nor reports nor a timeout: nobody knows that it is over."""
+    refused(node, stub, [on_air()])
+    time.on(10 * 86400)
+    assert stub.look()[1] == 2
+    # It reported, so its silence says something.
+    stub.rows = [replace(stub.rows[0], at=stub.rows[0].at + 300)]
+    time.on(61)
+    assert stub.look()[1] == 2
+    time.on(86300)
+    assert stub.look()[1] == 2
+    time.on(200)
+    assert stub.look()[1] == 0
+    settled(node, "nothing was heard of a session with it for 24 hours")
+
+
+def test_while_watch_or_freeradius_is_away_no_session_is_taken_for_over(node, stub, time):
+    refused(node, stub, [on_air()])
+    stub.rows = None
+    time.on(2 * 86400)
+    assert stub.look()[1] == 2
+    stub.rows, stub.late = [on_air("2")], True
+    node.say("psk-rotate", tablet="T-001", why="x")
+    time.on(30)
+    asked = stub.look()[0]
+    time.on(61)
+    stub.rows = [on_air("3")]
+    assert stub.look() == (asked + 1, 2), "it may have joined with the old key"
 
 
 def test_a_tablet_that_nobody_knows_to_be_on_the_air_is_no_problem_and_asked_for(node, stub, time):

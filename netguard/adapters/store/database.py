@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 
 
 GUARD = Kind("guard", 0x4E474731, "0007")
-WATCH = Kind("watch", 0x4E475731, "0006")
+WATCH = Kind("watch", 0x4E475731, "0007")
 
 
 def texts(*names: str) -> list[sa.Column[str]]:

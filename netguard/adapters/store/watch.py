@@ -100,6 +100,7 @@ _session = sa.Table(
     *(sa.Column(name, sa.String, primary_key=True) for name in ("nas", "mac", "session")),
     sa.Column("at", sa.Float, nullable=False),
     *texts("site", "ap", "bssid", "source", "nas_ip", "vlan"),
+    sa.Column("since", sa.Float, nullable=False, server_default="0"),
     sa.Index("session_mac", "mac"),
 )
 
@@ -354,8 +355,10 @@ def _change_sessions(connection: Connection, changes: Mapping[Key, Live | None])
         else:
             row = asdict(live)
             statement = insert(_session).values(**row)
+            # When it began was said once: what goes on says nothing of that.
+            new = {name: value for name, value in row.items() if name != "since"}
             connection.execute(
-                statement.on_conflict_do_update(index_elements=["nas", "mac", "session"], set_=row)
+                statement.on_conflict_do_update(index_elements=["nas", "mac", "session"], set_=new)
             )
     for mac in {mac for (_, mac, _), live in changes.items() if live is not None}:
         # Whoever asks for a MAC under many ids must not fill the disk.
