@@ -343,6 +343,52 @@ def test_an_access_point_that_was_reported_down_stays_so(run, reported):
     assert (run.state.aps["w1"].down, run.alerts(None, "cleared")) == ("reported down", [])
 
 
+def dark(run, *, reported, radius=True):
+    """Eight tablets at w1, of which RADIUS has sessions or a controller alone has told, and an outage of it."""
+    macs = sorted(run.model.tablets)[:8]
+    for mac in macs:
+        if radius:
+            run.on(0, S, mac, session=f"of-{mac}", packets=0)
+        else:
+            run.on(0, A, mac, source="syslog:wlc")
+    for number, mac in enumerate(macs):
+        if not reported:
+            run.on(100 + number, D, mac, "w1", source="radius" if radius else "syslog:wlc")
+    run.until(110)
+    if reported:
+        run.on(110, evidence.AP_DOWN, "", "w1", source="snmp:wlc")
+    run.until(400)
+    assert [(a.subject, a.kind) for a in run.alerts("outage")][:1] == [("ap w1", "raised")]
+    return run
+
+
+OUTAGES = pytest.mark.parametrize("reported", [True, False], ids=["reported", "all silent"])
+
+
+@OUTAGES
+@pytest.mark.parametrize("source", ["syslog:wlc", "snmp:wlc", "webhook:mist"])
+@pytest.mark.parametrize("kind", [A, evidence.ROAMED, H])
+def test_an_association_by_a_controllers_word_alone_ends_no_outage(run, reported, kind, source):
+    """Anybody can send it, and the tablets without power were told as taken one after the other."""
+    dark(run, reported=reported)
+    run.on(400, kind, source=source).on(401, kind, "aa:bb:cc:00:00:20", source=source)
+    assert (bool(run.state.aps["w1"].down), run.alerts("outage", "cleared")) == (True, [])
+    # RADIUS has news of it: that counts as before.
+    run.on(410, A, TWO)
+    assert (run.state.aps["w1"].down, len(run.alerts("outage", "cleared"))) == ("", 1)
+
+
+@OUTAGES
+def test_where_nobody_but_a_controller_tells_of_an_access_point_it_ends_an_outage(run, reported):
+    dark(run, reported=reported, radius=False).on(400, A, source="syslog:wlc")
+    assert (run.state.aps["w1"].down, len(run.alerts("outage", "cleared"))) == ("", 1)
+
+
+def test_the_controller_that_reported_an_outage_ends_it_by_its_own_report(run):
+    dark(run, reported=True).on(400, evidence.AP_UP, "", "w1", source="snmp:wlc")
+    assert [a.kind for a in run.alerts("outage")] == ["raised", "cleared"]
+
+
 def test_phones_that_ask_radius_at_an_access_point_show_that_it_is_up_over_a_restart_too(run):
     run.on(0, A).on(100, evidence.AP_DOWN, "", "w1").on(200, H, "3a:00:00:00:00:01")
     run.state = load(dump(run.state), run.model)

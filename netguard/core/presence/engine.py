@@ -233,7 +233,7 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
             state.wake(seen, event.at + silence.EDGE_SILENT)
     else:
         _sighting(model, state, seen, event.at, out)
-    places.associated(model, state, seen, event.at, out)
+    places.associated(model, state, seen, event, out)
 
 
 def _stayed(state: State, seen: Seen, heard: float, at: float) -> None:

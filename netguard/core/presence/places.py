@@ -253,15 +253,27 @@ def restarted(model: Model, state: State, nas: str, at: float) -> None:
     place.thaw = max(place.thaw, at + model.site_of(place.site).grace)
 
 
-def associated(model: Model, state: State, seen: Seen, at: float, out: Actions) -> None:
+def associated(model: Model, state: State, seen: Seen, event: Event, out: Actions) -> None:
     """Note that an AP takes associations: it is not down, whatever was said."""
     place = state.aps.get(seen.ap)
     if place is None:
         return
     # It was there before anybody who is believed had named the AP.
     place.tablets.add(seen.mac)
-    if place.down and at > place.last - 1:
-        regain(model, state, place, at, out)
+    if place.down and event.at > place.last - 1 and not _is_hearsay(state, place, event):
+        regain(model, state, place, event.at, out)
+
+
+def _is_hearsay(state: State, place: Place, event: Event) -> bool:
+    """Say whether an association is told by a controller alone, where RADIUS would hear of it, too.
+
+    Anybody can send syslog in its name, and end an outage under whose tablets nobody is missed yet. Where RADIUS
+    has had no session of a tablet of this AP, a controller is all there is, and is believed.
+    """
+    if not event.source.startswith(evidence.CONTROLLERS):
+        return False
+    known = (state.tablets.get(mac) for mac in place.tablets)
+    return any(seen is not None and (seen.session or seen.closed) for seen in known)
 
 
 def left(state: State, seen: Seen) -> None:
