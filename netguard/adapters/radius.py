@@ -92,13 +92,14 @@ class Batch:
     """What one reading found: records (None for a line that is none), and where each file stands.
 
     `gone` are files that were read and are no more; `replaced` ones that were cut or are others by
-    now, and are read from their beginning.
+    now, and are read from their beginning. `more`: a file goes on behind what one reading may take.
     """
 
     records: tuple[dict[str, str] | None, ...]
     positions: Positions
     gone: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+    more: bool = False
 
     @property
     def is_news(self) -> bool:
@@ -128,23 +129,25 @@ class EventLog:
             known |= {name: (stat.st_ino, stat.st_size) for name, stat in list(files.items())[:-1]}
         replaced = []
         records: list[dict[str, str] | None] = []
-        left = _MAX_READ
+        left, more = _MAX_READ, False
         for name, stat in files.items():
             inode, offset = known.get(name, (stat.st_ino, 0))
             if inode != stat.st_ino or offset > stat.st_size:
                 replaced.append(name)
                 offset = 0
+            if offset < stat.st_size:
+                # What is older comes first: the next file waits until this one is read.
+                more = more or stat.st_size - offset > left
             if offset < stat.st_size and left > 0:
                 found, read = self._new_lines(name, offset, left)
-                # What is older comes first: the next file waits until this one is read.
-                left = left - read if stat.st_size - offset <= left else 0
+                left = 0 if more else left - read
                 records += found
                 offset += read
             known[name] = (stat.st_ino, offset)
         changed = {n: where for n, where in known.items() if self._positions.get(n) != where}
         gone = tuple(sorted(set(self._positions) - set(files)))
         changed = {name: where for name, where in changed.items() if name in files}
-        return Batch(tuple(records), changed, gone, tuple(replaced))
+        return Batch(tuple(records), changed, gone, tuple(replaced), more)
 
     def keep(self, batch: Batch) -> None:
         """Go on after this batch: it is stored."""

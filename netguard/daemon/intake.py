@@ -154,7 +154,7 @@ class Intake:
         if batch.replaced:
             warn("files of the event log were cut or replaced", files=batch.replaced)
             self._again = True
-        more = len(batch.records) > 1000
+        more = batch.more
         news = self._news(batch.records, wall, now)
         waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
         events, until, later = self._evidence(news, wall, now), now, list[Event]()

@@ -121,6 +121,22 @@ def test_a_long_file_comes_in_bounded_pieces_and_nothing_twice(log, tmp_path):
     assert numbers == [*map(str, range(6000)), "last"]
 
 
+def test_it_says_whether_there_is_more_however_long_the_lines_are(log, tmp_path):
+    """Few long lines were taken for the end of the log, and what came after them was dropped as late."""
+    for name in ("events-1.log", "events-2.log"):
+        (tmp_path / name).write_text(line(ssid="x" * 3000) * 500)
+    found = []
+    while not found or found[-1].more:
+        found.append(log.read())
+        log.keep(found[-1])
+    assert sum(len(batch.records) for batch in found) == 1000
+    assert len(found) == 3
+    assert not log.read().is_news
+    with (tmp_path / "events-2.log").open("a") as more:
+        more.write(line(n="1"))
+    assert (log.read().more, len(log.read().records)) == (False, 1)
+
+
 def test_what_is_no_record_is_put_aside_and_the_next_line_counts(log, tmp_path):
     rubbish = ["not json", "[]", '"text"', '{"a":1}', "[" * 5000, "x" * 20000, ""]
     (tmp_path / "events-1.log").write_text("\n".join(rubbish) + "\n" + line(n="1"))
