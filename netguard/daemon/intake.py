@@ -73,8 +73,9 @@ class Intake:
         self._book_path: Path = settings.paths.state / "watch.json"
         self._book_seen: tuple[int, int, int] | None = None
         self._log: radius.EventLog | None = None
-        # Until the log has been read up to its end, lines may be told that were told before.
+        # Until the log has been read up to its end, lines may be told that were told before: those up to a moment.
         self._again = False
+        self._told_until = 0.0
         self._waiting: deque[Event] = deque()
         self._loans: dict[str, str] = {}
         self._moves: dict[str, tuple[str, float]] = {}
@@ -109,7 +110,11 @@ class Intake:
             self.store = store.WatchStore.open(self._path, clock.now())
         positions = self.store.positions(FEED)
         self._log = radius.EventLog(self._folder, positions)
-        self._again = positions is None and self.presence is not None
+        # Ended in the middle of it: the rest of that log is no news either.
+        self._told_until = self.store.read_again(FEED)
+        if positions is None and self.presence is not None:
+            self._told_until = self._known()
+        self._again = self._told_until > 0
         self.alerting.silences = self.store.silences()
         if self.presence is None and self.book is not None:
             self._restore(self.book)
@@ -153,6 +158,7 @@ class Intake:
         batch = self._log.read()
         if batch.replaced:
             warn("files of the event log were cut or replaced", files=batch.replaced)
+            self._told_until = self._told_until or self._known()
             self._again = True
         more = batch.more
         news = self._news(batch.records, wall, now)
@@ -167,13 +173,22 @@ class Intake:
             events, later = _parted([*events, *waiting, *blink], until if more else math.inf)
         told = self._told(events, until)
         every = _asked(batch.records)
-        if batch.is_news or told is not None:
+        if batch.is_news or told is not None or self._again:
+            # With the positions, or not at all: an end in between makes nothing new of what is left to read again.
+            again = store.reading_again(self._told_until if more else 0.0) if self._again else {}
             strangers, asked = _sorted_out(every)
             try:
                 apart = self.book.apart if self.book is not None else frozenset[str]()
                 live = sessions.changes(_others(batch.records), wall, apart)
                 self.store.take(
-                    FEED, batch.positions, batch.gone, strangers, asked, told, live, rejects(every)
+                    FEED,
+                    {**batch.positions, **again},
+                    batch.gone,
+                    strangers,
+                    asked,
+                    told,
+                    live,
+                    rejects(every),
                 )
             except DamagedStore:
                 # Judged anew when it is opened again.
@@ -189,7 +204,7 @@ class Intake:
         self._record_use(_asked(news), now)
         if not more:
             self.pace.caught_up(now)
-            self._again = False
+            self._again, self._told_until = False, 0.0
         self._ticked = clock.monotonic()
         self.alerting.ask(news, self.book, now)
         self.alerting.hear(events, self.book, now)
@@ -200,13 +215,17 @@ class Intake:
         """Return the records that are no history: of a log that is read again, the most are."""
         if not self._again:
             return list(records)
-        until = self.presence.state.now if self.presence is not None else 0.0
-        known = max(until, self.pace.read_up_to) - evidence.HISTORY
+        known = max(self._known(), self._told_until) - evidence.HISTORY
         return [
             record
             for record in records
             if record is None or self.pace.received(receipt(record), wall, now, again=True) >= known
         ]
+
+    def _known(self) -> float:
+        """Return the moment up to which the log was told."""
+        until = self.presence.state.now if self.presence is not None else 0.0
+        return max(until, self.pace.read_up_to)
 
     def _evidence(self, records: Iterable[Record], wall: float, now: float) -> list[Event]:
         if self.book is None:

@@ -700,3 +700,18 @@ def test_when_a_session_began_is_kept_whatever_is_heard_of_it_later(tmp_path):
     held.take("radius", {}, sessions={later.key: later})
     assert held.sessions(mac) == [later]
     held.close()
+
+
+def test_what_a_log_is_read_again_for_is_kept_with_its_place_until_that_is_over(tmp_path):
+    held = WatchStore.open(tmp_path / "watch.db", NOW)
+    assert held.read_again("radius") == 0
+    held.take("radius", {"a": (1, 10), **store.reading_again(1000.7)})
+    # What else is stored meanwhile says nothing of it.
+    held.take("radius", {"a": (1, 20)})
+    held.take("radius", {})
+    assert (held.read_again("radius"), held.positions("radius")) == (1000.0, {"a": (1, 20)})
+    held.take("radius", store.reading_again(0))
+    assert (held.read_again("radius"), held.read_again("dns")) == (0, 0)
+    assert held.positions("radius") == {"a": (1, 20)}
+    assert held.positions("dns") is None
+    held.close()

@@ -339,6 +339,49 @@ def test_a_log_that_is_read_again_brings_nobody_back(settings, policy, time, how
     intake.close()
 
 
+@pytest.mark.parametrize("ended", ["once", "twice"])
+def test_a_log_that_is_read_again_brings_nobody_back_when_watch_is_killed_meanwhile(
+    settings, policy, time, ended
+):
+    """The rest of the old records counted as heard at the restart, and the alarm of a theft ended."""
+    write_rules(settings, policy, {"T-001": "lent"})
+    intake = Intake(settings)
+    intake.take()
+    others = [str(policy.tablets[f"T-{n:03d}"].mac) for n in range(2, 12)]
+    for n in range(200):
+        time.on(30)
+        if n < 100:
+            # The last of it lies behind the first part of 1 MB.
+            write(settings, accounting(time))
+        for mac in others:
+            more = {"session": mac, "in_packets": str(n), "called": "x" * 1000}
+            write(settings, accounting(time, "Interim-Update", mac, **more))
+        intake.take()
+    before = row(intake)
+    assert (before["presence"], before["last_seen"]) == ("missing", clock.stamp(time.wall - 3000))
+    log = settings.paths.radius_log / "events-20261122.log"
+    copy = log.with_suffix(".copy")
+    copy.write_bytes(log.read_bytes())
+    copy.rename(log)
+    for _ in range({"once": 1, "twice": 2}[ended]):
+        time.on(1)
+        assert intake.take().more
+        # As after kill -9: nothing is closed in order.
+        intake.store.close()
+        intake = Intake(settings)
+    time.on(1)
+    tell_all(intake)
+    assert (row(intake)["presence"], row(intake)["last_seen"]) == ("missing", before["last_seen"])
+    assert intake.store.read_again("radius") == 0
+    # What comes after it counts as ever, whatever the clock has said meanwhile.
+    time.wall -= 7200
+    time.on(20)
+    write(settings, accounting(time, session="2"))
+    intake.take()
+    assert row(intake)["presence"] == "present"
+    intake.close()
+
+
 def test_a_silent_tablet_at_an_exit_is_an_incident_once(settings, policy, time):
     write_rules(settings, policy, {"T-001": "lent"})
     intake = Intake(settings)

@@ -26,7 +26,7 @@ from netguard.adapters.store.guard import (
     RemovalRow,
 )
 from netguard.adapters.store.outbox import DEAD, HELD, SENT, WAITING, Letter, Said
-from netguard.adapters.store.watch import Incident, Positions, Told, WatchStore
+from netguard.adapters.store.watch import Incident, Positions, Told, WatchStore, reading_again
 
 __all__ = [
     "DEAD",
@@ -53,6 +53,7 @@ __all__ = [
     "backup",
     "opened",
     "put_aside",
+    "reading_again",
     "restore",
     "verify",
 ]

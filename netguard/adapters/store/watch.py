@@ -142,6 +142,13 @@ class Told:
 
 # By file of the event log: which one it is (inode), and up to where it is counted.
 Positions = Mapping[str, tuple[int, int]]
+# The row of no file: that the feed was read before, and `read_again`.
+_OF_FEED = ""
+
+
+def reading_again(until: float) -> Positions:
+    """Return what is stored with the positions while a feed is read again whose records were told up to a moment."""
+    return {_OF_FEED: (0, int(until))}
 
 
 class WatchStore(Outbox):
@@ -168,6 +175,13 @@ class WatchStore(Outbox):
             found = {row[0]: (row[1], row[2]) for row in rows}
         # The row without a file says that the feed was read before, also when it had no file yet.
         return {file: where for file, where in found.items() if file} if found else None
+
+    def read_again(self, feed: str) -> float:
+        """Return up to which moment records were told before, of a feed that is being read again; 0 where none is."""
+        with self._reading() as connection:
+            which = (_checkpoint.c.feed == feed, _checkpoint.c.file == _OF_FEED)
+            found = connection.execute(sa.select(_checkpoint.c.offset).where(*which)).scalar()
+        return float(found or 0)
 
     def take(
         self,
@@ -261,15 +275,18 @@ class WatchStore(Outbox):
     def _advance(
         self, connection: Connection, feed: str, positions: Positions, gone: Iterable[str]
     ) -> None:
+        statement = insert(_checkpoint)
+        known = {"feed": feed, "file": _OF_FEED, "inode": 0, "offset": 0}
+        connection.execute(statement.on_conflict_do_nothing(), known)
         rows = [
             {"feed": feed, "file": file, "inode": inode, "offset": offset}
-            for file, (inode, offset) in {"": (0, 0), **positions}.items()
+            for file, (inode, offset) in positions.items()
         ]
-        statement = insert(_checkpoint)
         new = {name: statement.excluded[name] for name in ("inode", "offset")}
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=["feed", "file"], set_=new), rows
-        )
+        if rows:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["feed", "file"], set_=new), rows
+            )
         for file in gone:
             connection.execute(
                 sa.delete(_checkpoint).where(_checkpoint.c.feed == feed, _checkpoint.c.file == file)
