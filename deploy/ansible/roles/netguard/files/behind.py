@@ -1,12 +1,17 @@
 """Says what a run before has changed without anybody having taken it: a run that fails drops its handlers.
 
-usage: behind.py [ROOT]
+usage: behind.py [--taken] [ROOT]
 
 One line for each handler that is due, by the word it listens to. What runs is compared with the files that it has
 read when it started (or was reloaded): the link of the version, its settings, its secrets. A unit that does not
-run is behind nothing. Standard library only: the role runs it with Debian's python3, for any version of netguard.
+run is behind nothing. Of others than our daemons nobody can ask what they have read (the kernel, networkd): with
+--taken, which the last handler says, it is written down what their files were, and compared from then on.
+Standard library only: the role runs it with Debian's python3, for any version of netguard.
 """
 
+import contextlib
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -46,6 +51,19 @@ _HANDLERS = {
         "StateChangeTimestamp",
     ),
 }
+# What others read of us, and the handler that lets them.
+_OTHERS = {
+    "Netguard polkit changed": ("etc/polkit-1/rules.d/49-netguard.rules",),
+    "Netguard kernel changed": ("etc/sysctl.d/60-netguard.conf",),
+    "Netguard network changed": (
+        "etc/systemd/network/60-netguard-*",
+        "etc/systemd/network/61-netguard-*",
+    ),
+    "Netguard journal changed": ("etc/systemd/journald.conf.d/netguard.conf",),
+    "Netguard prometheus changed": ("etc/prometheus/netguard/*", "etc/prometheus/prometheus.yml"),
+    "Netguard alertmanager changed": ("etc/prometheus/alertmanager.yml",),
+}
+_TAKEN = "var/lib/netguard-role.json"
 _UNITS_CHANGED = "Netguard units changed"
 _UNITS = (
     *(f"netguard-{name}.service" for name in ("blocked", "guard", "dns", "watch", "radius")),
@@ -56,14 +74,49 @@ _RUNS = ("active", "activating", "reloading")
 
 
 def main() -> None:
-    """Print which handlers are due."""
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else "/")
+    """Print which handlers are due, or write down that none is."""
+    words = [word for word in sys.argv[1:] if word != "--taken"]
+    root = Path(words[0] if words else "/")
+    now = {handler: _digest(root, paths) for handler, paths in _OTHERS.items()}
+    if "--taken" in sys.argv[1:]:
+        _write(root / _TAKEN, now)
+        return
+    taken = _taken(root / _TAKEN)
     shown = {unit: _shown(unit) for unit in _UNITS}
     if any(each.get("NeedDaemonReload") == "yes" for each in shown.values()):
         print(_UNITS_CHANGED)
     for handler, due in _HANDLERS.items():
         if any(_is_older(shown[f"netguard-{name}.service"], due, root) for name in due.units):
             print(handler)
+    for handler, digest in now.items():
+        if digest != taken.get(handler, ""):
+            print(handler)
+
+
+def _digest(root: Path, paths: tuple[str, ...]) -> str:
+    """Return what tells the files of these paths from others, by name and content; an empty text for no file."""
+    files = sorted(found for path in paths for found in _found(root, path) if found.is_file())
+    read = [[str(file), hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
+    return hashlib.sha256(json.dumps(read).encode()).hexdigest() if read else ""
+
+
+def _taken(path: Path) -> dict[str, str]:
+    """Return what was written down; where nothing was, or it cannot be read, everything is due once."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _write(path: Path, taken: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    # Receivers carry passwords: what can be guessed from a digest is nobody else's either.
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(taken))
+    new.rename(path)
 
 
 def _shown(unit: str) -> dict[str, str]:
