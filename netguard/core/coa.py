@@ -26,6 +26,8 @@ TRIES = 3
 _CISCO = 9
 _AVPAIR = 1
 _LOGIN = 1
+# RFC 2865 5: what an attribute takes.
+_LONGEST = 253
 
 # RFC 5176 3.6, all of it: what a NAK says.
 CAUSES: Mapping[int, str] = {
@@ -171,7 +173,7 @@ _MAKES: Mapping[Item, Callable[[Session], Attribute | None]] = {
     Item.NAS_IS_AP: lambda s: (
         radius.text(Type.NAS_IDENTIFIER, _plain(s.bssid)) if s.bssid is not None else None
     ),
-    Item.SESSION: lambda s: radius.text(Type.ACCT_SESSION_ID, s.id) if s.id else None,
+    Item.SESSION: lambda s: radius.text(Type.ACCT_SESSION_ID, s.id) if _is_whole(s.id) else None,
     Item.FRAMED: lambda s: (
         (int(Type.FRAMED_IP_ADDRESS), s.address.packed)
         if s.address is not None and s.address.version == 4
@@ -224,6 +226,11 @@ def read(raw: bytes, sent: bytes, secret: bytes) -> tuple[bool, int | None] | No
 def _cause(reply: Packet) -> int | None:
     value = reply.first(Type.ERROR_CAUSE)
     return int.from_bytes(value) if value is not None and len(value) == 4 else None
+
+
+def _is_whole(session: str) -> bool:
+    """Say whether an id can be given back as its NAS chose it: bytes that are no text were replaced when it was read."""
+    return 1 <= len(session.encode(errors="replace")) <= _LONGEST and "\ufffd" not in session
 
 
 def _dashed(mac: Mac) -> str:

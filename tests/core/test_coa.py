@@ -135,10 +135,17 @@ def test_an_ipv6_nas_is_named_by_its_own_attribute_and_a_tablet_by_ipv4_only():
     assert all(Item.FRAMED not in way.items for way in coa.ways("fortigate", session))
 
 
-def test_a_session_id_that_fits_no_attribute_is_an_error():
-    session = Session(FULL.mac, FULL.server, id="x" * 254)
+@pytest.mark.parametrize("id_", ["x" * 254, "é" * 127, "\ufffd" * 128, "a\ufffd"])
+def test_a_session_id_that_cannot_be_given_back_is_not_named(id_):
+    """Of a NAS whose ids are no text no session could be ended, nor of the tablet anywhere else."""
+    session = Session(FULL.mac, FULL.server, id=id_)
+    assert made("mist", session) == made("mist", Session(FULL.mac, FULL.server))
+    assert made("fortigate", session)
+
+
+def test_what_fits_no_attribute_is_an_error():
     with pytest.raises(BadValue, match="254 bytes"):
-        coa.ways("mist", session)
+        radius.text(radius.Type.ACCT_SESSION_ID, "x" * 254)
 
 
 # answers
