@@ -4,7 +4,6 @@ An admission is kept without an id, with the VLAN that it was given; the Start t
 Stop or a restart of its NAS ends both. A MAC has several where it roams, or where it is in two hands. Pure; every field was chosen by a NAS.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from ipaddress import ip_address
@@ -15,6 +14,8 @@ from netguard.errors import BadValue
 # Of one MAC that are kept: one that roams has two, a copied one some more.
 MOST = 4
 _LONGEST = 128
+# Seconds since 1970: the year 3000.
+_LATEST = 32503680000.0
 _GOES_ON = frozenset({"Start", "Interim-Update", "Alive"})
 _RESTARTS = frozenset({"Accounting-On", "Accounting-Off"})
 
@@ -125,10 +126,13 @@ def _told(row: object) -> Live:
     moments = {name: row.get(name, 0.0) for name in ("at", "since")}
     texts = [value for name, value in row.items() if name not in moments]
     for name, moment in moments.items():
-        if not (isinstance(moment, int | float) and math.isfinite(moment)):
+        # An integer may be larger than any float.
+        if not (isinstance(moment, int | float) and abs(moment) <= _LATEST):
             raise BadValue("syntax", f"{name}: no moment")
-    if not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
-        raise BadValue("syntax", f"a session has texts of at most {_LONGEST} characters")
+    if not all(
+        isinstance(text, str) and len(text) <= _LONGEST and text.isprintable() for text in texts
+    ):
+        raise BadValue("syntax", f"a session has texts of at most {_LONGEST} printable characters")
     return Live(**row)
 
 

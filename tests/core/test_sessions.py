@@ -56,9 +56,22 @@ def test_what_an_older_watch_tells_is_read_and_no_moment_is_none():
     assert sessions.read([row]) == [live]
     del row["since"]
     assert sessions.read([row]) == [replace(live, since=0.0)]
-    for bad in ("x", math.nan, None):
+    for bad in ("x", math.nan, math.inf, None, 10**400, -(10**400)):
         with pytest.raises(BadValue, match="since: no moment"):
             sessions.read([row | {"since": bad}])
+        with pytest.raises(BadValue, match="at: no moment"):
+            sessions.read([row | {"at": bad}])
+
+
+def test_what_is_no_session_is_refused_and_ends_nobody():
+    """Who tells it may be hijacked: half a character could not be sent, and ended guard."""
+    row = asdict(next(iter(found(START).values())))
+    for bad in ({"session": "\ud800"}, {"session": "a\nb"}, {"ap": "x" * 129}, {"nas": 1}):
+        with pytest.raises(BadValue, match="printable characters"):
+            sessions.read([row | bad])
+    for rows in ([row] * 5, {}, [[]], [row | {"more": ""}]):
+        with pytest.raises(BadValue):
+            sessions.read(rows)
 
 
 def test_a_stop_ends_both_and_a_late_stop_of_another_session_ends_only_itself():
