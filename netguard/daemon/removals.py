@@ -286,9 +286,12 @@ class Removals:
         if sessions is None:
             return None
         denial = refusals.last_of(mac) if refusals is not None else None
-        if denial is not None and denial.at.timestamp() > since and _is_old(plan, denial.interface):
+        # Who is lost or stolen belongs nowhere, also where it was kept apart before that was said.
+        apart = held.state == QUARANTINED
+        wrong = denial is not None and (not apart or _is_old(plan, denial.interface))
+        if denial is not None and wrong and denial.at.timestamp() > since:
             return f"it still sends packets into {denial.interface}, all refused"
-        return _goes_on(plan, sessions, since)
+        return _goes_on(plan, sessions, since, apart=apart)
 
     def shown(self, tablet: str | None = None) -> list[dict[str, Any]]:
         """Return how far each removal has come, as an answer; of one tablet where it is named."""
@@ -402,14 +405,14 @@ def _is_old(plan: Plan, interface: str) -> bool:
     return site is None or site.quarantine_vlan is None or len(site.interfaces) == 1
 
 
-def _goes_on(plan: Plan, sessions: Iterable[Live], since: float) -> str:
-    """Say which session goes on where it must not; an empty text where none does."""
+def _goes_on(plan: Plan, sessions: Iterable[Live], since: float, *, apart: bool) -> str:
+    """Say which session goes on where it must not; an empty text where none does. `apart`: in quarantine it may."""
     rows = list(sessions)
     given = {live.nas: live.vlan for live in rows if not live.session}
     for live in rows:
         site: SitePlan | None = plan.site.get(live.site)
-        apart = site is not None and given.get(live.nas) == str(site.quarantine_vlan)
-        if live.at > since and not apart:
+        is_apart = site is not None and given.get(live.nas) == str(site.quarantine_vlan)
+        if live.at > since and not (apart and is_apart):
             what = f"session {live.session}" if live.session else "an admission"
             return f"{what} of it is newer than the request, at {live.ap or live.nas}"
     return ""

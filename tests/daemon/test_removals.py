@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from netguard.adapters import clock
 from netguard.adapters.store import Entry, Loan, Quarantine
 from netguard.core.names import parse_network
 from netguard.core.plan import compile_plan
-from netguard.core.removal import STEPS
+from netguard.core.removal import STEPS, Removal
 from netguard.core.sessions import Live
 from netguard.daemon import removals
 from netguard.daemon.register import Register
@@ -173,18 +174,52 @@ def test_nobody_but_a_nas_of_the_rules_is_asked_whatever_watch_says(plan, mac):
 def test_what_is_newer_than_the_request_shows_that_it_goes_on(plan):
     now = clock.now().timestamp()
     before, after = live(plan, at=now - 10), live(plan, at=now + 1)
-    assert removals._goes_on(plan, [before], now) == ""
-    assert "session 2a of it is newer" in removals._goes_on(plan, [after], now)
+    assert removals._goes_on(plan, [before], now, apart=True) == ""
+    assert "session 2a of it is newer" in removals._goes_on(plan, [after], now, apart=True)
     admitted = live(plan, at=now + 1, session="", vlan="640")
-    assert "an admission of it is newer" in removals._goes_on(plan, [admitted], now)
+    assert "an admission of it is newer" in removals._goes_on(plan, [admitted], now, apart=True)
 
 
 def test_in_the_quarantine_vlan_it_may_be_heard(plan):
     site = replace(plan.site["pellegrin"], quarantine_vlan=641)
     apart, now = replace(plan, sites=(site,)), clock.now().timestamp()
     admitted = live(plan, at=now + 1, session="", vlan="641")
-    assert removals._goes_on(apart, [live(plan, at=now + 2), admitted], now) == ""
-    assert removals._goes_on(apart, [live(plan, at=now + 2), replace(admitted, vlan="640")], now)
+    assert removals._goes_on(apart, [live(plan, at=now + 2), admitted], now, apart=True) == ""
+    assert removals._goes_on(
+        apart, [live(plan, at=now + 2), replace(admitted, vlan="640")], now, apart=True
+    )
+
+
+def test_who_is_stolen_may_be_heard_nowhere_also_not_where_it_was_in_quarantine(plan):
+    """The NAS took the request and left the session as it was: it was told to be off the air."""
+    site = replace(plan.site["pellegrin"], quarantine_vlan=641)
+    plan, now = replace(plan, sites=(site,)), clock.now().timestamp()
+    admitted = live(plan, at=now - 900, session="", vlan="641")
+    rows = [live(plan, at=now + 2), admitted]
+    assert removals._goes_on(plan, rows, now, apart=True) == ""
+    assert "session 2a of it is newer" in removals._goes_on(plan, rows, now, apart=False)
+
+
+@pytest.mark.parametrize(("state", "heard"), [("quarantined", ""), ("stolen", "tab1, all refused")])
+def test_a_packet_of_who_is_stolen_counts_on_any_interface(
+    register, plan, mac, monkeypatch, state, heard
+):
+    (tab,) = plan.site["pellegrin"].interfaces
+    site = replace(plan.site["pellegrin"], quarantine_vlan=641, interfaces=(tab, "tab1"))
+    plan = replace(plan, sites=(site,))
+
+    class Refused:
+        def last_of(self, _mac):
+            return SimpleNamespace(at=clock.now(), interface="tab1")
+
+    async def none(_mac):
+        return []
+
+    held = Removals(Settings("n", ("pellegrin",)), register, Nothing(), Nothing())
+    monkeypatch.setattr(held, "_sessions", none)
+    said = asyncio.run(held._heard(Removal("T-001", state, 0.0), plan, Refused()))
+    assert said.endswith(heard)
+    assert bool(said) == bool(heard)
 
 
 def test_packets_count_where_it_is_clear_which_vlan_they_come_from(plan):
