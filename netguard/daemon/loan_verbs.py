@@ -167,7 +167,9 @@ class LoanVerbs:
     def _by_alert(
         self, policy: Policy | None, message: control.Message, at: str, id_: str
     ) -> Quarantine | None:
-        """Return what an alert wants; None where it holds already, or was ended by a person since.
+        """Return what an alert wants; None where it holds already, or was ended or changed by a person since.
+
+        One that a person has begun for a time holds for longer: the alert is not over with it.
 
         Raises Refused where the rules do not want it: whoever speaks for watch gets no more than they say.
         """
@@ -177,13 +179,16 @@ class LoanVerbs:
         wanted = [r for r in policy.alerts if r.quarantine]
         if not incident or rule not in {each.name for each in wanted}:
             raise Refused("watch may only ask for a quarantine that a rule of alerts.yaml wants")
-        if id_ in self._register.quarantines:
+        held = self._register.quarantines.get(id_)
+        if held is not None and not held.until:
             return None
         for entry in self._told_of(id_):
             if entry.verb == "quarantine" and json.loads(entry.after).get("incident") == incident:
                 return None
         why = lending.plain(message.get("why"), lending.MAX_NOTE) or f"alert {incident}"
-        return Quarantine(id_, at, f"alert rule {rule}"[: lending.MAX_WHO], why, "", incident)
+        # The moment stays: it is off the air by what was begun then.
+        since = held.at if held is not None else at
+        return Quarantine(id_, since, f"alert rule {rule}"[: lending.MAX_WHO], why, "", incident)
 
     def _told_of(self, id_: str) -> list[Entry]:
         """Return what the audit tells of a tablet; nothing where it cannot be read, for a quarantine narrows."""

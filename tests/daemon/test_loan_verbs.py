@@ -51,6 +51,25 @@ def test_what_a_person_ended_is_not_begun_again_for_the_same_alert(guard):
     assert wants(guard, incident="T-001-8")["changed"]
 
 
+def test_an_alert_makes_longer_what_a_person_has_begun_for_a_time_unless_they_knew_of_it(guard):
+    """It was released when that time was over, while the alert was still open."""
+
+    def says(**words):
+        asyncio.run(guard.loan_verbs.quarantine(ROOT, {"tablet": "T-001", "why": "x"} | words))
+        return guard.register.quarantines["T-001"]
+
+    begun = says(seconds=600)
+    assert begun.until
+    assert wants(guard)["changed"]
+    held = guard.register.quarantines["T-001"]
+    assert (held.at, held.until, held.incident) == (begun.at, "", "T-001-7")
+    assert not wants(guard)["changed"]
+    # Who says how long it is to hold knows of the alert.
+    assert says(seconds=60).until
+    assert not wants(guard)["changed"]
+    assert guard.register.quarantines["T-001"].until
+
+
 def test_a_store_that_cannot_be_used_keeps_nobody_out_of_quarantine(guard):
     guard.register.close()
     assert wants(guard)["quarantine"]["incident"] == "T-001-7"
