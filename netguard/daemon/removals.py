@@ -57,6 +57,8 @@ class Removals:
         self._known = False
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Released from quarantine: when each is looked at next, and for the last time (monotonic).
+        self._freed: dict[str, tuple[float, float]] = {}
         # By NAS, kind of request and answer: what the metrics show.
         self.counts: Counter[tuple[str, str, str]] = Counter()
 
@@ -77,6 +79,7 @@ class Removals:
                 self._known = True
         wanted = {t: s for t, s in states.items() if s in REFUSED}
         for tablet, state in wanted.items():
+            self._freed.pop(tablet, None)
             cause = f"{state} {self._since(tablet, state)}"
             if self._causes.get(tablet) != cause:
                 self._stop(tablet)
@@ -85,6 +88,10 @@ class Removals:
         gone = [tablet for tablet in self._held if tablet not in wanted]
         for tablet in gone:
             self._stop(tablet)
+            if self._held[tablet].state == QUARANTINED:
+                # A little later: who joins anew by itself is known to watch by then.
+                now = clock.monotonic()
+                self._freed[tablet] = now + rules.SOON, now + rules.LISTENED_FOR
             self._held.pop(tablet, None)
             self._causes.pop(tablet, None)
         if gone:
@@ -141,6 +148,11 @@ class Removals:
                     if name is not None and (task is None or task.done()):
                         step = self._do(tablet, name, in_force, busy, refusals())
                         self._tasks[tablet] = group.create_task(step)
+                for tablet, (after, _) in self._freed.items():
+                    task = self._tasks.get(tablet)
+                    idle = task is None or task.done()
+                    if in_force is not None and idle and clock.monotonic() >= after:
+                        self._tasks[tablet] = group.create_task(self._let_out(tablet, in_force))
                 await pause(stop, LOOK_INTERVAL)
             for tablet in list(self._tasks):
                 self._stop(tablet)
@@ -208,6 +220,34 @@ class Removals:
             why = self._radius.problems().get("radius", "FreeRADIUS has not followed yet")
             return FAILED, why
         return DONE, "FreeRADIUS was asked and says so"
+
+    async def _let_out(self, tablet: str, plan: Plan) -> None:
+        """Have a released tablet ask anew where its NAS still has it in the quarantine VLAN: nothing else tells it.
+
+        Only this process remembers: after a restart it comes out when it joins again.
+        """
+        _, until = self._freed[tablet]
+        self._freed[tablet] = clock.monotonic() + rules.SOON, until
+        if self._settings.paths.radius_control is not None and self._radius.pending:
+            why = "FreeRADIUS has not followed yet"
+        else:
+            mac = _mac_of(tablet, plan)
+            sessions = await self._sessions(mac) if mac is not None else []
+            if sessions is not None and not _is_kept_apart(plan, sessions):
+                self._freed.pop(tablet, None)
+                return
+            self._freed[tablet] = clock.monotonic() + rules.LATER, until
+            try:
+                state, why = (
+                    (await self._throw_off(tablet, plan)) if sessions else (FAILED, _NOBODY_SAYS)
+                )
+            except (NetguardError, OSError) as error:
+                state, why = FAILED, str(error)
+            if state == DONE:
+                say("released, it is to join anew", tablet=tablet, why=why)
+        if clock.monotonic() > until:
+            self._freed.pop(tablet, None)
+            warn("released, and in the quarantine VLAN until it joins anew", tablet=tablet, why=why)
 
     async def end_session(self, tablet: str, plan: Plan) -> tuple[bool, str]:
         """Let the NAS end the session that a tablet began with its key; returns whether it did, and what was said."""
@@ -403,6 +443,15 @@ def _is_old(plan: Plan, interface: str) -> bool:
     """
     site = plan.site_of_interface.get(interface)
     return site is None or site.quarantine_vlan is None or len(site.interfaces) == 1
+
+
+def _is_kept_apart(plan: Plan, sessions: Iterable[Live]) -> bool:
+    """Say whether what a tablet was given last at some NAS is the quarantine VLAN, and it was heard of lately."""
+    rows = list(sessions)
+    if all(live.at < clock.now().timestamp() - STALE for live in rows):
+        return False
+    given = ((plan.site.get(live.site), live.vlan) for live in rows if not live.session)
+    return any(site is not None and vlan == str(site.quarantine_vlan) for site, vlan in given)
 
 
 def _goes_on(plan: Plan, sessions: Iterable[Live], since: float, *, apart: bool) -> str:

@@ -281,6 +281,119 @@ def test_who_has_to_go_follows_from_what_people_said(register):
     assert set(register.removals()) == {"T-001"}
 
 
+class Freed:
+    """T-001 in quarantine, in a VLAN of its own, and released; watch tells `rows`, the NAS answers `done`."""
+
+    def __init__(self, register, plan, monkeypatch):
+        site = replace(plan.site["pellegrin"], quarantine_vlan=641)
+        self.plan = replace(plan, sites=(site,))
+        self.register, self.asked, self.done, self.rows = register, 0, True, self.on_air(641)
+        paths = SimpleNamespace(radius_control="control")
+        self.radius = SimpleNamespace(pending=False)
+        settings = SimpleNamespace(paths=paths)
+        self.held = Removals(settings, register, Nothing(), self.radius)
+        monkeypatch.setattr(self.held, "_sessions", self.sessions)
+        monkeypatch.setattr(self.held, "_sent", self.sent)
+        apart(register, "T-001")
+        asyncio.run(self.held.compare())
+        register.release("T-001", Entry("t", "a", "release", "T-001", "{}", "{}"))
+        asyncio.run(self.held.compare())
+
+    def on_air(self, vlan):
+        return [live(self.plan), live(self.plan, session="", vlan=str(vlan))]
+
+    async def sessions(self, _mac):
+        return self.rows
+
+    async def sent(self, nas, _session):
+        self.asked += 1
+        return self.done, nas.name
+
+    def look(self):
+        """One look of guard; returns how often the NAS was asked, and whether it is still looked for."""
+        for tablet, (after, _) in list(self.held._freed.items()):
+            if clock.monotonic() >= after:
+                asyncio.run(self.held._let_out(tablet, self.plan))
+        return self.asked, "T-001" in self.held._freed
+
+
+@pytest.fixture
+def freed(register, plan, monkeypatch, time):
+    found = Freed(register, plan, monkeypatch)
+    assert found.look() == (0, True), "it may join anew by itself"
+    time.on(6)
+    return found
+
+
+def test_who_is_released_is_brought_out_of_the_quarantine_vlan(freed, time):
+    """It stayed in a network that leads nowhere until it joined anew by itself."""
+    freed.radius.pending = True
+    assert freed.look() == (0, True), "it would be let in there again"
+    freed.radius.pending = False
+    time.on(6)
+    assert freed.look() == (1, True)
+    time.on(59)
+    assert freed.look() == (1, True)
+    # The NAS kept its last answer, or did not do what it acknowledged.
+    time.on(2)
+    assert freed.look() == (2, True)
+    freed.rows = freed.on_air(640)
+    time.on(61)
+    assert freed.look() == (2, False)
+
+
+def test_guard_does_it_by_itself_one_step_at_a_time(freed):
+    async def play():
+        stop, done = asyncio.Event(), asyncio.Event()
+        sent = freed.held._sent
+
+        async def once(nas, session):
+            done.set()
+            return await sent(nas, session)
+
+        freed.held._sent = once
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
+            tasks.create_task(
+                freed.held.run(stop, asyncio.Lock(), lambda: freed.plan, lambda: None)
+            )
+            await done.wait()
+            stop.set()
+
+    asyncio.run(play())
+    assert freed.asked == 1
+
+
+@pytest.mark.parametrize("rows", ["none", "its own", "long ago"])
+def test_who_is_released_and_not_in_that_vlan_is_left_in_peace(freed, time, rows):
+    old = [replace(row, at=0.0) for row in freed.rows]
+    freed.rows = {"none": [], "its own": freed.on_air(640), "long ago": old}[rows]
+    assert freed.look() == (0, False)
+
+
+def test_who_cannot_be_brought_out_is_said_and_let_be(freed, time, caplog):
+    freed.done = False
+    for _ in range(20):
+        freed.look()
+        time.on(60)
+    assert freed.look()[1] is False
+    assert freed.asked < 20
+    assert "in the quarantine VLAN until it joins anew" in caplog.text
+
+
+def test_while_watch_is_away_nobody_is_thrown_off_and_it_is_asked_again(freed, time):
+    rows, freed.rows = freed.rows, None
+    assert freed.look() == (0, True)
+    freed.rows = rows
+    time.on(61)
+    assert freed.look() == (1, True)
+
+
+def test_who_is_refused_again_is_no_more_brought_out(freed, time):
+    say(freed.register, "T-001", "stolen")
+    asyncio.run(freed.held.compare())
+    assert freed.look() == (0, False)
+
+
 def test_a_restart_goes_on_and_a_new_word_begins_anew(register):
     held = begun(register)
     apart(register, "T-001")

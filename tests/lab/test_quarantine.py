@@ -177,6 +177,23 @@ def test_killed_after_the_store_the_next_start_finishes_all_steps(hospital, guar
     assert station(hospital)["state"] == "away"
 
 
+def test_who_is_released_is_brought_out_of_the_quarantine_vlan(hospital, netguard, guard, tablet):
+    """It stayed in a network that leads nowhere until it joined anew by itself."""
+    assert netguard("quarantine", "T-001", "--why", "x").returncode == 0
+    until(lambda: station(hospital)["state"] == "away", 20.0)
+    until(lambda: hospital.join("t1")["vlan"] == 641, 20.0)
+    shown = netguard("quarantine", "T-001", "--why", "x", "--wait")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    # It was thrown off once more when the NAS had forgotten its last answer, and comes back.
+    assert hospital.join("t1")["vlan"] == 641
+    assert station(hospital)["state"] != "away"
+    assert netguard("release", "T-001").returncode == 0
+    until(lambda: station(hospital)["state"] == "away", 60.0)
+    until(lambda: hospital.join("t1")["vlan"] == 640, 20.0)
+    hospital.dhcp("t1")
+    assert reaches(hospital)
+
+
 def test_it_ends_by_itself_at_its_time(hospital, netguard, guard, tablet):
     assert netguard("quarantine", "T-001", "--why", "short", "--for", "5s").returncode == 0
     assert not reaches(hospital)
