@@ -18,20 +18,27 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
 from netguard.adapters import clock, control
-from netguard.core.policy import Policy, Site, Tablet
+from netguard.core.policy import Policy
 from netguard.errors import NetguardError, UsageError
-from netguard.lab import furnish, jail, layout, nas, programs, topology, users, world, zones
+from netguard.lab import (
+    casting,
+    furnish,
+    jail,
+    layout,
+    nas,
+    programs,
+    topology,
+    users,
+    world,
+    zones,
+)
 from netguard.lab.layout import Layout, Record
 from netguard.lab.programs import AROUND, PROCESSES
-from netguard.rules.findings import errors
-from netguard.rules.folder import read_folder
-from netguard.rules.load import load
 
 # Seconds until something that does not become ready is a failure; not a measure.
 PATIENCE = 120.0
@@ -69,7 +76,7 @@ class Hospital:
         _preflight()
         where = Layout(name)
         folder = (rules or jail.CODE / "rules").resolve()
-        policy = _policy(folder)
+        policy = casting.policy_of(folder)
         with layout.locked():
             if layout.names().count(name) or topology.leftovers(where):
                 say(f"removing what is left of lab '{name}'")
@@ -104,14 +111,14 @@ class Hospital:
 
     def _build(self, policy: Policy, rules: Path) -> None:
         site = next(iter(policy.sites.values()))
-        tablets = _three(policy, site)
+        tablets = casting.three(policy, site)
         record, where = self.record, self.layout
         record.node, record.site, record.since = "lab-1", site.name, clock.now().isoformat()
         record.tablets = {host: t.id for host, t in tablets.items()}
         record.macs = {host: str(t.mac) for host, t in tablets.items()}
         record.macs[world.STRANGER] = world.STRANGER_MAC
-        record.homes = {host: _home(site, t) for host, t in tablets.items()}
-        wiring = _wiring(policy, site, record.macs)
+        record.homes = {host: casting.home(site, t) for host, t in tablets.items()}
+        wiring = casting.wiring(policy, site, record.macs)
         record.nas_gateway = wiring.nas_gateway.split("/")[0]
         where.folder.mkdir(mode=0o755)
         where.write(record)
@@ -488,47 +495,6 @@ def _remove(where: Layout) -> None:
                 (where.folder / mounted).rmdir()
         shutil.rmtree(where.folder)
     users.remove()
-
-
-def _policy(folder: Path) -> Policy:
-    loaded = load(read_folder(folder), today=clock.today())
-    if loaded.policy is None:
-        shown = "\n".join(finding.render() for finding in errors(loaded.findings)[:20])
-        raise NetguardError(f"{shown}\nthe lab needs rules without errors: netguard check {folder}")
-    return loaded.policy
-
-
-def _three(policy: Policy, site: Site) -> dict[str, Tablet]:
-    """Return the tablets that t1, t2 and t3 are: T-001 to T-003, else the first three of the site."""
-    here = [
-        tablet
-        for _, tablet in sorted(policy.tablets.items())
-        if site.name in policy.groups[tablet.group].sites
-    ]
-    if len(here) < len(world.TABLETS):
-        raise NetguardError(f"the lab needs three tablets at site '{site.name}'")
-    return dict(zip(world.TABLETS, here, strict=False))
-
-
-def _home(site: Site, tablet: Tablet) -> str:
-    """Return the access point where a tablet is at home."""
-    area = site.areas.get(tablet.home[1]) if tablet.home[0] == site.name else None
-    aps = [ap for a in ([area] if area else list(site.areas.values())) for ap in a.aps]
-    return aps[0] if aps else ""
-
-
-def _wiring(policy: Policy, site: Site, macs: dict[str, str]) -> topology.Wiring:
-    first = next(iter(site.nas.values()))
-    management = ip_network(f"{first.address.network_address}/24", strict=False)
-    return topology.Wiring(
-        tablet_interface=site.interfaces[0],
-        uplink=site.uplink,
-        vlans=tuple(furnish.vlans(site)),
-        nas_address=str(first.address.network_address),
-        nas_gateway=str(ip_interface(f"{management.network_address + 1}/24")),
-        resolvers=tuple(str(each.address) for each in policy.resolver.upstream),
-        macs=macs,
-    )
 
 
 def _listens(pid: int, port: int, namespace: Path) -> bool:
