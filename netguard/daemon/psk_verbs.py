@@ -30,6 +30,8 @@ LOOK_INTERVAL = 0.5
 RADIUS_TAKES = 20.0
 # How rarely a NAS is asked at last that never takes a Disconnect; whether the session is over is looked at each LATER.
 RAREST = 3600.0
+# So often is enough to come there; a NAS may refuse for months.
+_DOUBLED = 6
 _PURPOSES = ("show", "card")
 _NAMED = 5
 
@@ -65,6 +67,8 @@ class Due:
     # From this moment on (wall clock) nobody gets the old key; 0 where FreeRADIUS still may give it.
     given: float = 0.0
     heard: Heard = field(default_factory=Heard)
+    # The longest Session-Timeout that was sent since; None where at some time none was.
+    timeout: float | None = 0.0
 
 
 class PskVerbs:
@@ -248,7 +252,7 @@ class PskVerbs:
         # hostapd keeps an answer, the key with it.
         due.after = clock.monotonic() + (CACHED_FOR if done else LATER) * (not due.early)
         due.refusals = 0 if done else due.refusals + 1
-        pause = min(LATER * 2 ** (due.refusals - 1), RAREST) if due.refusals else 0.0
+        pause = min(LATER * 2 ** min(due.refusals - 1, _DOUBLED), RAREST) if due.refusals else 0.0
         due.ask_after = clock.monotonic() + pause
         due.fault = "" if done else why
         asks = due.row.asks - (done and not early)
@@ -262,15 +266,20 @@ class PskVerbs:
                 return ""
             due.given = clock.now().timestamp() + RADIUS_TAKES + CACHED_FOR
         tablet = due.row.tablet
-        rows = await self._parts.removals.keyed_sessions(tablet, plan)
-        if rows is None:
+        # What is sent from now on binds no session that was begun before.
+        sent = _timeout(plan, tablet)
+        if due.timeout is not None:
+            due.timeout = max(due.timeout, sent) if sent is not None else None
+        told = await self._parts.removals.keyed_sessions(tablet, plan)
+        if told is None:
             return ""
+        rows, full = told
         now, steady = clock.now().timestamp(), clock.monotonic()
-        due.heard, left = old_sessions.look(due.heard, rows, due.given, now, steady)
+        due.heard, left = old_sessions.look(due.heard, rows, due.given, now, steady, full=full)
         if not due.fault:
             # A NAS that does as it is asked has the word.
             return ""
-        return old_sessions.over(due.heard, rows, left, _timeout(plan, tablet), steady)
+        return old_sessions.over(due.heard, rows, left, due.timeout, steady)
 
     async def _let_be(self, due: Due, why: str) -> None:
         """Ask no more: there is no session left to end."""

@@ -22,7 +22,7 @@ from netguard.core.names import Address, Mac
 from netguard.core.plan import Plan, SitePlan
 from netguard.core.policy import Nas
 from netguard.core.removal import DONE, FAILED, Removal
-from netguard.core.sessions import Live, address
+from netguard.core.sessions import MOST, Live, address
 from netguard.core.sessions import read as read_sessions
 from netguard.daemon.fence import Fence
 from netguard.daemon.process import pause, say, warn
@@ -259,12 +259,17 @@ class Removals:
             return False, str(error)
         return state == DONE, why
 
-    async def keyed_sessions(self, tablet: str, plan: Plan) -> list[Live] | None:
-        """Return where watch knows a tablet to be that gives it a key of its own; None where nobody can say."""
+    async def keyed_sessions(self, tablet: str, plan: Plan) -> tuple[list[Live], bool] | None:
+        """Return where watch knows a tablet to be that gives it a key of its own, and whether it may know of more.
+
+        None where nobody can say.
+        """
         mac = _mac_of(tablet, plan)
         rows = await self._sessions(mac) if mac is not None else []
+        if rows is None:
+            return None
         names = {nas.name for _, nas in _places(plan, keyed=True)}
-        return None if rows is None else [row for row in rows if row.nas in names]
+        return [row for row in rows if row.nas in names], len(rows) >= MOST
 
     async def _throw_off(self, tablet: str, plan: Plan, *, keyed: bool = False) -> tuple[str, str]:
         mac = _mac_of(tablet, plan)
@@ -446,12 +451,17 @@ def _is_old(plan: Plan, interface: str) -> bool:
 
 
 def _is_kept_apart(plan: Plan, sessions: Iterable[Live]) -> bool:
-    """Say whether what a tablet was given last at some NAS is the quarantine VLAN, and it was heard of lately."""
+    """Say whether what a tablet was given last, anywhere, is the quarantine VLAN, and it was heard of lately.
+
+    Where it was before, its NAS may not have said that it has left.
+    """
     rows = list(sessions)
     if all(live.at < clock.now().timestamp() - STALE for live in rows):
         return False
-    given = ((plan.site.get(live.site), live.vlan) for live in rows if not live.session)
-    return any(site is not None and vlan == str(site.quarantine_vlan) for site, vlan in given)
+    given = [live for live in rows if not live.session]
+    last = max(given, key=lambda live: live.at, default=None)
+    site = plan.site.get(last.site) if last is not None else None
+    return last is not None and site is not None and last.vlan == str(site.quarantine_vlan)
 
 
 def _goes_on(plan: Plan, sessions: Iterable[Live], since: float, *, apart: bool) -> str:

@@ -436,7 +436,7 @@ class Asked:
         return self.answer
 
     async def known(self, tablet, plan):
-        return self.rows
+        return None if self.rows is None else (self.rows, False)
 
     def look(self):
         """One look; returns how often the NAS was asked so far, and is to be."""
@@ -546,7 +546,9 @@ def test_a_nas_that_never_takes_a_disconnect_is_asked_no_more_once_the_session_h
     assert stub.look() == (2, 2)
     stub.rows = []
     time.on(61)
-    assert stub.look() == (2, 0), "looked at each minute, however rarely the NAS is asked"
+    assert stub.look() == (2, 2), "a report may bring it back: watch may have lost it"
+    time.on(3601)
+    assert stub.look()[1] == 0
     settled(node, "its session has ended, by the accounting")
 
 
@@ -556,29 +558,52 @@ def test_a_nas_that_never_takes_a_disconnect_is_asked_no_more_once_the_tablet_ha
     refused(node, stub, [on_air()])
     old = stub.rows[0]
     time.on(61)
-    stub.rows = [on_air("2"), old]
+    admitted = on_air("", began=0.0)
+    stub.rows = [on_air("2"), admitted, old]
     assert stub.look() == (1, 0)
     settled(node, "joined with its new key")
 
 
-def test_a_session_that_outlasts_its_timeout_is_over_and_without_one_it_may_go_on(
-    node, stub, time, monkeypatch
-):
-    group = node.plan.group
-    for each in group.values():
-        object.__setattr__(each, "session_timeout", 3600)
+def timeout(node, seconds):
+    """The rules send another Session-Timeout from now on."""
+    for each in node.plan.group.values():
+        object.__setattr__(each, "session_timeout", seconds)
+
+
+def test_a_session_that_outlasts_its_timeout_is_over(node, stub, time):
+    timeout(node, 3600)
     refused(node, stub, [on_air()])
-    time.on(1800)
+    time.on(43200)
     stub.look()
-    time.on(61)
     # It speaks once more.
+    time.on(61)
     stub.rows = [replace(stub.rows[0], at=clock.now().timestamp())]
     stub.look()
-    time.on(3600)
+    time.on(86400)
     assert stub.look()[1] == 2
-    time.on(301)
+    time.on(61)
     assert stub.look()[1] == 0
-    settled(node, "longer than the session timeout, 3600 s")
+    settled(node, "for 24 hours, longer than any can last")
+
+
+@pytest.mark.parametrize(("before", "later"), [(None, 3600), (7 * 86400, 3600)])
+def test_a_timeout_that_is_sent_later_says_nothing_of_a_session_of_before(
+    node, stub, time, before, later
+):
+    """It was admitted with another, or with none: what an operator sets now binds the next one."""
+    timeout(node, before)
+    refused(node, stub, [on_air()])
+    timeout(node, later)
+    time.on(6 * 86400)
+    assert stub.look()[1] == 2
+
+
+def test_a_nas_that_refuses_for_months_ends_nobody(node, stub, time):
+    refused(node, stub, [on_air()])
+    node.verbs._due["T-001"].refusals = 2000
+    time.on(3601)
+    assert stub.look() == (2, 2)
+    assert node.verbs._due["T-001"].ask_after - clock.monotonic() == psk_verbs.RAREST
 
 
 def test_a_session_of_which_nobody_can_tell_goes_on_and_stays_said(node, stub, time):

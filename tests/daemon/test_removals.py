@@ -363,10 +363,17 @@ def test_guard_does_it_by_itself_one_step_at_a_time(freed):
     assert freed.asked == 1
 
 
-@pytest.mark.parametrize("rows", ["none", "its own", "long ago"])
+@pytest.mark.parametrize("rows", ["none", "its own", "long ago", "elsewhere by now"])
 def test_who_is_released_and_not_in_that_vlan_is_left_in_peace(freed, time, rows):
     old = [replace(row, at=0.0) for row in freed.rows]
-    freed.rows = {"none": [], "its own": freed.on_air(640), "long ago": old}[rows]
+    # Where it was in quarantine nobody has said that it left.
+    moved = [replace(row, nas="wlc-9", at=row.at - 60) for row in freed.rows] + freed.on_air(640)
+    freed.rows = {
+        "none": [],
+        "its own": freed.on_air(640),
+        "long ago": old,
+        "elsewhere by now": moved,
+    }[rows]
     assert freed.look() == (0, False)
 
 
