@@ -178,6 +178,11 @@ def test_a_flood_is_one_message_that_names_each():
     assert message.title.startswith("150 alerts at once")
     assert "network first" in message.text
     assert all(f"T-{n:03}" in message.text for n in range(150))
+    over = [replace(each, matter=replace(each.matter, kind=CLEARED)) for each in notices]
+    message = digest(over, english, "gw-1")
+    assert message.title.startswith("150 alerts at once")
+    assert "network first" not in message.text
+    assert message.text.split("\n\n")[1].startswith("- ")
 
 
 def test_every_piece_of_evidence_has_words():

@@ -133,7 +133,8 @@ def digest(notices: Sequence[Notice], translate: Translate, node: str) -> Messag
     title = translate(_("{count} alerts at once, for example: {title}")).format(
         count=len(notices), title=first.title
     )
-    lines = [translate(CODES[notices[0].matter.code].together), ""]
+    is_over = notices[0].matter.kind == CLEARED
+    lines = [] if is_over else [translate(CODES[notices[0].matter.code].together), ""]
     lines += [
         f"- {compose(each, translate, node, '').title} ({each.matter.incident})" for each in notices
     ]
