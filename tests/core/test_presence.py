@@ -384,6 +384,29 @@ def test_where_nobody_but_a_controller_tells_of_an_access_point_it_ends_an_outag
     assert (run.state.aps["w1"].down, len(run.alerts("outage", "cleared"))) == ("", 1)
 
 
+@OUTAGES
+@pytest.mark.parametrize(
+    ("nas", "ended"),
+    [("other", "other/of"), ("wlc", "other/of"), ("wlc", "wlc/of"), ("", "wlc/of")],
+)
+def test_sessions_that_tablets_had_at_another_nas_make_no_hearsay_of_a_controllers_word(
+    run, reported, nas, ended
+):
+    dark(run, reported=reported, radius=False)
+    seen = run.state.tablets[sorted(run.model.tablets)[1]]
+    assert seen.ap == "w1"
+    seen.closed = (ended,)
+    run.on(400, A, source="syslog:wlc", nas=nas)
+    hearsay = ended.startswith(f"{nas}/") or not nas
+    assert bool(run.state.aps["w1"].down) == hearsay
+
+
+@OUTAGES
+def test_an_open_session_makes_hearsay_of_it_whichever_nas_the_sender_pretends_to_be(run, reported):
+    dark(run, reported=reported).on(400, A, source="syslog:wlc", nas="other")
+    assert run.state.aps["w1"].down
+
+
 def test_the_controller_that_reported_an_outage_ends_it_by_its_own_report(run):
     dark(run, reported=True).on(400, evidence.AP_UP, "", "w1", source="snmp:wlc")
     assert [a.kind for a in run.alerts("outage")] == ["raised", "cleared"]

@@ -268,12 +268,19 @@ def _is_hearsay(state: State, place: Place, event: Event) -> bool:
     """Say whether an association is told by a controller alone, where RADIUS would hear of it, too.
 
     Anybody can send syslog in its name, and end an outage under whose tablets nobody is missed yet. Where RADIUS
-    has had no session of a tablet of this AP, a controller is all there is, and is believed.
+    has no session of a tablet of this AP and has had none at the NAS that tells, a controller is all there is,
+    and is believed.
     """
     if not event.source.startswith(evidence.CONTROLLERS):
         return False
     known = (state.tablets.get(mac) for mac in place.tablets)
-    return any(seen is not None and (seen.session or seen.closed) for seen in known)
+    # One that is open is at this AP, whichever NAS the sender pretends to be. Those that have ended may have
+    # been where a tablet came from, under another NAS.
+    of_nas = f"{event.nas}/" if event.nas else ""
+    return any(
+        seen is not None and (seen.session or any(s.startswith(of_nas) for s in seen.closed))
+        for seen in known
+    )
 
 
 def left(state: State, seen: Seen) -> None:
