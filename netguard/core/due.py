@@ -12,8 +12,9 @@ from netguard.core.profiles import lengthened
 
 # `m` is a minute: who writes 2m may mean two months, and would be told of every tablet of the ward.
 SHORTEST, LONGEST = timedelta(hours=1), timedelta(days=366)
-# A clock that is set back by less than so many seconds makes no loan that was overdue run again.
-SLACK = 3600.0
+# A clock that is off by less than so many seconds (one that is kept in local time) makes no loan that was
+# overdue run again.
+SLACK = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,18 @@ def ends(
     return found
 
 
-def overdue(due: Mapping[str, float], now: float, told: Mapping[str, float]) -> dict[str, float]:
+def overdue(
+    lent: Mapping[str, tuple[float, float | None]], now: float, told: Mapping[str, float]
+) -> dict[str, float]:
     """Return the loans whose time is up, with their ends; all moments in seconds since 1970.
 
-    `told` is what was returned at the look before.
+    `lent` holds since when and until when, `told` what was returned at the look before. A clock that stands
+    before the beginning of a loan (its battery was empty) is wrong, and ends nothing. One that stands well
+    within the loan is right, and was ahead before: what it told then must not be so until the loan ends.
     """
     return {
         tablet: end
-        for tablet, end in due.items()
-        if end <= now or (told.get(tablet) == end and end - now < SLACK)
+        for tablet, (since, end) in lent.items()
+        if end is not None
+        and (end <= now or (told.get(tablet) == end and (now < since or end - now < SLACK)))
     }

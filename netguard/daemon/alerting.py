@@ -233,7 +233,7 @@ class Alerting:
                 for _, trouble, _ in _open(store)
                 if trouble.code == "NG-1113"
             }
-        self._overdue = overdue(book.due, wall, self._overdue)
+        self._overdue = overdue(book.lent, wall, self._overdue)
         found = []
         for id_, end in self._overdue.items():
             known = book.tablets.get(id_)

@@ -93,11 +93,6 @@ class Book:
     lent: Mapping[str, Terms] = field(default_factory=dict)
 
     @property
-    def due(self) -> dict[str, float]:
-        """Return when the loans end that have an end."""
-        return {id_: end for id_, (_, end) in self.lent.items() if end is not None}
-
-    @property
     def apart(self) -> frozenset[str]:
         """Return the NASes whose APs ask by themselves."""
         return frozenset(nas.name for nas in self.nas if nas.apart)

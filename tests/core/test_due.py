@@ -75,14 +75,22 @@ def test_of_two_profiles_the_longer_loan_counts(example):
     assert ends(policy, ["two"], {"T-001": Lent(NOW)}) == {"T-001": NOW + 20 * DAY}
 
 
-def test_who_is_overdue_stays_so_when_the_clock_is_set_back_a_little():
-    due = {"T-001": 1000.0, "T-002": 1500.0}
-    assert overdue(due, 999.9, {}) == {}
-    told = overdue(due, 1000.0, {})
-    assert told == {"T-001": 1000.0}
-    assert overdue(due, 1000.0 - SLACK / 2, told) == told
-    # So far that the clock was wrong before: nobody was overdue then.
-    assert overdue(due, 1000.0 - SLACK, told) == {}
+def test_who_is_overdue_stays_so_when_the_clock_is_set_back_a_little_or_cannot_be_right():
+    since, end = 2e9, 2e9 + 14 * SLACK
+    lent = {"T-001": (since, end), "T-002": (since, end + 500), "T-003": (since, None)}
+    assert overdue(lent, end - 0.1, {}) == {}
+    told = overdue(lent, end, {})
+    assert told == {"T-001": end}
+    assert overdue(lent, end - SLACK / 2, told) == told
+    # The clock was wrong before, by far: nobody was overdue then.
+    assert overdue(lent, end - SLACK, told) == {}
+    assert overdue(lent, since, told) == {}
+    # It is wrong now: it began with an empty battery.
+    for now in (0.0, since - 1):
+        assert overdue(lent, now, told) == told
+        assert overdue(lent, now, {}) == {}
     # Another end is another loan.
-    assert overdue({"T-001": 1001.0}, 1000.5, told) == {}
-    assert overdue({}, 2000.0, told) == {}
+    assert overdue({"T-001": (since, end + 1)}, end + 0.5, told) == {}
+    assert overdue({"T-001": (since, end + 1)}, since - 1, told) == {}
+    assert overdue({"T-001": (since, None)}, end, told) == {}
+    assert overdue({}, 2 * end, told) == {}

@@ -81,10 +81,15 @@ def test_a_watch_that_is_killed_tells_nobody_twice_and_everybody_of_the_end(ward
     time.wall -= 600
     third = ward.begins()
     assert looks(third, time) == [RAISE, RAISE]
+    # Nor does a boot without a battery in the clock, before the time is fetched.
+    right, time.wall = time.wall, 1e9
+    last = ward.begins()
+    assert looks(last, time) == [RAISE, RAISE]
+    time.wall = right
     ward({"T-001": 60, "T-002": 1}, began)
-    assert looks(third, time) == [RAISE, RAISE, END]
+    assert looks(last, time) == [RAISE, RAISE, END]
     time.wall += 600
-    assert looks(third, time) == [RAISE, RAISE, END]
+    assert looks(last, time) == [RAISE, RAISE, END]
 
 
 def test_a_profile_that_lengthens_ends_it_and_its_own_end_tells_all_in_one_message(ward, time):
