@@ -226,14 +226,18 @@ class Alerting:
             store.release(ready)
 
     def overdue(self, store: WatchStore, book: Book, wall: float) -> list[Trouble]:
-        """Return the loans whose time is up; `wall` in seconds since 1970."""
+        """Return the loans whose time is up; `wall` in seconds since 1970.
+
+        While nobody knows the loans, those that were overdue still are.
+        """
         if self._overdue is None:
             self._overdue = {
                 trouble.tablet: float(trouble.fields["due"])
                 for _, trouble, _ in _open(store)
                 if trouble.code == "NG-1113"
             }
-        self._overdue = overdue(book.lent, wall, self._overdue)
+        if book.lent is not None:
+            self._overdue = overdue(book.lent, wall, self._overdue)
         found = []
         for id_, end in self._overdue.items():
             known = book.tablets.get(id_)

@@ -372,6 +372,9 @@ class Guard:
             await asyncio.to_thread(self.register.open, clock.now())
             if self.state.plan is None:
                 await self._resume_copy()
+            elif self.register.is_open:
+                # The note beside the store knew only who is refused.
+                await self._new_plan()
         with contextlib.suppress(StoreError):
             await self.loan_verbs.end_those_over()
         plan, policy = self.state.plan, self.state.policy

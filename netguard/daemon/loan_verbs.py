@@ -107,8 +107,13 @@ class LoanVerbs:
             "profiles": sorted(self._parts.profiles.active),
         }
 
-    def terms(self, policy: Policy) -> dict[str, tuple[float, float | None]]:
-        """Return of each loan when it began and when it ends, in seconds since 1970; None: without end."""
+    def terms(self, policy: Policy) -> dict[str, tuple[float, float | None]] | None:
+        """Return of each loan when it began and when it ends, in seconds since 1970; None: without end.
+
+        None for all while the store cannot be used: who is refused is noted beside it, no loan is.
+        """
+        if not self._register.is_open:
+            return None
         running = lending.lent(self._register.details)
         ends = due.ends(policy, self._parts.profiles.active, running)
         return {

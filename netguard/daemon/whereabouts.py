@@ -38,7 +38,7 @@ def tablets(intake: Intake, word: str = "") -> list[dict[str, Any]]:
                 apart = tablet.id in intake.book.quarantined
                 row = {"tablet": tablet.id, "mac": mac, "home": f"{tablet.site}/{tablet.area}"}
                 row |= _shown(seen, ahead) | {"loan": loan, "quarantined": apart}
-                rows.append(row | _terms(intake.book.lent.get(tablet.id), wall))
+                rows.append(row | _terms((intake.book.lent or {}).get(tablet.id), wall))
     return sorted(rows, key=lambda row: str(row["tablet"]))
 
 

@@ -89,8 +89,8 @@ class Book:
     quarantined: frozenset[str] = frozenset()
     # MACs of clinical devices, which have no business on the tablets' network.
     clinical: frozenset[str] = frozenset()
-    # Of the loans that run.
-    lent: Mapping[str, Terms] = field(default_factory=dict)
+    # Of the loans that run; None while guard cannot read them.
+    lent: Mapping[str, Terms] | None = field(default_factory=dict)
 
     @property
     def apart(self) -> frozenset[str]:
@@ -109,7 +109,7 @@ class Said:
 
     silenced: Mapping[str, str] = field(default_factory=dict)
     quarantined: Iterable[str] = ()
-    lent: Mapping[str, Terms] = field(default_factory=dict)
+    lent: Mapping[str, Terms] | None = field(default_factory=dict)
 
 
 def render(
@@ -146,7 +146,9 @@ def render(
         },
         "loans": dict(sorted(loans.items())),
         "quarantined": sorted(said.quarantined),
-        "lent": {id_: list(terms) for id_, terms in sorted(said.lent.items())},
+        "lent": None
+        if said.lent is None
+        else {id_: list(terms) for id_, terms in sorted(said.lent.items())},
         "clinical": sorted(map(str, policy.never.macs)),
         "moves": {id_: list(move) for id_, move in sorted(moves.items())},
         "nas": [
@@ -195,6 +197,10 @@ def render(
         "silenced": dict(sorted(said.silenced.items())),
     }
     return json.dumps(body, sort_keys=True, indent=1) + "\n"
+
+
+def _lent(body: Mapping[str, list[Any]] | None) -> dict[str, Terms] | None:
+    return None if body is None else {id_: (since, end) for id_, (since, end) in body.items()}
 
 
 def read(text: str) -> Book:
@@ -250,5 +256,5 @@ def read(text: str) -> Book:
         silenced=body.get("silenced", {}),
         quarantined=frozenset(body.get("quarantined", ())),
         clinical=frozenset(body.get("clinical", ())),
-        lent={id_: (since, end) for id_, (since, end) in body.get("lent", {}).items()},
+        lent=_lent(body.get("lent", {})),
     )

@@ -199,3 +199,28 @@ def test_without_rules_only_an_end_of_its_own_counts(guard, at):
     guard.state.policy = None
     at(30)
     assert guard.loan_verbs.overdue() == {"pellegrin": 0, "": 1}
+
+
+def test_without_a_store_watch_hears_that_nobody_knows_the_loans_until_it_is_back(guard, at):
+    says(guard)
+    since = LENT.timestamp()
+    asyncio.run(guard._catch_up())
+    known = told_to_watch(guard)
+    assert known == {"T-001": (since, since + 14 * 86400)}
+    again = Guard(guard.settings)
+    file = guard.settings.paths.state / "guard.db"
+    guard.register.close()
+    file.rename(file.with_name("away"))
+    file.mkdir()
+    again._enforce = guard._enforce
+    again.register.open(clock.now())
+    again.state.policy, again.state.plan = guard.state.policy, guard.state.plan
+    assert not again.register.is_open
+    assert told_to_watch(again) is None
+    file.rmdir()
+    file.with_name("away").rename(file)
+    asyncio.run(again._catch_up())
+    text = (guard.settings.paths.state / "watch.json").read_text()
+    assert watch_file.read(text).lent == known
+    assert watch_file.read(text).loans == {"T-001": "lent"}
+    again.register.close()

@@ -92,6 +92,26 @@ def test_a_watch_that_is_killed_tells_nobody_twice_and_everybody_of_the_end(ward
     assert looks(last, time) == [RAISE, RAISE, END]
 
 
+def test_while_guard_cannot_read_the_loans_nothing_is_told_and_nothing_is_over(
+    ward, settings, policy, time
+):
+    began = time.wall
+    watch = ward({"T-001": 1, "T-002": 2})
+    time.on(DAY)
+    assert looks(watch, time) == [RAISE]
+    write_rules(settings, policy, lent=None)
+    time.on(2 * DAY)
+    watch.intake.take()
+    assert looks(watch, time) == [RAISE]
+    assert not any(row["overdue"] for row in whereabouts.tablets(watch.intake))
+    again = ward.begins()
+    assert looks(again, time) == [RAISE]
+    ward({"T-001": 1, "T-002": 2}, began)
+    assert looks(again, time) == [RAISE, RAISE]
+    ward({"T-002": 2}, began)
+    assert looks(again, time) == [RAISE, RAISE, END]
+
+
 def test_a_profile_that_lengthens_ends_it_and_its_own_end_tells_all_in_one_message(ward, time):
     began = time.wall
     tablets = [f"T-{n:03}" for n in range(1, 9)]
