@@ -31,8 +31,14 @@ def listed(arguments: argparse.Namespace) -> int:
             f"{row['last_seen'] or '-':25} {row['loan'] or '-'}{_due(row)}\n"
         )
     if not rows:
-        sys.stderr.write("no such tablet\n")
+        sys.stderr.write(_none(arguments) + "\n")
     return 0
+
+
+def _none(arguments: argparse.Namespace) -> str:
+    if arguments.area is not None or arguments.state is not None:
+        return "no tablet is like that"
+    return "no tablet is overdue" if arguments.overdue else "no tablets are known"
 
 
 def _due(row: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from netguard.adapters import clock, store
 from netguard.core.areas import canonical_ap
+from netguard.core.loans import LENT
 from netguard.core.presence.actions import MISSING, PRESENT, UNREACHABLE
 from netguard.core.presence.state import Seen
 from netguard.core.private_macs import Silent, suggest
@@ -24,21 +25,32 @@ _Place: TypeAlias = tuple[str, str]
 
 
 def tablets(intake: Intake, word: str = "") -> list[dict[str, Any]]:
-    """Return a row for each tablet of the rules, by id; of one where `word` is its id or MAC."""
+    """Return a row for each tablet of the rules, by id; of one where `word` is its id or MAC.
+
+    One that is lent and left the inventory has a row, too: it may have to be asked back.
+    """
     with intake.busy:
         if intake.presence is None or intake.book is None:
             return []
         wall = clock.now().timestamp()
         ahead = wall - intake.now()
-        rows = []
+        rows, lent = [], dict(intake.book.lent or {})
         for mac, tablet in intake.presence.model.tablets.items():
+            terms = lent.pop(tablet.id, None)
             if word in {"", tablet.id, mac}:
                 seen = intake.presence.state.tablets.get(mac)
                 loan = intake.book.loans.get(tablet.id, "")
                 apart = tablet.id in intake.book.quarantined
                 row = {"tablet": tablet.id, "mac": mac, "home": f"{tablet.site}/{tablet.area}"}
                 row |= _shown(seen, ahead) | {"loan": loan, "quarantined": apart}
-                rows.append(row | _terms((intake.book.lent or {}).get(tablet.id), wall))
+                rows.append(row | _terms(terms, wall))
+        for id_, terms in lent.items():
+            if word in {"", id_}:
+                apart = id_ in intake.book.quarantined
+                left: dict[str, Any] = {"tablet": id_, "mac": "", "home": ""}
+                left |= _shown(None, ahead) | {"presence": "not-listed"}
+                left |= {"loan": LENT, "quarantined": apart}
+                rows.append(left | _terms(terms, wall))
     return sorted(rows, key=lambda row: str(row["tablet"]))
 
 

@@ -175,6 +175,12 @@ def test_a_tablet_that_left_the_inventory_is_asked_back_without_a_place(ward, ti
     time.on(DAY)
     assert looks(watch, time)[0] == ("security-desk", "NG-1113", RAISED)
     assert read_notice(letters(watch.intake)[0].body).matter.place.site == ""
+    (row,) = whereabouts.tablets(watch.intake, "T-gone")
+    assert row in whereabouts.tablets(watch.intake)
+    assert (row["presence"], row["loan"], row["mac"]) == ("not-listed", LENT, "")
+    assert row["overdue"]
+    # A row says as much as any other.
+    assert row.keys() == whereabouts.tablets(watch.intake, "T-001")[0].keys()
 
 
 def test_rows_say_since_when_until_when_and_whether_it_is_over(ward, time):
