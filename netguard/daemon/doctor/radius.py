@@ -23,6 +23,8 @@ from netguard.errors import BadValue, UsageError
 
 # How often whoever watches is told how it goes: after so many seconds, so many frames of a capture.
 _TICK, _EVERY = 0.5, 20_000
+# After Ctrl-C, in seconds: for what has come already.
+_LAST = 0.05
 # No tablet has it: the group bit of the first byte is clear, the rest is nobody's.
 _NOBODY = "02-00-00-00-00-00"
 _PROBES = 16
@@ -71,20 +73,24 @@ def listen(
     begin, wall = clock.monotonic(), clock.now().timestamp()
     ear.begin = wall
     lost = 0
+
+    def take(patience: float) -> None:
+        for caught in wire.caught(patience, wall - begin):
+            if caught.is_frame:
+                pair = macs(Frame(caught.at, ETHERNET, caught.packet))
+                if pair is not None:
+                    neighbours.take(pair)
+            elif (one := datagram(Frame(caught.at, RAW, caught.packet))) is not None:
+                ear.take(one)
+
     try:
         while (past := clock.monotonic() - begin) < seconds:
             said(past)
-            for caught in wire.caught(min(_TICK, seconds - past), wall - begin):
-                if caught.is_frame:
-                    pair = macs(Frame(caught.at, ETHERNET, caught.packet))
-                    if pair is not None:
-                        neighbours.take(pair)
-                elif (one := datagram(Frame(caught.at, RAW, caught.packet))) is not None:
-                    ear.take(one)
+            take(min(_TICK, seconds - past))
             lost += wire.dropped()
     except KeyboardInterrupt:
-        # What was heard so far is the answer.
-        pass
+        # What was heard so far is the answer, what has come and was not looked at yet included.
+        take(_LAST)
     finally:
         wire.close()
         ear.finish(wall + clock.monotonic() - begin)
