@@ -605,10 +605,12 @@ def test_another_session_at_the_same_access_point_has_to_grow_before_it_is_belie
     """A Stop was lost, or somebody else has the MAC: a report alone, or the same one again, may be of before."""
     run.on(0, S, session="a", packets=10)
     seen = run.state.tablets[ONE]
+    # One without counts says nothing.
+    run.on(200, I, session="b")
     for at in (300, 600):
         run.on(at, I, session="b", packets=40)
         assert seen.session == "wlc/a"
-    # One without counts says nothing, and takes back nothing.
+    # And takes back nothing.
     run.on(700, I, session="b")
     assert (seen.session, seen.candidate[:2]) == ("wlc/a", ("wlc/b", 40))
     run.on(900, I, session="b", packets=41)
