@@ -104,3 +104,27 @@ def test_it_needs_the_right_to_listen_and_an_interface_that_is_there(inside):
     bare = ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-all", "--")
     done = host.run(*bare, sys.executable, "-c", code)
     assert "listening needs CAP_NET_RAW, try as root" in done.stderr
+
+
+INTERRUPTED = """
+import socket
+from netguard.core.doctor.heard import Ear, Neighbours
+from netguard.daemon.doctor.radius import listen
+
+def said(_past):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"no RADIUS", ("127.0.0.1", 1812))
+    raise KeyboardInterrupt
+
+ear = Ear([])
+listen(ear, Neighbours([]), [], 60.0, said)
+print(ear.unread)
+"""
+
+
+def test_what_had_come_before_ctrl_c_is_heard(inside):
+    """It waits in the socket at that moment, and nobody has looked at it."""
+    host, _ = inside
+    host.ip("link set lo up")
+    done = host.run(sys.executable, "-c", INTERRUPTED)
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
