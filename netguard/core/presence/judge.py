@@ -48,6 +48,11 @@ class Verdict(NamedTuple):
         """Return the index of the most probable cause."""
         return max(range(len(CAUSES)), key=self.probabilities.__getitem__)
 
+    @property
+    def best_but_theft(self) -> int:
+        """Return the index of the most probable of the other causes."""
+        return max(range(1, len(CAUSES)), key=self.probabilities.__getitem__)
+
     def reasons(self, cause: int) -> tuple[Reason, ...]:
         """Return the pieces as reasons for and against one cause, the heaviest first.
 

@@ -176,7 +176,10 @@ def _decide(
     judged: Verdict,
     elapsed: float,
 ) -> int | None:
-    """Return the cause with which a tablet is missing now, or None."""
+    """Return the cause with which a tablet is missing now, or None; once something is told only theft.
+
+    CAUSES has theft first: 0.
+    """
     taken = judged.probabilities[0]
     # The threshold is never lower than `smallest`, and not looked for below that.
     told = taken >= model.weights.smallest and elapsed >= _SOONEST * site.grace
@@ -201,10 +204,10 @@ def _decide(
         plausible = CAUSES[judged.best] != OUTAGE and not (
             seen.planned[0] and seen.planned[1] >= state.now
         )
-        return 0 if edge and plausible and taken >= _LEAST_SAID else judged.best or 1
+        return 0 if edge and plausible and taken >= _LEAST_SAID else judged.best_but_theft
     if judged.normal > _RARE and not (edge and elapsed >= site.missing_default):
         return None
-    return judged.best or 1
+    return judged.best_but_theft
 
 
 def _missing_after(model: Model, seen: Seen, site: SiteModel) -> float:
@@ -226,8 +229,6 @@ def _announce(
     disputed = 0.0 < tell_at <= now
     if not disputed and seen.alert and seen.cause == word and not _surer(seen.probability, sure):
         return
-    if seen.alert and seen.cause == TAKEN:
-        word, sure = TAKEN, judged.probabilities[0]
     fresh = not seen.alert
     new = word == TAKEN and (fresh or seen.cause != TAKEN)
     if new:
