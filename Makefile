@@ -94,8 +94,7 @@ nightly: setup ## every test with hypothesis' deep profile, then the benches
 mutate: venv ## change the engine of presence in one place at a time: which changes does no test notice?
 	@$(BIN)/python scripts/mutate.py \
 		$(foreach module,engine silence judge places curves stays threshold record calibration,netguard/core/presence/$(module).py) \
-		--tests tests/core/test_presence_silence.py tests/core/test_presence_judge.py tests/core/test_presence_learning.py \
-		tests/core/test_presence.py tests/core/test_presence_properties.py tests/core/test_presence_calibration.py
+		--tests $(wildcard tests/core/test_presence*.py)
 
 .PHONY: bundle
 bundle: venv ## make dist/netguard-VERSION.tar.gz, what an appliance installs without the Internet (LABEL=)

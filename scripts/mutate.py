@@ -9,15 +9,18 @@ stopped at the first failure.
 import argparse
 import ast
 import copy
+import importlib
+import multiprocessing
+import multiprocessing.pool
 import os
+import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Queue
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 TURNED = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -68,14 +71,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="netguard-mutate-") as folder:
-        bases: Queue[Path] = Queue()
+        fork = multiprocessing.get_context("fork")
+        bases = fork.Queue()
         for job in range(words.jobs):
             bases.put(copied(Path(folder) / str(job)))
-        if not survives(bases.queue[0], words.tests):
-            sys.exit("the tests fail without any change")
-        with ThreadPoolExecutor(words.jobs) as pool:
-            for module in words.modules:
-                judge(module.resolve().relative_to(ROOT), bases, pool, words)
+        with fork.Pool(words.jobs, _starts, (bases, words.tests)) as pool:
+            if not pool.apply(survives):
+                sys.exit("the tests fail without any change")
+            for path in words.modules:
+                judge(path.resolve().relative_to(ROOT), pool, words.every)
 
 
 def copied(base: Path) -> Path:
@@ -86,51 +90,61 @@ def copied(base: Path) -> Path:
     return base
 
 
-def judge(
-    module: Path, bases: "Queue[Path]", pool: ThreadPoolExecutor, words: argparse.Namespace
-) -> None:
+def judge(module: Path, pool: "multiprocessing.pool.Pool", every: int) -> None:
     """Print the survivors of one module, and how many were noticed."""
-    source = (bases.queue[0] / module).read_text()
+    source = (ROOT / module).read_text()
     lines = source.splitlines()
-    survivors = []
-
-    def tried(mutant: tuple[int, str, ast.AST]) -> None:
-        line, what, tree = mutant
-        base = bases.get()
-        try:
-            (base / module).write_text(ast.unparse(tree))
-            if survives(base, words.tests):
-                survivors.append(line)
-                print(f"{module}:{line}: {what}: {lines[line - 1].strip()}", flush=True)
-        finally:
-            (base / module).write_text(source)
-            bases.put(base)
-
-    every = list(mutants(ast.parse(source)))[:: words.every]
-    list(pool.map(tried, every))
-    print(f"{len(every) - len(survivors)} of {len(every)} mutants of {module} noticed", flush=True)
+    tried = noticed = 0
+    changed = list(mutants(ast.parse(source)))[::every]
+    texts = [(module, source, ast.unparse(tree)) for _, _, tree in changed]
+    for (line, what, _), lives in zip(changed, pool.imap(_lives, texts), strict=True):
+        tried, noticed = tried + 1, noticed + (not lives)
+        if lives:
+            print(f"{module}:{line}: {what}: {lines[line - 1].strip()}", flush=True)
+    print(f"{noticed} of {tried} mutants of {module} noticed", flush=True)
 
 
-def survives(base: Path, tests: list[str]) -> bool:
-    """Say whether the tests pass."""
+_mine: list[Path | list[str]] = []
+
+
+def _starts(bases: "multiprocessing.Queue[Path]", tests: list[str]) -> None:
+    """Take a copy for this process, and load what every run of the tests needs, nothing of ours."""
+    _mine[:] = [bases.get(), tests]
+    for name in ("hypothesis", "netaddr", "yaml", "zoneinfo"):
+        importlib.import_module(name)
+
+
+def _lives(mutant: tuple[Path, str, str]) -> bool:
+    module, source, changed = mutant
+    base = _mine[0]
+    (base / module).write_text(changed)
+    try:
+        return survives()
+    finally:
+        (base / module).write_text(source)
+
+
+def survives() -> bool:
+    """Say whether the tests pass in this process's copy, in a child of it."""
+    base, tests = _mine
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     # Of the processor, not of the clock: what waits behind other work is no endless loop.
-    command = [
-        "prlimit",
-        "--cpu=120",
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:randomly",
-        "-k",
-        "not thousand",
-        *tests,
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(base), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=base, env=environment, capture_output=True, check=False)
-    return done.returncode == 0
+    resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
+    os.chdir(base)
+    sys.path.insert(0, str(base))
+    sys.dont_write_bytecode = True
+    silent = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(silent, number)
+    code = 1
+    try:
+        # What was loaded before the fork is none of ours: its assertions need no rewriting.
+        quiet = ("-q", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:randomly")
+        code = pytest.main(["-x", *quiet, "-k", "not thousand", *tests])
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":

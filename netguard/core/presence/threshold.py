@@ -17,7 +17,7 @@ _LEAST_DAYS = 3.0
 def band_of(probability: float) -> int:
     """Return the band of a probability: quarters of a nat of log odds from -5 to 5."""
     inside = min(0.9933, max(0.0067, probability))
-    return min(PEAKS - 1, max(0, int((log(inside / (1 - inside)) + 5.0) / _STEP)))
+    return int((log(inside / (1 - inside)) + 5.0) / _STEP)
 
 
 def learned(state: State) -> bool:
