@@ -12,8 +12,11 @@ from netguard.core.presence.state import PEAKS
 from netguard.core.presence.threshold import band_of, threshold_of
 from tests.core.test_presence import T0, model_of
 
-# Without the limits of the weights, so that each band shows.
-BARE = replace(model_of(), weights=replace(model_of().weights, smallest=0.0, largest=1.0))
+# Without the limits of the weights, so that each band shows; a budget that a day more or less changes.
+BARE = replace(
+    model_of(budget=2.0),
+    weights=replace(model_of().weights, smallest=0.0, largest=1.0),
+)
 
 
 def threshold(peaks, days):
