@@ -66,3 +66,12 @@ def test_in_the_first_week_the_budget_is_that_of_a_week():
 )
 def test_a_band_is_a_quarter_of_a_nat(probability, band):
     assert band_of(probability) == band
+
+
+def test_as_many_as_are_allowed_are_allowed():
+    """Sixteen expected in eight days, and a deviation of four."""
+    peaks = [0] * PEAKS
+    peaks[20] = 20
+    assert threshold(peaks, 8.0) == threshold([0] * PEAKS, 8.0)
+    peaks[20] = 21
+    assert threshold(peaks, 8.0) > threshold([0] * PEAKS, 8.0)
