@@ -5,6 +5,7 @@ import gzip
 import json
 import sys
 import tomllib
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from netguard.cli import folders
 from netguard.core import usage
 from netguard.core.evaluation import Evaluation, report
 from netguard.core.evidence import Event, Reader, parsed, stamped, write_event
+from netguard.core.names import shown, suggest_of
 from netguard.core.picture import operating_points
 from netguard.core.policy import Policy
 from netguard.core.presence import (
@@ -32,7 +34,7 @@ from netguard.core.presence import (
     figures,
     step,
 )
-from netguard.core.simulation import Label, read_parameters
+from netguard.core.simulation import Label, read_label, read_parameters
 from netguard.core.simulation import simulate as invent
 from netguard.core.usage import Seen, read_seen
 from netguard.core.whatif import Comparison, Difference
@@ -43,20 +45,18 @@ from netguard.rules.load import load
 
 # A line longer than this is none of ours, and is not read whole.
 _LONGEST = 64 * 1024
+_STDIN = Path("-")
 _PROGRESS = 100_000
 _TOLD = 10
-# After the last event of a recording the clock goes on for so long, so that open timers are told.
-_AFTER = 0.0
 
 
 def replay(arguments: argparse.Namespace) -> int:
     """Run recorded events through the engine; one line per change of state and alert."""
     policy = _policy(arguments, arguments.rules)
     used: Counter[Seen] = Counter()
-    told = _told(compile_model(policy), arguments.events, used)
     if arguments.diff is not None:
-        return _difference(arguments, policy, told, used)
-    for row in told:
+        return _difference(arguments, policy, used)
+    for _, row in _told(arguments.events, used, compile_model(policy)):
         _print_row(row, arguments.json)
     return 0
 
@@ -79,13 +79,20 @@ def _moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
-def _told(model: Model, path: Path, used: Counter[Seen] | None = None) -> Iterator[dict[str, Any]]:
-    state = State()
+def _told(path: Path, used: Counter[Seen], *models: Model) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield what each engine says, with its number. The recording is read once: it may be a pipe."""
+    runs = [(number, model, State()) for number, model in enumerate(models)]
     for event in _events(path, used):
-        for action in step(model, state, event):
-            row = row_of(action)
-            if row is not None:
-                yield row
+        for number, model, state in runs:
+            for action in step(model, state, event):
+                row = row_of(action)
+                if row is not None:
+                    yield number, row
+    for _, model, state in runs:
+        _say_figures(model, state)
+
+
+def _say_figures(model: Model, state: State) -> None:
     said = figures(model, state)
     weeks = said["days"] / 7
     sys.stderr.write(
@@ -103,7 +110,7 @@ def row_of(action: Action) -> dict[str, Any] | None:
         return {
             "type": "transition", "at": action.at, "tablet": action.tablet, "mac": action.mac,
             "kind": "state", "before": action.before, "state": action.after, "cause": action.cause,
-            "probability": round(action.probability, 4), "site": action.site, "area": action.area,
+            "probability": round(action.probability, 4), "reasons": [], "site": action.site, "area": action.area,
             "ap": action.ap, "silent_since": action.silent_since or None,
         }  # fmt: skip
     if isinstance(action, Alert):
@@ -114,16 +121,15 @@ def row_of(action: Action) -> dict[str, Any] | None:
     return None
 
 
-def _difference(
-    arguments: argparse.Namespace,
-    policy: Policy,
-    told: Iterator[dict[str, Any]],
-    used: Counter[Seen],
-) -> int:
+def _difference(arguments: argparse.Namespace, policy: Policy, used: Counter[Seen]) -> int:
     """Print the alerts, requests, names and flows that two rules folders answer differently; 1 when any."""
-    before = _raised(told)
     other = _policy(arguments, arguments.diff)
-    after = _raised(_told(compile_model(other), arguments.events))
+    before: dict[tuple[str, str], dict[str, Any]] = {}
+    after: dict[tuple[str, str], dict[str, Any]] = {}
+    models = compile_model(policy), compile_model(other)
+    for number, row in _told(arguments.events, used, *models):
+        if row["type"] == "alert" and row["kind"] != "cleared":
+            (before, after)[number].setdefault((row["id"], row["cause"]), row)
     changed = [("lost", before[key]) for key in sorted(before.keys() - after.keys())]
     changed += [("gained", after[key]) for key in sorted(after.keys() - before.keys())]
     changed.sort(key=lambda each: (each[1]["at"], each[0]))
@@ -172,14 +178,6 @@ def _difference_row(each: Difference) -> dict[str, Any]:
     return {**row, "before": each.before._asdict(), "after": each.after._asdict()}
 
 
-def _raised(told: Iterator[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in told:
-        if row["type"] == "alert" and row["kind"] != "cleared":
-            found.setdefault((row["id"], row["cause"]), row)
-    return found
-
-
 def simulate(arguments: argparse.Namespace) -> int:
     """Write a labelled stream of events."""
     model = _model(arguments, arguments.rules)
@@ -191,14 +189,15 @@ def simulate(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     labels: list[Label] = []
     count = 0
-    with _output(arguments.out) as out:
+    with _written(arguments.out), _output(arguments.out) as out:
         for event in invent(model, parameters, arguments.seed, labels):
             out.write(json.dumps(write_event(event)).encode() + b"\n")
             count += 1
             _progress(count, "events written")
     if arguments.labels is not None:
         lines = "".join(json.dumps(asdict(label)) + "\n" for label in labels)
-        files.write(arguments.labels, lines)
+        with _written(arguments.labels):
+            files.write(arguments.labels, lines)
     sys.stderr.write(
         f"{count} events, {len(labels)} labelled silences, "
         f"{sum(label.cause == 'taken' for label in labels)} thefts; synthetic\n"
@@ -216,19 +215,22 @@ def _own(text: str) -> tuple[str, Any]:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Compare what the engine says of a stream with its labels."""
+    if arguments.events == arguments.labels == _STDIN:
+        raise UsageError("events and labels cannot both come from standard input, name a file")
     model = _model(arguments, arguments.rules, trace=True)
-    labels = _labels(arguments.labels)
+    labels = _labels(arguments.labels, model)
     evaluation, state = Evaluation(), State()
     end = 0.0
     for event in _events(arguments.events):
         evaluation.event(event)
         evaluation.actions(step(model, state, event))
         end = max(end, event.received or event.at)
-    evaluation.actions(due(model, state, end + _AFTER))
+    evaluation.actions(due(model, state, end))
     ids = {mac: tablet.id for mac, tablet in model.tablets.items()}
     said = report(evaluation.result(labels, ids))
     if arguments.picture is not None:
-        files.write(arguments.picture, operating_points(said))
+        with _written(arguments.picture):
+            files.write(arguments.picture, operating_points(said))
     if arguments.json:
         sys.stdout.write(json.dumps(said, indent=1) + "\n")
     else:
@@ -279,17 +281,21 @@ def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:g}"
 
 
-def _labels(path: Path) -> list[Label]:
+def _labels(path: Path, model: Model) -> list[Label]:
     found = []
-    try:
-        with _input(path) as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    found.append(Label(**json.loads(line)))
-                except (ValueError, TypeError) as error:
-                    raise UsageError(f"{path}:{number}: not a label: {error}") from error
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from error
+    ids = model.by_id
+    for number, line in _lines(path):
+        try:
+            label = read_label(parsed(_whole(line)))
+        except BadValue as error:
+            raise UsageError(f"{path}:{number}: not a label: {error}") from error
+        if label.tablet not in ids:
+            # Nothing can be raised of it: it would count as a theft that was not found.
+            known = (
+                f"{shown(label.tablet)} is no tablet of the rules{suggest_of(label.tablet, ids)}"
+            )
+            raise UsageError(f"{path}:{number}: {known}")
+        found.append(label)
     return found
 
 
@@ -316,37 +322,52 @@ def _events(path: Path, used: Counter[Seen] | None = None) -> Iterator[Event]:
 
     What tablets asked for and sent is no evidence of presence: it goes to `used`, where that is given.
     """
-    try:
-        with _input(path) as lines:
-            yield from stamped(_read(path, lines, used))
-    except (OSError, EOFError) as error:
-        raise UsageError(f"{path}: {error}") from error
+    yield from stamped(_read(path, used))
 
 
-def _read(path: Path, lines: BinaryIO, used: Counter[Seen] | None) -> Iterator[Event]:
-    reader, bad, number = Reader(), 0, 0
-    while True:
-        line = lines.readline(_LONGEST)
-        if not line:
-            break
-        number += 1
-        while not line.endswith(b"\n") and len(line) >= _LONGEST:
-            line = lines.readline(_LONGEST) or b"\n"
+def _read(path: Path, used: Counter[Seen] | None) -> Iterator[Event]:
+    reader, bad, good = Reader(), 0, 0
+    for number, line in _lines(path):
         _progress(number, "lines read")
-        if not line.strip():
-            continue
         try:
-            row = parsed(line)
-            if row.get("kind") not in usage.KINDS:
+            row = parsed(_whole(line))
+            kind = row.get("kind")
+            if not isinstance(kind, str) or kind not in usage.KINDS:
                 yield reader.event(row)
             elif used is not None:
                 usage.add(used, read_seen(row))
+            good += 1
         except BadValue as error:
             bad += 1
             if bad <= _TOLD:
                 sys.stderr.write(f"{path}:{number}: {error}\n")
     if bad:
-        sys.stderr.write(f"{bad} of {number} lines skipped\n")
+        sys.stderr.write(f"{bad} of {bad + good} lines skipped\n")
+    if bad and not good:
+        raise UsageError(f"{path}: no line of it is an event, docs/events.md says how they look")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not empty, with their numbers; of one that is too long, its beginning."""
+    number = 0
+    try:
+        with _input(path) as lines:
+            while line := lines.readline(_LONGEST):
+                number += 1
+                rest = line
+                while not rest.endswith(b"\n") and len(rest) >= _LONGEST:
+                    rest = lines.readline(_LONGEST)
+                if line.strip():
+                    yield number, line
+    except (OSError, EOFError, zlib.error) as error:
+        where = f"{path}:{number + 1}" if number else f"{path}"
+        raise UsageError(f"{where}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _whole(line: bytes) -> bytes:
+    if len(line) >= _LONGEST:
+        raise BadValue("syntax", f"not a line of ours: longer than {_LONGEST} bytes")
+    return line
 
 
 def _progress(count: int, what: str) -> None:
@@ -356,7 +377,7 @@ def _progress(count: int, what: str) -> None:
 
 @contextmanager
 def _input(path: Path) -> Iterator[BinaryIO]:
-    if path == Path("-"):
+    if path == _STDIN:
         yield sys.stdin.buffer
     elif path.suffix == ".gz":
         with gzip.open(path, "rb") as found:
@@ -364,6 +385,17 @@ def _input(path: Path) -> Iterator[BinaryIO]:
     else:
         with path.open("rb") as found:
             yield found
+
+
+@contextmanager
+def _written(path: Path | None) -> Iterator[None]:
+    """Say of what cannot be written which file it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{path or 'standard output'}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -33,10 +33,11 @@ CONTROLLERS = ("syslog", "snmp", "webhook")
 # What is older than this when it arrives is history; what is further ahead comes from a wrong clock.
 HISTORY = 600.0
 FUTURE = 2.0
+# No moment of a recording is later: the year 3000.
+LATEST = 32503680000.0
 
 _LONGEST = 128
 _TEXTS = ("ap", "nas", "site", "reason", "source", "session", "area")
-_LATEST = 32503680000.0  # the year 3000
 # Spellings of MACs and APs repeat: each is parsed once, and the memory for it is bounded.
 _CACHE = 100_000
 
@@ -80,7 +81,7 @@ class Reader:
     def event(self, row: Mapping[str, Any]) -> Event:
         """Read one record; keys that are not known are ignored. Raises BadValue."""
         kind = row.get("kind")
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise BadValue("unknown-word", f"kind {shown(str(kind))} is not known{_kinds(kind)}")
         texts = {key: _text(row[key], key) for key in _TEXTS if key in row}
         mac = self._mac(row.get("mac", ""))
@@ -125,6 +126,11 @@ def parsed(text: str | bytes) -> dict[str, Any]:
     """Read one line as an object; raises BadValue."""
     try:
         row = json.loads(text)
+    except json.JSONDecodeError as error:
+        words = f"not a JSON object, column {error.colno}: {error.msg}"
+        raise BadValue("syntax", words) from None
+    except UnicodeDecodeError as error:
+        raise BadValue("syntax", f"not UTF-8, column {error.start + 1}: {error.reason}") from None
     except (ValueError, RecursionError) as error:
         raise BadValue("syntax", f"not a JSON object: {error}") from None
     if not isinstance(row, dict):
@@ -190,10 +196,10 @@ def _text(value: object, key: str) -> str:
 
 
 def _moment(value: object, key: str) -> float:
-    fine = isinstance(value, int | float) and not isinstance(value, bool)
-    if not fine or not 0 <= float(value) < _LATEST:  # type: ignore[arg-type]  # fine says so
+    # Compared before it is converted: an integer may be larger than any float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LATEST:
         raise BadValue("bad-number", f"'{key}' is not a time in seconds since 1970")
-    return float(value)  # type: ignore[arg-type]  # as above
+    return float(value)
 
 
 def _packets(value: object) -> int | None:

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,18 @@ def test_replay_tells_each_change_and_alert(theft, capsys):
     assert alerts[0]["silent_since"] == T0 + 60
     assert alerts[0]["reasons"][0]["name"]
     assert alerts[0]["mac"] == MAC
+    keys = {
+        "at",
+        "tablet",
+        "mac",
+        "kind",
+        "cause",
+        "probability",
+        "reasons",
+        "area",
+        "silent_since",
+    }
+    assert all(keys <= set(row) for row in rows)
     assert [row["state"] for row in rows if row["type"] == "transition"] == ["quiet", "missing"]
     assert "1 theft alarms" in said.err
     assert main(["replay", theft, *TODAY]) == 0
@@ -103,9 +117,128 @@ def test_a_simulated_stream_is_replayed_and_evaluated(tmp_path, capsys):
     assert set(body["rivals"]) >= {"fixed 5 min", "fixed 60 min"}
 
 
+def test_a_difference_is_told_of_a_pipe_as_of_a_file(theft, tmp_path, capsys):
+    """What was read for the first rules was gone for the second: every alert was lost."""
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(Path(theft).read_bytes(),))
+    writer.start()
+    assert main(["replay", str(pipe), *TODAY, "--diff", RULES]) == 0
+    writer.join()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "0 gained, 0 lost" in said.err
+    assert f"1 alerts by {RULES}, 1 by" in said.err
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b'{"at": 1, "kind": []}', "kind '[]' is not known"),
+        (b'{"at": %s, "kind": "heard"}' % (b"9" * 400), "'heard' lacks 'mac'"),
+        (
+            b'{"at": %s, "kind": "heard", "mac": "64:1b:2f:6a:d5:79"}' % (b"9" * 400),
+            "'at' is not a time",
+        ),
+        (
+            b'{"at": NaN, "kind": "heard", "mac": "64:1b:2f:6a:d5:79"}',
+            "'at' is not a time",
+        ),
+        (b'{"at": 1 "kind"}', "not a JSON object, column 10: "),
+        (b"{\xff}", "not UTF-8, column 2: "),
+        (b"[" * 40_000, "not a JSON object: "),
+        # The end of a line that is too long is no line.
+        (
+            b"x" * 65_536 + b'{"at": 1, "kind": "feed-lost", "source": "x"}',
+            "not a line of ours: longer than 65536",
+        ),
+    ],
+)
+def test_a_recording_without_an_event_is_none_and_says_where_it_is_wrong(
+    line, text, tmp_path, capsys
+):
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"\n" + line + b"\n")
+    assert main(["replay", str(path), *TODAY]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}:2: {text}" in said
+    assert "docs/events.md" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("spoil", ["cut", "flipped", "more"])
+def test_a_recording_that_is_damaged_says_behind_which_line(spoil, theft, tmp_path, capsys):
+    path = tmp_path / "events.jsonl.gz"
+    packed = bytearray(gzip.compress(Path(theft).read_bytes() * 200, 9))
+    if spoil == "cut":
+        del packed[len(packed) // 2 :]
+    elif spoil == "flipped":
+        packed[len(packed) // 2] ^= 0xFF
+    else:
+        packed += b"more"
+    path.write_bytes(packed)
+    assert main(["replay", str(path), *TODAY]) == 2
+    assert f"netguard: {path}:" in capsys.readouterr().err.splitlines()[-1]
+    assert main(["evaluate", theft, str(path), *TODAY]) == 2
+
+
+LABEL = {
+    "tablet": "T-001", "mac": MAC, "cause": "taken", "how": "carried-out", "last_frame": T0 + 60,
+    "until": 0, "edge": True,
+}  # fmt: skip
+
+
+def test_a_label_is_a_line_that_people_can_write(theft, tmp_path, capsys):
+    good = lines(tmp_path / "labels", [LABEL])
+    assert main(["evaluate", theft, good, *TODAY, "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert (body["thefts"], body["engine"]["found"], body["engine"]["false_per_week"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"cause": "stolen"}, "unknown cause 'stolen'"),
+        ({"tablet": "T-999"}, "'T-999' is no tablet of the rules"),
+        ({"tablet": 7}, "'tablet' is not a text"),
+        ({"edge": 1}, "'edge' is not true or false"),
+        ({"last_frame": float("nan")}, "'last_frame' is not a time"),
+        ({"until": 10**400}, "'until' is not a time"),
+        ({"more": 1}, "a label has tablet, mac, cause"),
+    ],
+)
+def test_a_label_that_is_wrong_is_named_with_its_line(change, text, theft, tmp_path, capsys):
+    bad = lines(tmp_path / "labels", [LABEL, LABEL | change])
+    assert main(["evaluate", theft, bad, *TODAY]) == 2
+    said = capsys.readouterr().err
+    assert "labels:2: " in said
+    assert text in said
+
+
+def test_two_inputs_cannot_both_be_standard_input(capsys):
+    assert main(["evaluate", "-", "-", *TODAY]) == 2
+    assert "both" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--out", "{}"], ["--out", "/dev/null", "--labels", "{}"]])
+def test_what_cannot_be_written_is_named(words, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    inside = str(tmp_path / "file" / "inside.jsonl")
+    given = [word.format(inside) for word in words]
+    assert main(["simulate", *given, "--set", "days=1", "--set", "others=[9000,9000]", *TODAY]) == 2
+    assert f"netguard: {inside}: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (["--set", "days=0"], "'days' is a whole number from 1"),
+        (["--set", "days=Infinity"], "'days' is a whole number from 1"),
+        (["--set", "thefts=null"], "'thefts' is a number from 0"),
+        (["--set", "thefts=true"], "'thefts' is a number from 0"),
+        (["--set", "thefts=NaN"], "'thefts' is a number from 0"),
+        (["--set", "gap_ends=[1]"], "'gap_ends' is a list of 10 numbers"),
+        (["--set", "interim=0"], "'interim' is a number from 1"),
+        (["--set", "power_cut=[1]"], "'power_cut' is a list of 0 or 3 numbers"),
         (["--scenario", "hospitle"], "did you mean 'hospital'"),
         (["--set", "thefts"], "write thefts=0.01"),
         (["--set", "theft=1"], "did you mean 'thefts'"),

@@ -114,6 +114,19 @@ def test_a_wrong_scenario_says_what_is_wrong(name, own, text):
         read_parameters({**SCENARIOS, "bare": {"days": 1}}, name, own)
 
 
+def test_what_never_happens_has_a_rate_of_nothing(model):
+    own = {
+        "days": 1,
+        **dict.fromkeys(("thefts", "ap_outages", "controller_outages", "gaps", "dozes"), 0),
+    }
+    labels = []
+    stream = simulate(model, read_parameters(SCENARIOS, "hospital", own), "t-6", labels)
+    kinds = {event.kind for event in stream}
+    assert evidence.ASSOCIATED in kinds
+    assert not kinds & {evidence.AP_DOWN, evidence.NAS_RESTART}
+    assert not {label.cause for label in labels} & {"taken", "battery", "outage"}
+
+
 def run(model, name, seed, own=None):
     labels, state, evaluation, alerts = [], State(), Evaluation(), []
     for event in simulate(model, read_parameters(SCENARIOS, name, own), seed, labels):

@@ -35,7 +35,11 @@ def add(commands: Commands) -> None:
         late("cli.replaying", "simulate"),
     )
     simulate.add_argument(
-        "--scenario", default="hospital", metavar="NAME", help="see netguard/scenarios.toml"
+        "--scenario",
+        default="hospital",
+        metavar="NAME",
+        help="hospital (default), short, old-data, clock-forward, clock-back, controller-outage, "
+        "power-cut: see netguard/scenarios.toml",
     )
     simulate.add_argument(
         "--seed", default="1", metavar="TEXT", help="the same seed, the same bytes"
@@ -56,8 +60,12 @@ def add(commands: Commands) -> None:
         "netguard evaluate events.jsonl.gz labels.jsonl --rules rules/ --picture roc.svg",
         late("cli.replaying", "evaluate"),
     )
-    evaluate.add_argument("events", type=Path, metavar="EVENTS")
-    evaluate.add_argument("labels", type=Path, metavar="LABELS")
+    evaluate.add_argument(
+        "events", type=Path, metavar="EVENTS", help="docs/events.md; .gz, - for stdin"
+    )
+    evaluate.add_argument(
+        "labels", type=Path, metavar="LABELS", help="what really happened, docs/events.md"
+    )
     rules_flag(evaluate)
     evaluate.add_argument("--picture", type=Path, metavar="FILE", help="write the picture as SVG")
     json_flag(evaluate)

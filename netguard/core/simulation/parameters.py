@@ -93,7 +93,8 @@ def read_parameters(
         values = {**scenarios[at], **values}
         at = scenarios[at].get("extends")
     values.pop("extends", None)
-    values |= own or {}
+    for key, value in (own or {}).items():
+        values[key] = _like(key, value, values[key]) if key in values else value
     known = {field.name for field in fields(Parameters)}
     for key in values:
         if key not in known:
@@ -101,5 +102,43 @@ def read_parameters(
     missing = sorted(known - set(values))
     if missing:
         raise BadValue("missing-key", f"scenario '{name}' lacks {', '.join(missing)}")
+    for key in _RATES:
+        values[key] = values[key] or _NEVER
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Parameters(**plain)
+
+
+# What is one over a mean: of 0, nothing ever happens.
+_RATES = ("gaps", "dozes", "thefts", "ap_outages", "controller_outages")
+_NEVER = 1e-12
+# Spans that may be missing; only there a number below 0 means something: a clock that is set back.
+_FAULTS = ("old_data", "clock_step", "power_cut", "controller_cut")
+# What time goes on by: with less a stream would never come to its end.
+_LEAST = {
+    "interim": 1.0, "dhcp": 1.0, "edge_frame": 1.0, "others": 1.0, "ap_outage": 1.0, "gap_ends": 0.1,
+}  # fmt: skip
+_MOST_DAYS, _LARGEST = 3660, 1e12
+
+
+def _like(key: str, value: object, before: object) -> object:
+    """Return a value that somebody typed; raises BadValue where it is not what stands in the file."""
+    lowest = -_LARGEST if key in _FAULTS else _LEAST.get(key, 0.0)
+    if isinstance(before, list):
+        lengths = {0, 3} if key in _FAULTS else {len(before)}
+        if not isinstance(value, list) or len(value) not in lengths:
+            words = " or ".join(map(str, sorted(lengths)))
+            raise BadValue("bad-number", f"'{key}' is a list of {words} numbers")
+        return [_number(key, each, lowest=lowest) for each in value]
+    if key == "days" and (not isinstance(value, int) or not 1 <= value <= _MOST_DAYS):
+        raise BadValue("bad-number", f"'days' is a whole number from 1 to {_MOST_DAYS}")
+    return _number(key, value, lowest=lowest)
+
+
+def _number(key: str, value: object, *, lowest: float) -> int | float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not lowest <= value <= _LARGEST
+    ):
+        raise BadValue("bad-number", f"'{key}' is a number from {lowest:g} to {_LARGEST:g}")
+    return value
