@@ -128,12 +128,17 @@ def _recorded(node: Settings, seconds: float) -> Iterator[str]:
 def pseudonymised(line: str, key: bytes) -> str:
     """Return an event under other names: the same within one export, and nobody can go back.
 
-    A MAC becomes a locally administered one; APs, NASes, sites, areas and sessions become numbers.
+    A MAC becomes a locally administered one; APs, NASes, sites, areas, SSIDs and sessions become numbers,
+    and so does the NAS or address that a feed is called after. What is left is when and what.
     """
     row = json.loads(line)
-    for name in ("ap", "nas", "session", "site", "area"):
+    for name in ("ap", "nas", "session", "site", "area", "ssid"):
         if row.get(name):
             row[name] = f"{name}-{_digest(row[name], key)[:10]}"
+    feed, _, sender = row.get("source", "").partition(":")
+    if sender:
+        # A feed of a NAS stays that of the same NAS.
+        row["source"] = f"{feed}:nas-{_digest(sender, key)[:10]}"
     if row.get("mac"):
         digits = _digest(row["mac"], key)[:10]
         row["mac"] = ":".join(["02", *(digits[i : i + 2] for i in range(0, 10, 2))])
