@@ -52,7 +52,7 @@ class View:
     oldest_letter: float = 0.0
     sent: Counter[str] = field(default_factory=Counter)
     unsent: Counter[tuple[str, str]] = field(default_factory=Counter)
-    # By feed: when it last said something, whether it is silent too long, and how wrong its clock is.
+    # By feed, a NAS being one: when it last said something, whether it is silent too long, how wrong its clock is.
     feeds: Mapping[str, tuple[float, bool, float | None]] = field(default_factory=dict)
 
 

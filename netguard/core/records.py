@@ -234,6 +234,17 @@ def receipt(record: Mapping[str, str]) -> float | None:
     return float(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else None
 
 
+def behind(record: Mapping[str, str]) -> float | None:
+    """Return how many seconds the clock of a NAS is behind FreeRADIUS' (negative: ahead); None where it says none.
+
+    Event-Timestamp (RFC 2869 5.3) is when it happened, by the NAS: what was sent late is no wrong clock.
+    """
+    received, stamp = receipt(record), _number(record.get("stamp", ""), _LONGEST_DELAY)
+    if received is None or not stamp:
+        return None
+    return received - _number(record.get("delay", ""), _LONGEST_DELAY) - stamp
+
+
 def _moment(text: str, now: datetime) -> datetime:
     """Read seconds since 1970; a time to come, or none, is the moment of reading."""
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):

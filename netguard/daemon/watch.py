@@ -20,7 +20,7 @@ from netguard.core.alerting.troubles import Trouble, of_daemons
 from netguard.core.areas import canonical_ap
 from netguard.core.names import Mac, shown, suggest_of
 from netguard.core.policy import Receiver
-from netguard.core.records import Asked, Reject, Stranger, is_own
+from netguard.core.records import Asked, Reject, Stranger, behind, is_own
 from netguard.daemon import presence, whereabouts
 from netguard.daemon.alert_verbs import AlertVerbs
 from netguard.daemon.asking import Asking, owner_of
@@ -54,6 +54,8 @@ class Watch:
         self.collector = NetguardCollector()
         self.admissions: Counter[tuple[str, str, str]] = Counter()
         self.records: Counter[str] = Counter()
+        # By NAS: how many seconds its clock is behind, by its last record that says so.
+        self.clocks: dict[str, float] = {}
         self.fault = ""
         self.asking = Asking(settings, self.intake)
         self.feeds = Feeds(self.intake, settings.paths.watch_secrets)
@@ -281,6 +283,9 @@ class Watch:
         if is_own(record):
             return
         self.records[kind] += 1
+        seconds, nas = behind(record), record.get("nas", "")
+        if seconds is not None and (nas in self.clocks or len(self.clocks) < MAX_SERIES):
+            self.clocks[nas] = seconds
         view.last_record = clock.now().timestamp()
         if kind == "admission":
             key = record.get("site", ""), record.get("answer", ""), record.get("rule", "")
@@ -291,7 +296,7 @@ class Watch:
         view = self.collector.view
         view.admissions, view.accounting = self.admissions, self.records
         await asyncio.to_thread(whereabouts.measure, self.intake, view)
-        view.feeds = self._feeds()
+        view.feeds = await self._feeds_and_nases()
         view.sent, view.unsent = self.delivery.counts.sent, self.delivery.counts.failed
         await self._ask_daemons()
         if self.intake.store is not None:
@@ -331,6 +336,11 @@ class Watch:
         """Return every feed beside the event log: those that speak, and those that are looked at."""
         return {**self.feeds.look(), **self.asking.look()}
 
+    async def _feeds_and_nases(self) -> dict[str, tuple[float, bool, float | None]]:
+        """Return every feed, and each NAS that the event log tells of; its silence is the engine's to tell."""
+        heard = await asyncio.to_thread(whereabouts.nases, self.intake, self.clocks)
+        return {**heard, **self._feeds()}
+
     def _told_feeds(self) -> dict[str, tuple[float, bool, float | None]]:
         """Return the feeds of which something may be told; of a daemon that is away it is told already."""
         view = self.collector.view
@@ -367,7 +377,7 @@ class Watch:
             "bad": view.bad_records,
             "feeds": {
                 feed: {"heard": clock.stamp(at) if at else "", "stale": stale, "skew": skew}
-                for feed, (at, stale, skew) in self._feeds().items()
+                for feed, (at, stale, skew) in (await self._feeds_and_nases()).items()
             },
             "heartbeats": dict(self.asking.counts),
             "unparsed": list(self.feeds.unparsed),

@@ -120,6 +120,21 @@ def incident(intake: Intake, row: store.Incident) -> dict[str, Any]:
     return body | told | {"open": row.cleared is None, "path": path}
 
 
+def nases(
+    intake: Intake, clocks: Mapping[str, float]
+) -> dict[str, tuple[float, bool, float | None]]:
+    """Return each NAS as a feed: when it was last heard, whether it is silent, and how far its clock is behind."""
+    with intake.busy:
+        if intake.presence is None:
+            return {}
+        known = intake.presence.state.nases
+        return {
+            f"nas:{name}": (place.last, bool(place.down), clocks.get(name))
+            for name, place in sorted(known.items())
+            if place.last
+        }
+
+
 def measure(intake: Intake, view: View) -> None:
     """Count tablets by site, area and presence; no label names one of them."""
     with intake.busy:

@@ -1,7 +1,6 @@
 """netguard tablets and events: what is said where nothing is to be listed, and what an export tells of whom."""
 
 import json
-
 from types import SimpleNamespace
 
 import pytest

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netguard.core.records import met, read_asked
+from netguard.core.records import behind, met, read_asked
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())
@@ -53,6 +53,26 @@ def test_texts_are_cut_and_control_characters_written_out():
 def test_nothing_in_a_record_raises(changes):
     asked = read_asked({**RECORD, **changes}, NOW)
     assert asked is None or asked.at <= NOW
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({"stamp": str(EPOCH - 60)}, 0),
+        ({"stamp": str(EPOCH - 160)}, 100),
+        ({"stamp": str(EPOCH)}, -60),
+        # Sent late is not a clock that is behind.
+        ({"stamp": str(EPOCH - 160), "delay": "100"}, 0),
+        ({"stamp": ""}, None),
+        ({}, None),
+        ({"stamp": "0"}, None),
+        ({"stamp": "soon"}, None),
+        ({"stamp": str(EPOCH), "t": "odd"}, None),
+        ({"stamp": "9" * 30}, None),
+    ],
+)
+def test_how_far_the_clock_of_a_nas_is_behind(said, seconds):
+    assert behind({**RECORD, **said}) == seconds
 
 
 def at(minutes, **changes):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from netguard.adapters import clock, store
 from netguard.core.evidence import Event, read_event
@@ -637,6 +638,35 @@ def test_metrics_name_sites_and_areas_and_no_tablet(settings, policy, time):
     assert view.presence["pellegrin", "cardio-3", "present"] == 1
     assert sum(view.presence.values()) == len(policy.tablets)
     intake.close()
+
+
+def test_each_nas_is_a_feed_with_a_state_and_a_clock(settings, policy, time):
+    """Of a NAS that speaks RADIUS only nobody said whether it is heard, and how wrong its clock is."""
+    write_rules(settings, policy)
+    watch = Watch(settings)
+    watch._take(watch.intake.take())
+    write(settings, accounting(time, stamp=str(int(time.wall) - 95)))
+    watch._take(watch.intake.take())
+    feeds = asyncio.run(watch.status(None, {}))["feeds"]
+    assert (feeds["nas:wlc-1"]["stale"], feeds["nas:wlc-1"]["skew"]) == (False, 95)
+    asyncio.run(watch._refresh())
+    registry = CollectorRegistry()
+    registry.register(watch.collector)
+    told = generate_latest(registry).decode()
+    assert 'netguard_feed_clock_skew_seconds{feed="nas:wlc-1"} 95.0' in told
+    assert 'netguard_feed_stale{feed="nas:wlc-1"} 0.0' in told
+    assert 'netguard_feed_last_event_timestamp_seconds{feed="nas:wlc-1"}' in told
+    # One alert tells of a silent NAS: the engine's.
+    assert "nas:wlc-1" not in watch._told_feeds()
+    # So much silence of a NAS that had a rhythm is no good sign.
+    macs = [str(tablet.mac) for tablet in policy.tablets.values()]
+    for turn in range(160):
+        time.on(20)
+        if turn < 80:
+            write(settings, accounting(time, "Interim-Update", macs[turn % 40]))
+        watch._take(watch.intake.take())
+    assert asyncio.run(watch.status(None, {}))["feeds"]["nas:wlc-1"]["stale"]
+    watch.intake.close()
 
 
 def test_the_pace_drifts_to_the_wall_clock_and_never_goes_back():

@@ -311,6 +311,8 @@ def test_accounting_is_written_down_and_answered(server):
         radius.number(Type.ACCT_TERMINATE_CAUSE, 4),
         radius.number(Type.ACCT_DELAY_TIME, 2),
         radius.number(Type.ACCT_INPUT_PACKETS, 4242),
+        # Beyond 2038: a date of RADIUS has 32 bits without a sign.
+        radius.number(Type.EVENT_TIMESTAMP, 4_000_000_000),
     )
     assert reply.code == Code.ACCOUNTING_RESPONSE
     assert reply.attributes == ()
@@ -331,6 +333,7 @@ def test_accounting_is_written_down_and_answered(server):
         "cause": "Idle-Timeout",
         "delay": "2",
         "in_packets": "4242",
+        "stamp": "4000000000",
         "src": "127.0.0.1",
         "nas_ip": "",
     }

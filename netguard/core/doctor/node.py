@@ -383,7 +383,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def feeds(seen: Mapping[str, tuple[bool, str, float | None]]) -> list[Finding]:
-    """Judge the feeds of watch: (stale, last heard, how far ahead its clock is in seconds)."""
+    """Judge the feeds of watch: (stale, last heard, how many seconds its clock is behind)."""
     wrong = []
     for feed, (stale, heard, skew) in seen.items():
         if stale:
@@ -391,7 +391,7 @@ def feeds(seen: Mapping[str, tuple[bool, str, float | None]]) -> list[Finding]:
             mend = "does its sender still send here? netguard doctor radius --for 2m"
             wrong.append(warning(FEEDS, text, mend))
         elif skew is not None and abs(skew) > 60:
-            text = f"the clock of '{feed}' is {skew:+.0f} s off"
+            text = f"the clock of '{feed}' is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead'}"
             wrong.append(
                 warning(FEEDS, text, "set NTP on it; what is over 10 minutes old is no evidence")
             )

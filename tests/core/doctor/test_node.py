@@ -134,7 +134,8 @@ ROWS = {
     "no feeds": (node.feeds({}), OK, "none was heard yet"),
     "feeds": (node.feeds({"a": (False, "now", 0.0), "b": (False, "now", None)}), OK, "2 feeds"),
     "stale": (node.feeds({"a": (True, "", None)}), WARNING, "silent since the start"),
-    "skewed": (node.feeds({"a": (False, "now", -90.0)}), WARNING, "-90 s off"),
+    "skewed": (node.feeds({"a": (False, "now", -90.0)}), WARNING, "is 90 s ahead"),
+    "late": (node.feeds({"nas:a": (False, "now", 61.0)}), WARNING, "is 61 s behind"),
 }
 
 
