@@ -680,97 +680,60 @@ def test_the_pace_drifts_to_the_wall_clock_and_never_goes_back():
 
 # killed at each step
 
-READER = """
-    import os, signal, sys, json
-    from dataclasses import replace
-    from pathlib import Path
-    import sqlalchemy as sa
-    from netguard.daemon import presence
-    from netguard.daemon.intake import Intake
-    from netguard.settings import Paths, Settings
-    folder, left = Path(sys.argv[1]), int(sys.argv[2])
-    paths = Paths(state=folder / "state", run=folder, radius_log=folder / "log")
-    settings = replace(Settings("n", ("pellegrin",)), paths=paths)
-    def point(*words):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    for name in ("after_cursor_execute", "before_cursor_execute"):
-        sa.event.listen(sa.engine.Engine, name, point)
-    for name in ("commit", "begin"):
-        sa.event.listen(sa.engine.Engine, name, point)
-    tell, step = presence.Presence.tell, presence.step
-    def told(*words):
-        point(); found = tell(*words); point(); return found
-    def stepped(*words):
-        point(); return step(*words)
-    presence.Presence.tell, presence.step = told, stepped
-    intake = Intake(settings)
-    for _ in range(6):
-        intake.take()
-        point()
-    print("done", left, flush=True)
-    intake.close()
-"""
+# Which turns (kill_sweep.py, 20 s each) hear what: at rest, to the exit, gone; and back when that was told.
+EXIT, BACK = 52, 63
+
+
+def script_of_a_theft(policy):
+    """Return what FreeRADIUS writes in each turn; others go on, and strangers ask to join."""
+    moment = type("Moment", (), {"wall": 0.0})
+    others = [str(policy.tablets[f"T-{n:03d}"].mac) for n in range(2, 10)]
+    turns = []
+    for turn in range(65):
+        said = [
+            accounting(moment, "Interim-Update", mac, session=f"{mac}", in_packets=str(turn + 1))
+            for mac in others[turn % 3 :: 3]
+        ]
+        if turn < EXIT:
+            said.append(accounting(moment, "Interim-Update", in_packets=str(10 * turn)))
+        if turn == EXIT:
+            said.append(accounting(moment, "Start", ap="AP-LOB-01", session="2"))
+        if turn == EXIT + 1:
+            said.append(
+                accounting(moment, "Stop", ap="AP-LOB-01", session="2", cause="Lost-Carrier")
+            )
+        if turn == BACK:
+            said.append(accounting(moment, "Start", session="3"))
+        if turn % 4 == 0:
+            stranger = {"answer": "reject", "rule": "unknown-mac"}
+            said.append(admission(moment, "3c:28:6d:ff:00:66", **stranger))
+        turns.append([{key: row[key] for key in row if key != "t"} for row in said])
+    return turns
 
 
 def test_killed_at_every_step_nothing_is_lost_and_nothing_doubled(settings, policy, tmp_path):
-    """What a sweep of kills leaves behind is what an undisturbed reading leaves behind."""
+    """A theft is stored, told, and over; killed anywhere, what is left is what an undisturbed reading leaves."""
+    kept = replace(policy, retention=replace(policy.retention, recording=timedelta(days=7)))
     settings.watch_state.mkdir()
-    write_rules(settings, policy)
-    moment = type("Moment", (), {"wall": clock.now().timestamp()})
-    records = [
-        accounting(moment, status, session=str(n), ap=ap, in_packets=str(n))
-        for n, ap in enumerate(["AP-CAR-301", "AP-CAR-302", "AP-LOB-01"])
-        for status in ("Start", "Interim-Update", "Stop")
-    ]
-    stranger = records[0] | {
-        "kind": "admission", "answer": "reject", "rule": "unknown-mac", "mac": "3c:28:6d:ff:00:66",
-    }  # fmt: skip
-    write(settings, *records[:4], stranger)
-
-    def read(left):
-        words = [sys.executable, "-c", textwrap.dedent(READER), tmp_path, str(left)]
-        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-
-    # A store there is, so that each run begins where the last one was killed.
-    intake = Intake(settings)
-    intake.open()
-    intake.close()
-    point, kills, runs = 1, 0, 0
-    while True:
-        done = read(point)
-        runs += 1
-        if done.returncode == 0:
-            break
-        assert done.returncode == -9, done.stderr
-        kills += 1
-        # Each run dies one step later than the one before, on a log that grows meanwhile.
-        point += 1
-        if kills == 12:
-            later = {"t": str(int(clock.now().timestamp()))}
-            write(settings, *(each | later for each in [*records[4:], stranger]))
-        assert runs < 300
-    assert kills > 20
-    intake = Intake(settings)
-    intake.take()
-    assert [
-        each.count
-        for each in intake.store.strangers(clock.now() - clock.datetime.resolution * 10**12)
-    ] == [2]
-    journal_ = intake.store.remembered()[2]
-    events = [
-        row
-        for block in journal_
-        for row in map(json.loads, block.split("\n"))
-        if isinstance(row, list)
-    ]
-    wanted = [(r["status"].lower(), r["session"]) for r in records]
-    kinds = {"session-start": "start", "session-interim": "interim-update", "session-stop": "stop"}
-    assert [(kinds[e[1]], e[8]) for e in events if e[1] in kinds] == wanted
-    assert intake.presence.state.tablets[MAC].ap == "ap-lob-01"
-    intake.close()
+    write_rules(settings, kept, {"T-001": "lent"})
+    base, script = tmp_path / "base", tmp_path / "script.json"
+    base.mkdir()
+    for part in ("log", "state"):
+        (tmp_path / part).rename(base / part)
+    script.write_text(json.dumps(script_of_a_theft(policy)))
+    words = [sys.executable, "-m", "tests.daemon.kill_sweep", base, script]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["wrong"] == []
+    assert said["kills"] == said["steps"] > 80
+    # The undisturbed life had all of it: each record once, one incident that is over, its letters, one stranger.
+    wanted = said["wanted"]
+    recorded = [tuple(row) for row in wanted["recorded"]]
+    assert len(recorded) == len(set(recorded)) > 150
+    assert [(row[1], row[2]) for row in wanted["incidents"] if row[1]] == [("T-001", False)]
+    assert [row for row in wanted["letters"] if row[0] == wanted["incidents"][0][0]]
+    assert wanted["strangers"] == [["3c:28:6d:ff:00:66", 17]]
 
 
 FULL = """
