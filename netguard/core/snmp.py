@@ -21,7 +21,8 @@ _TRAP = 0xA7
 _NUMBERS = frozenset({_INTEGER, _COUNTER, _GAUGE, _TICKS, _COUNTER64})
 _V2C = 1
 _MOST_ARCS, _LARGEST_ARC = 128, 2**32 - 1
-_MOST_BINDINGS = 64
+# The longest of the traps below, MovedToRunStateNew, has 75 objects behind sysUpTime and snmpTrapOID.
+_MOST_BINDINGS = 96
 LONGEST = 8192
 TRAP_OID = "1.3.6.1.6.3.1.1.4.1.0"
 
@@ -184,9 +185,9 @@ def bad(at: int, words: str) -> BadValue:
 # What the traps mean
 
 _AIRESPACE = "1.3.6.1.4.1.14179.2.6"
-_LWAPP_CLIENT = "1.3.6.1.4.1.9.9.599.0"
-# bsnDot11StationDisassociate, -Deauthenticate, -Associate; bsnAPUp, -Down, -Associated, -Disassociated;
-# then ciscoLwappDot11Client MovedToRunState, Assoc, DeAuthenticated, MovedToRunStateNew.
+_LWAPP_AP, _LWAPP_CLIENT = "1.3.6.1.4.1.9.9.513", "1.3.6.1.4.1.9.9.599.0"
+# bsnDot11StationDisassociate, -Deauthenticate, -Associate; bsnAPUp, -Down, -Associated, -Disassociated; then
+# ciscoLwappApAssociated; ciscoLwappDot11Client MovedToRunState, Assoc, DeAuthenticated, MovedToRunStateNew.
 _KINDS = {
     f"{_AIRESPACE}.3.1": "disassociated",
     f"{_AIRESPACE}.3.2": "disassociated",
@@ -195,14 +196,18 @@ _KINDS = {
     f"{_AIRESPACE}.3.6": "ap-down",
     f"{_AIRESPACE}.3.7": "ap-up",
     f"{_AIRESPACE}.3.8": "ap-down",
+    f"{_LWAPP_AP}.0.4": "ap-up",
     f"{_LWAPP_CLIENT}.4": "associated",
     f"{_LWAPP_CLIENT}.9": "associated",
     f"{_LWAPP_CLIENT}.10": "disassociated",
     f"{_LWAPP_CLIENT}.11": "associated",
 }
-# bsnStationMacAddress, bsnStationAPMacAddr, bsnStationReasonCode; bsnAPName, bsnAPMacAddrTrapVariable.
+# bsnStationMacAddress, bsnStationAPMacAddr, bsnStationReasonCode; cldcDOT11ClientReasonCode.
 _STATION, _STATION_AP, _REASON = (f"{_AIRESPACE}.2.{n}" for n in (34, 35, 37))
-_AP_NAME, _AP_MAC = "1.3.6.1.4.1.14179.2.2.1.1.3", "1.3.6.1.4.1.14179.2.2.1.1.1"
+_CLIENT_REASON = "1.3.6.1.4.1.9.9.599.1.2.3"
+# bsnAPName, cLApName; bsnAPDot3MacAddress, and bsnAPMacAddrTrapVariable, all that an AP's trap need have.
+_AP_NAMES = "1.3.6.1.4.1.14179.2.2.1.1.3", f"{_LWAPP_AP}.1.1.1.1.5"
+_AP_MACS = "1.3.6.1.4.1.14179.2.2.1.1.1", f"{_AIRESPACE}.2.20"
 # cldcClientMacAddress, cldcApMacAddress.
 _CLIENT, _CLIENT_AP = (f"1.3.6.1.4.1.9.9.599.1.3.1.1.{n}" for n in (1, 8))
 
@@ -212,26 +217,30 @@ def seen(trap: Trap) -> Seen | None:
     kind = _KINDS.get(trap.oid)
     if kind is None:
         return None
-    name = _bound(trap, _AP_NAME)
+    name = _bound(trap, *_AP_NAMES)
     ap = _text(name) if isinstance(name, bytes) else ""
     if not ap:
-        where = _bound(trap, _STATION_AP) or _bound(trap, _CLIENT_AP) or _bound(trap, _AP_MAC)
-        ap = str(mac) if (mac := _mac(where)) is not None else ""
+        mac = _mac(_bound(trap, _STATION_AP, _CLIENT_AP, *_AP_MACS))
+        ap = str(mac or "")
     if kind.startswith("ap-"):
         return Seen(kind, None, canonical_ap(ap), "") if ap else None
     station = _mac(_bound(trap, _STATION)) or _mac(_bound(trap, _CLIENT))
     if station is None or station.is_group:
         return None
-    reason = _bound(trap, _REASON)
+    reason = _bound(trap, _REASON, _CLIENT_REASON)
     return Seen(kind, station, canonical_ap(ap), str(reason) if isinstance(reason, int) else "")
 
 
-def _bound(trap: Trap, column: str) -> Value:
-    """Return the value of an object, whatever its index is."""
-    if f"{column}.0" in trap.bindings:
-        return trap.bindings[f"{column}.0"]
-    inside = f"{column}."
-    return next((value for oid, value in trap.bindings.items() if oid.startswith(inside)), None)
+def _bound(trap: Trap, *columns: str) -> Value:
+    """Return the value of the first of some objects that is there, whatever its index is."""
+    for column in columns:
+        inside = f"{column}."
+        found = trap.bindings.get(f"{column}.0") or next(
+            (value for oid, value in trap.bindings.items() if oid.startswith(inside)), None
+        )
+        if found is not None:
+            return found
+    return None
 
 
 def _mac(value: Value) -> Mac | None:

@@ -61,11 +61,64 @@ def test_without_a_name_the_access_point_is_its_mac_and_an_index_does_not_matter
     )  # fmt: skip
 
 
-def test_access_points_come_and_go():
-    for number, kind in ((7, "ap-up"), (8, "ap-down")):
-        data = trap(f"{AIRESPACE}.3.{number}", ("1.3.6.1.4.1.14179.2.2.1.1.3.0", b"AP-1"))
-        seen = snmp.seen(snmp.read(data))
-        assert (seen.kind, seen.mac, seen.ap) == (kind, None, "ap-1")
+@pytest.mark.parametrize(
+    ("oid", "kind"),
+    [
+        (f"{AIRESPACE}.3.5", "ap-up"),
+        (f"{AIRESPACE}.3.6", "ap-down"),
+        (f"{AIRESPACE}.3.7", "ap-up"),
+        (f"{AIRESPACE}.3.8", "ap-down"),
+        ("1.3.6.1.4.1.9.9.513.0.4", "ap-up"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "value", "ap"),
+    [
+        ("1.3.6.1.4.1.14179.2.2.1.1.3.0", b"AP-1", "ap-1"),
+        ("1.3.6.1.4.1.9.9.513.1.1.1.1.5.112.58.14.0.0.1", b"AP-1", "ap-1"),
+        # All that bsnAPDisassociated has to carry is the MAC.
+        (f"{AIRESPACE}.2.20.0", AP, "70:3a:0e:00:00:01"),
+        ("1.3.6.1.4.1.14179.2.2.1.1.1.112.58.14.0.0.1", AP, "70:3a:0e:00:00:01"),
+    ],
+)
+def test_access_points_come_and_go(oid, kind, name, value, ap):
+    seen = snmp.seen(snmp.read(trap(oid, (name, value))))
+    assert (seen.kind, seen.mac, seen.ap) == (kind, None, ap)
+
+
+@pytest.mark.parametrize(
+    ("number", "objects", "kind"),
+    [
+        (4, 75, "associated"),
+        (9, 71, "associated"),
+        (10, 71, "disassociated"),
+        (11, 75, "associated"),
+    ],
+)
+def test_a_trap_of_a_new_controller_is_as_long_as_its_mib_says(number, objects, kind):
+    """Deauthentications have 71 objects, and more than 64 were called too many: none was ever read."""
+    from scapy.asn1.asn1 import ASN1_INTEGER
+
+    index = ".".join(str(byte) for byte in STATION)
+    said = [
+        (f"1.3.6.1.4.1.9.9.599.1.3.1.1.1.{index}", STATION),
+        (f"1.3.6.1.4.1.9.9.599.1.3.1.1.8.{index}", AP),
+        ("1.3.6.1.4.1.9.9.599.1.2.3.0", ASN1_INTEGER(4)),
+    ]
+    rest = [(f"1.3.6.1.4.1.9.9.599.1.3.1.1.{n}.{index}", b"x" * 20) for n in range(100, 200)]
+    data = trap(f"1.3.6.1.4.1.9.9.599.0.{number}", *rest[: objects + 1 - len(said)], *said)
+    read = snmp.read(data)
+    assert len(read.bindings) == objects + 2
+    seen = snmp.seen(read)
+    assert (seen.kind, str(seen.mac), seen.ap, seen.reason) == (
+        kind, "3c:28:6d:aa:01:10", "70:3a:0e:00:00:01", "4",
+    )  # fmt: skip
+
+
+def test_every_trap_that_is_known_is_read_here():
+    known = {"disassociated", "associated", "ap-up", "ap-down"}
+    assert set(snmp._KINDS.values()) == known
+    assert len(snmp._KINDS) == 3 + 5 + 4
 
 
 def test_other_traps_and_traps_that_name_nobody_say_nothing():
