@@ -169,6 +169,22 @@ def _seen(found_by: Parser, found: Mapping[str, str], message: Message) -> Seen 
     )
 
 
+# Reasons by number (IEEE Std 802.11-2020, table 9-49) and in words of vendors, as the engine knows them. That an AP heard
+# nothing any more is no goodbye of the tablet, whoever says so and however: 16 is a group key that nobody took, 34 and
+# hostapd's ACKs are frames that nobody acknowledged.
+_REASONS = {
+    "1": "unspecified", "3": "leaving", "8": "leaving",
+    "4": "inactivity", "16": "inactivity", "34": "lost-carrier", "acks": "lost-carrier",
+    "15": "4-way-handshake-timeout", "23": "802.1x-failed",
+}  # fmt: skip
+
+
+def reason(said: str) -> str:
+    """Return why a station was let go in the words of evidence; what is not known stays, in small letters."""
+    word = said.lower().replace("_", "-")
+    return "idle-timeout" if word.endswith("idle-timeout") else _REASONS.get(word, word)
+
+
 _KNOWN = ", ".join(f"{{{word}}}" for word in (*_WORDS, "*"))
 
 

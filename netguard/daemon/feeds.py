@@ -221,7 +221,7 @@ class Feeds:
                 ap=seen.ap,
                 nas=nas.name if nas is not None else "",
                 site=site,
-                reason=seen.reason.lower(),
+                reason=controllers.reason(seen.reason),
                 source=feed,
                 received=now,
             )

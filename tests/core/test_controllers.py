@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from netguard.core import controllers, syslog
+from netguard.core.presence.judge import IDLE
 from netguard.errors import BadValue
 from netguard.rules.messages import shipped
 
@@ -81,6 +82,41 @@ def test_every_template_has_a_line_that_only_it_reads_first():
         message = read(line)
         met.add(next(p for p in SHIPPED[vendor] if p.line.match(message.text) is not None))
     assert met == {parser for parsers in SHIPPED.values() for parser in parsers}
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ("4", "inactivity"),
+        ("8", "leaving"),
+        ("3", "leaving"),
+        ("1", "unspecified"),
+        ("15", "4-way-handshake-timeout"),
+        ("23", "802.1x-failed"),
+        ("16", "inactivity"),
+        ("34", "lost-carrier"),
+        ("ACKs", "lost-carrier"),
+        ("IDLE_TIMEOUT", "idle-timeout"),
+        ("CO_CLIENT_DELETE_REASON_IDLE_TIMEOUT", "idle-timeout"),
+        ("Ageout", "ageout"),
+        ("inactivity", "inactivity"),
+        ("47", "47"),
+        ("", ""),
+    ],
+)
+def test_a_reason_is_the_same_word_whoever_gives_it(said, word):
+    """Inactivity as a number was a goodbye, and a sign of life five minutes after the last one."""
+    assert controllers.reason(said) == word
+
+
+def test_whoever_lets_a_silent_station_go_says_so_in_a_word_that_is_no_goodbye():
+    said = [
+        reason
+        for *_, reason in LINES
+        if reason.lower() in {"inactivity", "acks", "idle_timeout", "ageout"}
+    ]
+    assert len(said) == 5
+    assert {controllers.reason(each) for each in said} <= IDLE
 
 
 @pytest.mark.parametrize(

@@ -194,14 +194,19 @@ def test_a_trap_of_version_3_needs_a_user_whose_secrets_are_in_their_files(feeds
 
 
 def test_a_trap_needs_the_community(feeds, policy):
+    from scapy.asn1.asn1 import ASN1_INTEGER
+
     from tests.core.test_snmp import AIRESPACE, trap
 
     mac = bytes.fromhex(mac_of(policy).replace(":", ""))
     bindings = (f"{AIRESPACE}.2.34.0", mac), ("1.3.6.1.4.1.14179.2.2.1.1.3.0", b"AP-CAR-301")
+    let_go = (*bindings, (f"{AIRESPACE}.2.37.0", ASN1_INTEGER(4)))
     feeds.trap(trap(f"{AIRESPACE}.3.53", *bindings, community="public"), WLC)
     assert feeds._intake.dropped["wrong-community"] == 1
     feeds.trap(trap(f"{AIRESPACE}.3.53", *bindings, community="trap-secret"), WLC)
     assert [event.kind for event in feeds._intake._waiting] == ["associated"]
+    feeds.trap(trap(f"{AIRESPACE}.3.1", *let_go, community="trap-secret"), WLC)
+    assert feeds._intake._waiting[-1].reason == "inactivity"
     feeds.trap(b"\x30", WLC)
     assert "cut off" in feeds.unparsed[-1]
 
