@@ -1,4 +1,4 @@
-"""Sends one SNMPv3 trap with pysnmp: PORT AUTH LEVEL. A process of its own: it leaves files open."""
+"""Sends one trap with pysnmp: PORT AUTH LEVEL, of SNMPv2c where LEVEL is the word v2c. A process of its own: it leaves files open."""
 
 import asyncio
 import sys
@@ -30,9 +30,10 @@ async def send(port, auth, level):
         (f"{AIRESPACE}.2.34.0", OctetString(STATION)),
         ("1.3.6.1.4.1.14179.2.2.1.1.3.0", OctetString(b"AP-CAR-301")),
     )
-    await hlapi.send_notification(
-        engine, hlapi.UsmUserData("wlc", **words), target, hlapi.ContextData(), "trap", said
-    )
+    user = hlapi.UsmUserData("wlc", **words)
+    if level == "v2c":
+        user = hlapi.CommunityData("trap-secret", mpModel=1)
+    await hlapi.send_notification(engine, user, target, hlapi.ContextData(), "trap", said)
     engine.close_dispatcher()
 
 

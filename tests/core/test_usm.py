@@ -109,6 +109,19 @@ def test_a_cut_message_is_no_message(trap):
         usm.read(trap + b"\0", user(), Clocks(), 0.0)
 
 
+def test_what_pysnmp_sends_as_v2c_is_read_too(tmp_path):
+    data = sent(tmp_path, level="v2c")
+    assert not usm.is_v3(data)
+    trap = snmp.read(data)
+    seen = snmp.seen(trap)
+    assert (trap.community, seen.kind, str(seen.mac), seen.ap) == (
+        b"trap-secret",
+        "disassociated",
+        "3c:28:6d:aa:01:10",
+        "ap-car-301",
+    )
+
+
 def test_v2c_is_not_v3():
     assert not usm.is_v3(bytes.fromhex("3003020101"))
     with pytest.raises(BadValue):
