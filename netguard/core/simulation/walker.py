@@ -404,9 +404,11 @@ class Walker:
             return self.ap
         where = d.index((p.return_same, p.return_near, 1.0))
         area = self.world.area_of_ap[self.ap]
+        near = [ap for ap in area.aps if ap != self.ap] or list(area.aps)
         if where == 2:
-            area = d.one_of(self.world.inside(area.site) or [area])
-        return self.ap if where == 0 else d.one_of(area.aps)
+            others = [each for each in self.world.inside(area.site) if each is not area]
+            near = list(d.one_of(others or [area]).aps)
+        return self.ap if where == 0 else d.one_of(near)
 
     def _outage(self, site: str, until: float, *, own: bool) -> None:
         """Lose the AP or the controller: find another AP, or wait until it is back."""
