@@ -388,8 +388,10 @@ class Guard:
         await self.neighbours.catch_up(plan)
 
     async def _forget(self, stop: asyncio.Event) -> None:
+        """Once a day: look whether the store is sound, let go of what is old."""
         while not stop.is_set():
             async with self.busy:
+                await asyncio.to_thread(self.register.check, clock.now())
                 await self._forget_audit()
             await pause(stop, DAY)
 

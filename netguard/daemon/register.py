@@ -99,6 +99,19 @@ class Register:
             return
         self._load()
 
+    def check(self, at: datetime) -> None:
+        """Judge the open store; a damaged one is put aside and made anew from the note, as at a start."""
+        if self._store is None:
+            return
+        try:
+            self._store.check()
+        except DamagedStore as error:
+            warn("the store is damaged", why=str(error))
+            self.close()
+            self.open(at)
+        except StoreError as error:
+            warn("the store could not be looked at", why=str(error))
+
     def change(self, loan: Loan, entry: Entry) -> None:
         """Store a state and the line about it; afterwards it holds, whatever happens.
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -342,6 +343,40 @@ def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path, kind, spoil):
     with pytest.raises(DamagedStore, match=str(path)):
         store.opened(path, kind, NOW)
     assert path.read_bytes() == before
+
+
+def spoil_half(path):
+    """Write over half of each page but the first, in the file that is open."""
+    with path.open("r+b") as file:
+        for at in range(4096, path.stat().st_size, 4096):
+            file.seek(at)
+            file.write(b"\xff" * 2048)
+
+
+def spoil_all(path):
+    os.truncate(path, 0)
+
+
+def spoil_away(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("kind", [GuardStore, WatchStore], ids=lambda kind: kind.kind.name)
+@pytest.mark.parametrize("spoil", [spoil_half, spoil_all, spoil_away])
+def test_a_file_that_goes_bad_while_it_is_open_is_noticed(tmp_path, kind, spoil):
+    """SQLite remembers the pages it has read: judged by them a file of rubbish was sound, day after day."""
+    path = tmp_path / "a.db"
+    held = kind.open(path, NOW)
+    held.check()
+    # What is in the log beside it would hide the file.
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+    held.check()
+    spoil(path)
+    with pytest.raises(DamagedStore, match=str(path)):
+        held.check()
+    held.close()
 
 
 def test_the_database_of_the_other_daemon_is_not_taken_for_ours(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from netguard.adapters import clock, store
 from netguard.daemon.intake import Intake
 from netguard.daemon.watch import Watch
-from netguard.errors import Refused, StoreError
+from netguard.errors import DamagedStore, Refused, StoreError
 from netguard.settings import Paths, Settings
 from tests.daemon.test_presence_intake import write_rules
 
@@ -120,6 +121,22 @@ def test_a_damaged_store_is_put_aside_and_the_newest_file_read_anew(settings):
     intake.take()
     assert counts(intake) == {"66": 1}
     assert Path(f"{path}.damaged-1").exists()
+    intake.close()
+
+
+def test_a_store_that_goes_bad_meanwhile_is_put_aside_the_same_day(settings):
+    write(settings, asked())
+    intake = Intake(settings)
+    intake.take()
+    path = settings.watch_state / "watch.db"
+    os.truncate(path, 0)
+    Path(f"{path}-wal").unlink()
+    with pytest.raises(DamagedStore, match="not netguard's"):
+        intake.tidy()
+    intake.take()
+    assert counts(intake) == {"66": 1}
+    assert Path(f"{path}.damaged-1").exists()
+    intake.tidy()
     intake.close()
 
 

@@ -87,6 +87,26 @@ def test_a_lost_store_is_made_anew_and_refuses_whom_it_refused(state, damage):
     assert opened(state).loans == {"T-001": "stolen"}
 
 
+def test_a_store_that_goes_bad_meanwhile_is_made_anew_the_same_day(state):
+    register = opened(state)
+    register.check(NOW)
+    assert register.problem == ""
+    with sqlite3.connect(state / "guard.db") as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+    with (state / "guard.db").open("r+b") as file:
+        for at in range(4096, (state / "guard.db").stat().st_size, 4096):
+            file.seek(at)
+            file.write(b"\xff" * 2048)
+    register.check(NOW)
+    assert register.loans == {"T-001": "stolen"}
+    assert "was damaged and was made anew from refused.json" in register.problem
+    assert (state / "guard.db.damaged-1").exists()
+    say(register, "T-002", "lost")
+    register.close()
+    assert opened(state).loans == {"T-001": "stolen", "T-002": "lost"}
+
+
 def test_a_store_from_a_backup_opens_nobody_who_was_refused_since(state):
     shutil.copy(state / "guard.db", state / "backup")
     register = opened(state)

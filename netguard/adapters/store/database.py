@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,9 @@ _SETTINGS = (
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
 )
+
+
+_CHECK = "PRAGMA integrity_check(3)"
 
 
 class Kind(NamedTuple):
@@ -62,6 +65,8 @@ def shape() -> sa.MetaData:
 class Store:
     """One open database; its calls may come from any thread, one at a time."""
 
+    kind: Kind
+
     def __init__(self, path: Path, engine: Engine) -> None:
         self._path = path
         self._engine = engine
@@ -72,9 +77,25 @@ class Store:
         self._engine.dispose()
 
     def check(self) -> None:
-        """Judge the whole file; raises DamagedStore. Takes a while, holds no writer up."""
-        with self._reading() as connection:
-            _sound(connection, self._path)
+        """Judge the whole file; raises DamagedStore. Takes a while, holds no writer up.
+
+        By a connection of its own: ours would judge the pages that it remembers, whatever has become of the file. And
+        by SQLite alone: whoever else opens and closes the file here lets go of the locks that SQLite has on it.
+        """
+        if not self._path.exists():
+            raise DamagedStore(f"{self._path} is gone")
+        with _said(self._path):
+            uri = f"file:{quote(str(self._path))}?mode=ro"
+            fresh = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
+            try:
+                # An empty file is sound to SQLite.
+                mark = fresh.execute("PRAGMA application_id").fetchone()[0]
+                faults = [row[0] for row in fresh.execute(_CHECK)]
+            finally:
+                fresh.close()
+        if mark != self.kind.application:
+            raise DamagedStore(f"{self._path} is not netguard's {self.kind.name}.db")
+        _judge_faults(faults, self._path)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
@@ -240,8 +261,11 @@ def _judged(engine: Engine, path: Path, kind: Kind) -> str:
 
 
 def _sound(connection: Connection, path: Path) -> None:
-    faults = connection.exec_driver_sql("PRAGMA integrity_check(3)").scalars().all()
-    if faults != ["ok"]:
+    _judge_faults(connection.exec_driver_sql(_CHECK).scalars().all(), path)
+
+
+def _judge_faults(faults: Sequence[object], path: Path) -> None:
+    if list(faults) != ["ok"]:
         raise DamagedStore(f"{path} is damaged: {'; '.join(map(str, faults))[:300]}")
 
 

@@ -135,6 +135,8 @@ class Entry:
 class GuardStore(Store):
     """Loans and audit."""
 
+    kind = GUARD
+
     @classmethod
     def open(cls, path: Path, at: datetime) -> "GuardStore":
         """Open guard.db; every loan in it can be read."""

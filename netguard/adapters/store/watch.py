@@ -154,6 +154,7 @@ def reading_again(until: float) -> Positions:
 class WatchStore(Outbox):
     """How far the event log is read, what it said, and who is told."""
 
+    kind = WATCH
     _outbox = tables.tables["outbox"]
     _said = tables.tables["said"]
     _silence = tables.tables["silence"]
