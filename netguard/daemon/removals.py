@@ -75,8 +75,9 @@ class Removals:
             return
         if not self._known and self._register.is_open:
             with contextlib.suppress(StoreError):
-                self._recall(await asyncio.to_thread(self._register.removals))
+                over = self._recall(await asyncio.to_thread(self._register.removals))
                 self._known = True
+                await asyncio.to_thread(self._register.end_removals, over)
         wanted = {t: s for t, s in states.items() if s in REFUSED}
         for tablet, state in wanted.items():
             self._freed.pop(tablet, None)
@@ -85,24 +86,45 @@ class Removals:
                 self._stop(tablet)
                 self._causes[tablet] = cause
                 await self._keep(Removal(tablet, state, clock.now().timestamp()))
-        gone = [tablet for tablet in self._held if tablet not in wanted]
+        gone, released = [tablet for tablet in self._held if tablet not in wanted], []
         for tablet in gone:
             self._stop(tablet)
             if self._held[tablet].state == QUARANTINED:
                 # A little later: who joins anew by itself is known to watch by then.
                 now = clock.monotonic()
                 self._freed[tablet] = now + rules.SOON, now + rules.LISTENED_FOR
+                released.append(tablet)
             self._held.pop(tablet, None)
             self._causes.pop(tablet, None)
-        if gone:
+        for tablet in released:
+            row = RemovalRow(tablet, rules.RELEASED, "", clock.now().timestamp(), "")
             with contextlib.suppress(StoreError):
-                await asyncio.to_thread(self._register.end_removals, gone)
+                await asyncio.to_thread(self._register.keep_removal, row)
+        await self._end([tablet for tablet in gone if tablet not in released])
 
-    def _recall(self, rows: Mapping[str, RemovalRow]) -> None:
+    async def _end(self, tablets: list[str]) -> None:
+        """Forget rows that have said what they had to say."""
+        if tablets:
+            with contextlib.suppress(StoreError):
+                await asyncio.to_thread(self._register.end_removals, tablets)
+
+    def _recall(self, rows: Mapping[str, RemovalRow]) -> list[str]:
+        """Go on where guard ended; returns whose row has nothing more to say."""
+        over, now = [], clock.monotonic()
         for row in rows.values():
+            if row.state == rules.RELEASED:
+                left = row.since + rules.LISTENED_FOR - clock.now().timestamp()
+                if left > 0:
+                    # With a clock that was set back it is looked for as long as any.
+                    until = now + min(left, rules.LISTENED_FOR)
+                    self._freed[row.tablet] = now + rules.SOON, until
+                else:
+                    over.append(row.tablet)
+                continue
             with contextlib.suppress(BadValue):
                 self._held[row.tablet] = rules.read(row.tablet, row.state, row.since, row.steps)
                 self._causes[row.tablet] = row.cause
+        return over
 
     def _since(self, tablet: str, state: str) -> str:
         if state == QUARANTINED:
@@ -222,10 +244,7 @@ class Removals:
         return DONE, "FreeRADIUS was asked and says so"
 
     async def _let_out(self, tablet: str, plan: Plan) -> None:
-        """Have a released tablet ask anew where its NAS still has it in the quarantine VLAN: nothing else tells it.
-
-        Only this process remembers: after a restart it comes out when it joins again.
-        """
+        """Have a released tablet ask anew where its NAS still has it in the quarantine VLAN: nothing else tells it."""
         _, until = self._freed[tablet]
         self._freed[tablet] = clock.monotonic() + rules.SOON, until
         if self._settings.paths.radius_control is not None and self._radius.pending:
@@ -234,7 +253,7 @@ class Removals:
             mac = _mac_of(tablet, plan)
             sessions = await self._sessions(mac) if mac is not None else []
             if sessions is not None and not _is_kept_apart(plan, sessions):
-                self._freed.pop(tablet, None)
+                await self._let_be(tablet)
                 return
             self._freed[tablet] = clock.monotonic() + rules.LATER, until
             try:
@@ -246,8 +265,12 @@ class Removals:
             if state == DONE:
                 say("released, it is to join anew", tablet=tablet, why=why)
         if clock.monotonic() > until:
-            self._freed.pop(tablet, None)
+            await self._let_be(tablet)
             warn("released, and in the quarantine VLAN until it joins anew", tablet=tablet, why=why)
+
+    async def _let_be(self, tablet: str) -> None:
+        if self._freed.pop(tablet, None) is not None:
+            await self._end([tablet])
 
     async def end_session(self, tablet: str, plan: Plan) -> tuple[bool, str]:
         """Let the NAS end the session that a tablet began with its key; returns whether it did, and what was said."""

@@ -278,7 +278,8 @@ def test_who_has_to_go_follows_from_what_people_said(register):
     asyncio.run(held.compare())
     # Still in quarantine, which now counts, and begins anew.
     assert [(row["tablet"], row["state"]) for row in held.shown()] == [("T-001", "quarantined")]
-    assert set(register.removals()) == {"T-001"}
+    states = {tablet: row.state for tablet, row in register.removals().items()}
+    assert states == {"T-001": "quarantined", "T-002": "released"}
 
 
 class Freed:
@@ -290,13 +291,18 @@ class Freed:
         self.register, self.asked, self.done, self.rows = register, 0, True, self.on_air(641)
         paths = SimpleNamespace(radius_control="control")
         self.radius = SimpleNamespace(pending=False)
-        settings = SimpleNamespace(paths=paths)
-        self.held = Removals(settings, register, Nothing(), self.radius)
-        monkeypatch.setattr(self.held, "_sessions", self.sessions)
-        monkeypatch.setattr(self.held, "_sent", self.sent)
+        self.settings = SimpleNamespace(paths=paths)
+        self.monkeypatch = monkeypatch
         apart(register, "T-001")
-        asyncio.run(self.held.compare())
+        self.begin_anew()
         register.release("T-001", Entry("t", "a", "release", "T-001", "{}", "{}"))
+        asyncio.run(self.held.compare())
+
+    def begin_anew(self):
+        """Be another process on the same register."""
+        self.held = Removals(self.settings, self.register, Nothing(), self.radius)
+        self.monkeypatch.setattr(self.held, "_sessions", self.sessions)
+        self.monkeypatch.setattr(self.held, "_sent", self.sent)
         asyncio.run(self.held.compare())
 
     def on_air(self, vlan):
@@ -340,6 +346,34 @@ def test_who_is_released_is_brought_out_of_the_quarantine_vlan(freed, time):
     freed.rows = freed.on_air(640)
     time.on(61)
     assert freed.look() == (2, False)
+
+
+def test_a_restart_of_guard_leaves_nobody_in_the_quarantine_vlan(freed, time):
+    """Only the process remembered: it stayed there until it joined anew by itself."""
+    time.on(60)
+    freed.begin_anew()
+    assert freed.look() == (0, True)
+    time.on(6)
+    assert freed.look() == (1, True)
+    # A quarter of an hour is that of the release, not of the start.
+    time.on(900 - 60)
+    freed.begin_anew()
+    assert freed.look() == (1, False)
+    assert freed.register.removals() == {}
+
+
+@pytest.mark.parametrize("then", ["its own VLAN", "in quarantine again"])
+def test_who_is_out_or_back_in_quarantine_is_forgotten_as_a_released_one(freed, time, then):
+    if then == "its own VLAN":
+        freed.rows = freed.on_air(640)
+        assert freed.look() == (0, False)
+        assert freed.register.removals() == {}
+    else:
+        apart(freed.register, "T-001")
+        asyncio.run(freed.held.compare())
+        assert freed.register.removals()["T-001"].state == "quarantined"
+    freed.begin_anew()
+    assert freed.look() == (0, False)
 
 
 def test_guard_does_it_by_itself_one_step_at_a_time(freed):
@@ -461,7 +495,8 @@ def test_a_release_while_a_step_is_stored_leaves_nothing_behind(register, monkey
         again = Removals(Nothing(), register, Nothing(), Nothing())
         await again.compare()
         assert again.shown() == []
-        assert register.removals() == {}
+        # It may still be in the quarantine VLAN: no more is known of it than that.
+        assert [row.state for row in register.removals().values()] == ["released"]
 
     asyncio.run(play())
 
