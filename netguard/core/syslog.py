@@ -105,8 +105,11 @@ def _plain(severity: int, text: str, received: datetime, *, cut: bool) -> Messag
     """Read the rest of an RFC 3164 message; vendors leave out the time, the host, or both."""
     told, host = None, ""
     match = _OLD.match(text)
+    # Of newer senders the time is that of RFC 3339, and the rest as ever.
+    new = _NEW.match(text) if match is None else None
+    match = match or new
     if match is not None:
-        told = _nearest(match, received)
+        told = _moment("".join(filter(None, match.groups()))) if new else _nearest(match, received)
         host, _, text = text[match.end() :].lstrip(" ").partition(" ")
         if host.endswith(":") or "%" in host or "[" in host:
             # No host: this is the tag.
@@ -117,7 +120,8 @@ def _plain(severity: int, text: str, received: datetime, *, cut: bool) -> Messag
         later = _OLD.search(text)
         told = _nearest(later, received) if later is not None else None
     app = text.partition(":")[0].partition("[")[0] if ":" in text else ""
-    return Message(severity, _name(host), _name(app), _escaped(text, cut=cut), told)
+    zoned = new is not None and told is not None
+    return Message(severity, _name(host), _name(app), _escaped(text, cut=cut), told, zoned=zoned)
 
 
 def skew(message: Message, received: datetime, zone: timedelta) -> float | None:

@@ -32,6 +32,14 @@ def test_a_message_of_each_shape_is_read():
     assert (aireos.host, "%APF-6" in aireos.text) == ("WLC001", True)
     # No zone: an hour ahead of UTC is the site's own time.
     assert syslog.skew(aireos, NOW, timedelta(hours=1)) == 60
+    newer = read("<30>2026-11-22T06:59:50.5+01:00 ap-7 hostapd[12]: wlan0: AP-STA-CONNECTED 02:00")
+    assert (newer.host, newer.app, newer.text) == (
+        "ap-7", "hostapd", "hostapd[12]: wlan0: AP-STA-CONNECTED 02:00",
+    )  # fmt: skip
+    assert newer.zoned
+    assert syslog.skew(newer, NOW, timedelta(hours=1)) == 9.5
+    odd = read("<30>2026-13-22T06:59:50Z ap-7 hostapd: x")
+    assert (odd.host, odd.told, odd.zoned) == ("ap-7", None, False)
     nameless = read("<189>Nov 22 06:00:00.123 UTC: %CAPWAPAC-5-X: y")
     assert (nameless.host, nameless.text) == ("", "%CAPWAPAC-5-X: y")
     assert read("<13>just text").told is None

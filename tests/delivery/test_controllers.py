@@ -14,7 +14,11 @@ from tests.delivery.conftest import free_port, opens, running, wait_until
 MAC = "3c:28:6d:aa:01:10"
 LINE = f"wlan0: AP-STA-DISCONNECTED {MAC}"
 # Of templates that rsyslog brings along: RFC 3164, the same with the time of RFC 3339, and RFC 5424.
-FORMS = "RSYSLOG_TraditionalForwardFormat", "RSYSLOG_SyslogProtocol23Format"
+FORMS = (
+    "RSYSLOG_TraditionalForwardFormat",
+    "RSYSLOG_ForwardFormat",
+    "RSYSLOG_SyslogProtocol23Format",
+)
 TRANSPORTS = {
     "udp": 'protocol="udp"',
     "lines": 'protocol="tcp" TCP_Framing="traditional"',
