@@ -5,9 +5,11 @@ An engineer writes a template as the line stands in the log, with a word in brac
     AP-STA-DISCONNECTED {mac}
     %APF-6-USER_NAME_DELETED: {*} is deleted for mobile {mac}
 
-`{mac}` the tablet, `{ap}` the access point, `{from}` the one it leaves, `{reason}` why, `{bssid}` and
-`{address}` a MAC and an IPv4 address that do not matter, `{word}` one word, `{*}` anything in between. No part can be tried in two ways, so that the time is bounded by
-the length of a line whatever it holds; that is why these are no regular expressions.
+`{mac}` the tablet, `{ap}` the access point, `{from}` the one it leaves, `{ap*}` and `{from*}` the same with blanks in it,
+up to the next `key=` or the end, `{reason}` why, `{bssid}` and `{address}` a MAC and an IPv4 address that do not matter,
+`{word}` one word, `{*}` anything in between. No part can be tried in two ways, or in more than as many as a name
+has characters, so that the time is bounded by the length of a line whatever it holds; that is why these are no regular
+expressions.
 """
 
 import re
@@ -27,10 +29,14 @@ _MAC = rf"{_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5}}|{_HEX}{{4}}\.{_HEX}{{4}}\.{_HEX}{{
 # Possessive: once taken, never given back. Only of single characters: Python 3.11 takes one too many
 # of alternatives.
 _NAME = rf"(?:{_MAC}|[^\s,;\"'|()=:]{{1,64}}+)"
+# The value of a key of CEF: in it `=` is written as `\=`, so that a name ends nowhere but there.
+_VALUE = r"[^=|\"]{1,64}?(?= [A-Za-z0-9_]{1,64}=|\s*\Z)"
 _WORDS = {
     "mac": rf"(?P<mac>{_MAC})(?![0-9A-Za-z]|[:-]{_HEX}{{2}}(?![0-9A-Za-z]))",
     "ap": rf"(?P<ap>{_NAME})",
     "from": rf"(?P<from>{_NAME})",
+    "ap*": rf"(?P<ap>{_VALUE})",
+    "from*": rf"(?P<from>{_VALUE})",
     "reason": r"(?P<reason>[^\s,;\"'|()=]{1,64}+)",
     "bssid": _MAC.join(("(?:", ")(?![0-9A-Za-z])")),
     "address": r"[0-9.]{7,15}+",
@@ -65,7 +71,7 @@ class Template:
                 regex = ""
             elif part in _WORDS:
                 if "(?P<" in _WORDS[part]:
-                    names.append(part)
+                    names.append(part.rstrip("*"))
                 regex += _WORDS[part]
             else:
                 raise _bad(text, f"has the unknown word {{{part}}}, known: {_KNOWN}")
@@ -145,7 +151,12 @@ def read(message: Message, parsers: Iterable[Parser]) -> Seen | None:
             # Two tablets in one line: somebody has put one into a name.
             return None
         for more in each.more:
-            found |= (more.match(message.text) or ({}, 0))[0]
+            hit = more.match(message.text)
+            if hit is None:
+                continue
+            if more.names - {"reason"} and more.match(message.text, hit[1]) is not None:
+                return None
+            found |= hit[0]
         return _seen(each, found, message)
     return None
 

@@ -56,6 +56,37 @@ LINES = [
 ]  # fmt: skip
 
 
+CEF = "<13>Dec 19 14:48:34 udm CEF:0|Ubiquiti|UniFi Network|10.0.162|"
+
+
+@pytest.mark.parametrize(
+    ("rest", "kind", "ap", "left"),
+    [
+        (f"400|WiFi Client Connected|1|UNIFIconnectedToDeviceName=Room 2 East UNIFIclientMac={MAC}", "associated", "room 2 east", ""),
+        (f"401|WiFi Client Disconnected|1|UNIFIclientMac={MAC} UNIFIlastConnectedToDeviceName=Room 2", "disassociated", "room 2", ""),
+        (f"402|WiFi Client Roamed|1|UNIFIclientMac={MAC} UNIFIlastConnectedToDeviceName=Room 1 UNIFIconnectedToDeviceName=Room 2 x=y",
+         "roamed", "room 2", "room 1"),
+        ("500|AP Disconnected|1|UNIFIdeviceName=Room 2 msg=Room 2 was lost", "ap-down", "room 2", ""),
+    ],
+)  # fmt: skip
+def test_an_access_point_of_unifi_has_blanks_in_its_name(rest, kind, ap, left):
+    """It was called by the first word of its name, and was in no area."""
+    seen = controllers.read(syslog.read((CEF + rest).encode(), NOW), SHIPPED["unifi"])
+    assert (seen.kind, seen.ap, seen.left) == (kind, ap, left)
+
+
+def test_a_host_name_that_brings_keys_of_its_own_is_not_believed():
+    other = "64:1b:2f:6a:d5:79"
+    line = f"{CEF}400|WiFi Client Connected|1|UNIFIclientHostname=x {{}} UNIFIclientMac={MAC} UNIFIconnectedToDeviceName=room2"
+    for forged in (f"UNIFIclientMac={other}", "UNIFIconnectedToDeviceName=lobby"):
+        message = syslog.read(line.format(forged).encode(), NOW)
+        assert controllers.read(message, SHIPPED["unifi"]) is None
+    assert (
+        controllers.read(syslog.read(line.format("y").encode(), NOW), SHIPPED["unifi"]).ap
+        == "room2"
+    )
+
+
 def read(line):
     text = (
         line.replace("@ 06:00", "% 06:00")
