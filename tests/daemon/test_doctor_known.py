@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from netguard.core.doctor.findings import Outcome
 from netguard.core.plan import compile_plan
 from netguard.daemon.doctor.known import Known, lean
+from netguard.daemon.doctor.node import _feeds
 from netguard.errors import NetguardError
 from netguard.rules.folder import Folder, read_folder
 from netguard.rules.load import load
@@ -51,3 +53,17 @@ def test_where_nothing_is_in_force_it_says_so(tmp_path):
     assert known.guard_says("network") == []
     found = known.daemon("guard", known.guard.get(), [])
     assert (found.answers, found.pid) == (False, None)
+
+
+def test_a_nas_is_no_feed_that_sends_to_a_port_of_ours(tmp_path, monkeypatch):
+    """The engine tells of its silence, `doctor radius` of its clock: nothing is cried twice."""
+    known = Known(
+        Settings("a", ("pellegrin",), Paths(state=tmp_path, run=tmp_path)), tmp_path / "s"
+    )
+    told = {
+        "nas:wlc-1": {"stale": True, "heard": "", "skew": 400.0},
+        "syslog:wlc-1": {"stale": False, "heard": "now", "skew": 1.0},
+    }
+    monkeypatch.setattr(known, "says", lambda _daemon: {"feeds": told})
+    (found,) = _feeds(known)
+    assert (found.outcome, found.text) == (Outcome.OK, "1 feeds are heard")
