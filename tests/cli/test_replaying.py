@@ -260,3 +260,12 @@ def test_rules_with_an_error_are_not_used(theft, tmp_path, capsys):
     (tmp_path / "r").mkdir()
     assert main(["replay", theft, "--rules", str(tmp_path / "r")]) != 0
     assert capsys.readouterr().err
+
+
+def test_a_long_recording_says_how_far_it_is(theft, monkeypatch, capsys):
+    monkeypatch.setattr("netguard.cli.replaying._PROGRESS", 10)
+    assert main(["replay", theft, *TODAY]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if "lines read" in line] == [
+        "10 lines read",
+        "20 lines read",
+    ]
