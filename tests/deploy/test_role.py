@@ -98,7 +98,7 @@ def written(path, after):
     os.utime(path, (at, at), follow_symlinks=False)
 
 
-def behind(node, *, state="active", need="no", changed=timedelta(), reloaded=()):
+def behind(node, *flags, state="active", need="no", changed=timedelta(), reloaded=()):
     """Return what is to be done."""
     text = "\n".join(
         f"  *-{unit}.service) changed='{STARTED + changed:%a %Y-%m-%d %H:%M:%S} UTC' ;;"
@@ -121,7 +121,7 @@ echo "StateChangeTimestamp=$changed"
     )
     program.chmod(0o755)
     done = subprocess.run(
-        ["/usr/bin/python3", BEHIND, node],
+        ["/usr/bin/python3", BEHIND, *flags, node],
         capture_output=True, text=True, timeout=60, check=True,
         env={"PATH": f"{node}:/usr/bin:/bin", "TZ": "Europe/Paris"},
     )  # fmt: skip
@@ -167,9 +167,9 @@ def test_units_that_systemd_has_not_read_are_read_first(node):
     assert behind(node, need="yes") == ["Netguard units changed", "Netguard program changed"]
 
 
-def take(node):
+def take(node, *flags):
     """What the last handler does."""
-    subprocess.run(["/usr/bin/python3", BEHIND, "--taken", node], timeout=60, check=True)
+    subprocess.run(["/usr/bin/python3", BEHIND, "--taken", *flags, node], timeout=60, check=True)
 
 
 TAKEN_BY_OTHERS = {
@@ -205,6 +205,28 @@ def test_what_others_have_not_taken_is_due_until_all_handlers_have_run(node, nam
     assert behind(node) == [handler]
     take(node)
     assert behind(node) == []
+
+
+def test_a_prometheus_that_is_kept_elsewhere_is_compared_there(node):
+    """Its folder is a variable of the role: a run that failed left its reload undone, and no run made up for it."""
+    elsewhere = ("--prometheus", "/srv/monitoring")
+    for name, handler in (
+        ("netguard/alerts.yml", "prometheus"),
+        ("prometheus.yml", "prometheus"),
+        ("alertmanager.yml", "alertmanager"),
+    ):
+        file = node / "srv/monitoring" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x")
+        assert behind(node, *elsewhere) == [f"Netguard {handler} changed"]
+        take(node, *elsewhere)
+        assert behind(node, *elsewhere) == []
+    for file in ("handlers/main.yml", "tasks/renew.yml"):
+        calls = re.findall(r"cmd: (.*behind\.py.*)", (ROLE / file).read_text())
+        assert calls
+        assert all(
+            "--prometheus {{ netguard_prometheus_folder | quote }}" in call for call in calls
+        )
 
 
 def test_what_was_written_down_is_roots_and_what_cannot_be_read_makes_all_due_once(node):

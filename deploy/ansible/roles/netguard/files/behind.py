@@ -1,6 +1,6 @@
 """Says what a run before has changed without anybody having taken it: a run that fails drops its handlers.
 
-usage: behind.py [--taken] [ROOT]
+usage: behind.py [--taken] [--prometheus FOLDER] [ROOT]
 
 One line for each handler that is due, by the word it listens to. What runs is compared with the files that it has
 read when it started (or was reloaded): the link of the version, its settings, its secrets. A unit that does not
@@ -9,12 +9,12 @@ run is behind nothing. Of others than our daemons nobody can ask what they have 
 Standard library only: the role runs it with Debian's python3, for any version of netguard.
 """
 
+import argparse
 import contextlib
 import hashlib
 import json
 import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +51,7 @@ _HANDLERS = {
         "StateChangeTimestamp",
     ),
 }
-# What others read of us, and the handler that lets them.
+# What others read of us, and the handler that lets them; `PROMETHEUS` is where the role was told to write for it.
 _OTHERS = {
     "Netguard polkit changed": ("etc/polkit-1/rules.d/49-netguard.rules",),
     "Netguard kernel changed": ("etc/sysctl.d/60-netguard.conf",),
@@ -60,8 +60,8 @@ _OTHERS = {
         "etc/systemd/network/61-netguard-*",
     ),
     "Netguard journal changed": ("etc/systemd/journald.conf.d/netguard.conf",),
-    "Netguard prometheus changed": ("etc/prometheus/netguard/*", "etc/prometheus/prometheus.yml"),
-    "Netguard alertmanager changed": ("etc/prometheus/alertmanager.yml",),
+    "Netguard prometheus changed": ("PROMETHEUS/netguard/*", "PROMETHEUS/prometheus.yml"),
+    "Netguard alertmanager changed": ("PROMETHEUS/alertmanager.yml",),
 }
 _TAKEN = "var/lib/netguard-role.json"
 _UNITS_CHANGED = "Netguard units changed"
@@ -75,10 +75,17 @@ _RUNS = ("active", "activating", "reloading")
 
 def main() -> None:
     """Print which handlers are due, or write down that none is."""
-    words = [word for word in sys.argv[1:] if word != "--taken"]
-    root = Path(words[0] if words else "/")
-    now = {handler: _digest(root, paths) for handler, paths in _OTHERS.items()}
-    if "--taken" in sys.argv[1:]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--taken", action="store_true")
+    parser.add_argument("--prometheus", default="/etc/prometheus")
+    parser.add_argument("root", nargs="?", type=Path, default=Path("/"))
+    asked = parser.parse_args()
+    root, prometheus = asked.root, asked.prometheus.strip("/")
+    now = {
+        handler: _digest(root, tuple(path.replace("PROMETHEUS", prometheus) for path in paths))
+        for handler, paths in _OTHERS.items()
+    }
+    if asked.taken:
         _write(root / _TAKEN, now)
         return
     taken = _taken(root / _TAKEN)
