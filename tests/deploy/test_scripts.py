@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = [*sorted((ROOT / "scripts").glob("*.sh")), ROOT / ".ci" / "run"]
+SCRIPTS = [
+    *sorted((ROOT / "scripts").glob("*.sh")),
+    ROOT / ".ci/run",
+    *(ROOT / "tests/wifi" / name for name in ("run", "guest/run.sh", "guest/uml-init")),
+    *(ROOT / "tests/wifi/guest" / name for name in ("qemu-init", "second")),
+]
+# What cannot be installed beside others is unpacked aside (scripts/aside.sh).
+LISTS = sorted({path.stem for path in (ROOT / "scripts/debian").glob("*.txt")} - {"aside"})
 DEMO = (ROOT / "scripts" / "debian" / "demo.txt").read_text(encoding="utf-8")
 WANTED = re.findall(r"^([a-z0-9.+-]+)", DEMO, re.MULTILINE)
 
@@ -82,6 +89,22 @@ def test_only_what_is_missing_is_installed_with_no_service_started(machine):
     assert "undo later with: apt-get purge --autoremove git nsd" in done.stdout
     assert len(calls) == 2, "no service of this machine is touched"
     assert (policy.read_bytes() if policy.exists() else None) == before
+
+
+def test_what_one_list_asks_for_takes_nothing_of_another_away():
+    """busybox-static stood beside the busybox of udhcpc: apt refused, and there never was a guest of qemu."""
+    names = []
+    for each in LISTS:
+        text = (ROOT / "scripts/debian" / f"{each}.txt").read_text(encoding="utf-8")
+        names += re.findall(r"^([a-z0-9.+-]+)(?!\?)\b", text, re.MULTILINE)
+    assert len(names) > 40
+    done = subprocess.run(
+        ["apt-get", "--simulate", "--no-install-recommends", "install", *names],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "REMOVED" not in done.stdout, done.stdout
 
 
 def test_an_unknown_list_is_a_mistake(machine):

@@ -1,6 +1,7 @@
 """How lines on the air are told: what fails is tried once more, and what no time was left for is no success."""
 
 import subprocess
+import sys
 from pathlib import Path
 from time import monotonic
 
@@ -96,3 +97,46 @@ def test_without_time_for_a_guest_every_claim_is_named_as_unproven():
         "wifi:   a roam keeps the call and raises nothing",
         "wifi:   quarantine: a real Disconnect, then another VLAN",
     ]
+
+
+GUEST = """\
+#!/bin/sh
+case "$*" in *--prepare*) echo {engine} && exit 0 ;; esac
+echo '{line}'
+exit {code}
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "line", "code", "result", "why"),
+    [
+        ("uml", "ok    a roam keeps the call and raises nothing  x", 0, 0, ""),
+        ("uml", "FAIL  a roam keeps the call and raises nothing  x", 1, 1, ""),
+        ("uml", "again a roam keeps the call and raises nothing  x", 124, 1, "did not end within"),
+        ("uml", "      hosts", 124, 125, "did not end within"),
+        ("uml", "      hosts", 125, 125, "the guest could not be had"),
+        ("qemu", "FAIL  a roam keeps the call and raises nothing  x", 1, 125, "too slow to judge"),
+        ("qemu", "again a roam keeps the call and raises nothing  x", 124, 125, "did not end within"),
+        ("qemu", "      hosts", 125, 125, "the guest could not be had"),
+        ("qemu", "ok    a roam keeps the call and raises nothing  x", 3, 125, "no time was left"),
+    ],
+)  # fmt: skip
+def test_what_became_of_a_guest_is_told_as_it_was(tmp_path, engine, line, code, result, why):
+    """In qemu, which is slow, nothing is a failure; but one that did not even start is told as such."""
+    here = tmp_path / "tests/wifi"
+    (here / "guest").mkdir(parents=True)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    root = Path(__file__).parents[2]
+    python = tmp_path / ".venv/bin/python"
+    python.write_text(f'#!/bin/sh\ncd {root} && exec {sys.executable} "$@"\n')
+    (here / "run").write_text(Path(__file__).with_name("run").read_text())
+    (here / "guest/run.sh").write_text(GUEST.format(engine=engine, line=line, code=code))
+    for script in (python, here / "run", here / "guest/run.sh"):
+        script.chmod(0o755)
+    done = subprocess.run(
+        [here / "run", "roam"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == result, done.stdout + done.stderr
+    assert why in done.stdout
+    named = "wifi:   a roam keeps the call and raises nothing" in done.stdout
+    assert named == (why != "" and not line.startswith("ok"))

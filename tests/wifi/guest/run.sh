@@ -9,7 +9,7 @@
 # environments run unchanged, and it has no network card. Nothing it writes stays but what it puts into
 # $NETGUARD_RECORDS, which is copied to DIR. User Mode Linux is built once from Debian's linux-source package
 # and kept in .cache/guest; a ready one is taken from NETGUARD_UML where it has what uml.config asks for. Where
-# it cannot be had, qemu takes Debian's own kernel; without KVM that is some twenty times slower.
+# it cannot be had, qemu takes Debian's own kernel and asks for no KVM, which is some twenty times slower.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -68,20 +68,25 @@ uml_kernel() {
 }
 # Debian's own kernel, unpacked and not installed, and a first file system with the modules to mount the host.
 qemu_kernel() {
-    cache=$root/.cache/guest/qemu-$(cat "$here/qemu-init" "$here/second" | sha256sum | cut -c1-16)
-    [ ! -e "$cache/ready" ] || { release=$(cat "$cache/release") && return 0; }
     "$root/scripts/packages.sh" qemu >&2 || die "qemu could not be installed"
-    mkdir -p "$cache/deb"
+    cache=$root/.cache/guest/qemu-$(cat "$here/qemu-init" "$here/second" | sha256sum | cut -c1-16)
+    [ ! -e "$cache/ready" ] || return 0
     package=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*-amd64\)$/\1/p' | head -1)
     [ -n "$package" ] || die "apt knows no linux-image-amd64: apt-get update"
     say "unpacking $package"
-    (cd "$cache/deb" && chmod 755 . && apt-get -q download "$package" >&2)
-    dpkg -x "$cache"/deb/*.deb "$cache/kernel"
+    rm -rf "$cache"
+    mkdir -p "$cache/deb"
+    # busybox-static cannot be installed beside the busybox of udhcpc.
+    (cd "$cache/deb" && chmod 755 . && apt-get -q download "$package" busybox-static >&2)
+    for deb in "$cache"/deb/*.deb; do dpkg -x "$deb" "$cache/unpacked"; done
     release=${package#linux-image-}
+    # Debian 12 has them below /lib and /bin, Debian 13 below /usr.
+    mkdir -p "$cache/kernel/lib" && ln -s . "$cache/kernel/usr"
+    mv "$(find "$cache/unpacked" -type d -path '*/lib/modules')" "$cache/kernel/lib/modules"
     depmod -b "$cache/kernel" "$release"
-    python3 "$here/extract_vmlinux.py" "$cache/kernel/boot/vmlinuz-$release" "$cache/vmlinux"
+    python3 "$here/extract_vmlinux.py" "$cache/unpacked/boot/vmlinuz-$release" "$cache/vmlinux"
     first=$work/first && mkdir -p "$first"/{bin,dev,proc,sys,mods,new}
-    cp /bin/busybox "$first/bin/busybox"
+    find "$cache/unpacked" -path '*/bin/busybox' -exec cp {} "$first/bin/busybox" \;
     for module in virtio_pci virtio_console 9pnet_virtio 9p overlay; do
         modprobe -d "$cache/kernel" -S "$release" -D "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
     done | awk '!seen[$0]++' | while read -r file; do
@@ -90,7 +95,7 @@ qemu_kernel() {
     install -m755 "$here/qemu-init" "$first/init"
     install -m755 "$here/second" "$first/second"
     (cd "$first" && find . | cpio -o -H newc --quiet) >"$cache/initrd"
-    echo "$release" >"$cache/release"
+    rm -rf "$cache/deb" "$cache/unpacked"
     touch "$cache/ready"
 }
 
