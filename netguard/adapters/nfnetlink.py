@@ -368,7 +368,7 @@ class Change:
     """Somebody's committed transaction: which tables it touched, how, and who did it.
 
     `sets` are the sets of which elements came or went; `what` says in words what was done where,
-    the first few.
+    the first few. `pid` is one of the whole machine's, also where we are in a container.
     """
 
     tables: frozenset[str]
@@ -377,6 +377,7 @@ class Change:
     what: tuple[str, ...]
     pid: int
     program: str
+    generation: int
 
 
 class Monitor:
@@ -430,7 +431,8 @@ class Monitor:
             pid = _number(found.get(_GEN_PROC_PID, b""))
             tables, kinds = frozenset(self._tables), frozenset(self._kinds)
             what, program = tuple(self._what), _name(found, _GEN_PROC_NAME)
-            done.append(Change(tables, kinds, frozenset(self._sets), what, pid, program))
+            sets = frozenset(self._sets)
+            done.append(Change(tables, kinds, sets, what, pid, program, self.generation))
             self._begin()
             return
         name = NAMES.get(kind, f"message {kind}")

@@ -7,6 +7,8 @@ while it is on, the table lets nothing through, whatever plan is handed in, also
 import asyncio
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,8 @@ class Fence:
         # Of the table as it was read after the last whole load; empty until it is read.
         self._digest = ""
         self._own_pids: list[int] = []
+        # Of our transactions, by the kernel's count: of threads, and in a container, it names pids that we do not know.
+        self._own_generations: list[int] = []
         # Addresses whose connections are to be judged anew; kept until the kernel has done so.
         self._unforgotten: set[Address] = set()
         self._audited = 0.0
@@ -174,7 +178,17 @@ class Fence:
         return True
 
     async def _commit_own(self, script: str) -> None:
-        self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
+        with self._ours():
+            self._own_pids = [*self._own_pids[-9:], await nft.load(script)]
+
+    @contextmanager
+    def _ours(self) -> Iterator[None]:
+        """Take the number of a transaction that is committed in here, where nobody else's was in between."""
+        before = nfnetlink.generation()
+        yield
+        after = nfnetlink.generation()
+        if after == (before + 1) % (1 << 32):
+            self._own_generations = [*self._own_generations[-9:], after]
 
     async def _load_whole(self, plan: Plan, coming: Openings) -> None:
         moving = frozenset(nftables.moving_sets(plan))
@@ -184,7 +198,8 @@ class Fence:
         if held is None or not {name for _, name in held.sets} & set(nft_sets.PER_TABLET):
             # Nobody can send yet. Ended in between, it is a table that lets nobody send.
             await self._commit_own(nftables.frame(plan, stale, coming, new=held is None))
-            await asyncio.to_thread(nfnetlink.fill, filling.messages(plan))
+            with self._ours():
+                await asyncio.to_thread(nfnetlink.fill, filling.messages(plan))
             await self._read_back(moving, _Loaded(plan, coming))
             return
         scripts = (
@@ -246,8 +261,8 @@ class Fence:
         lost = changes is None
         moving = frozenset(nftables.moving_sets(plan)) if plan is not None else frozenset()
         # Loaders are processes of their own; a new table is filled by this one.
-        own = {os.getpid(), *self._own_pids}
-        others = [change for change in changes or [] if change.pid not in own]
+        own, ours = {os.getpid(), *self._own_pids}, self._own_generations
+        others = [c for c in changes or [] if c.pid not in own and c.generation not in ours]
         if any(change.tables - {nft_names.TABLE} for change in others):
             await self._look_at_foreign()
         serious = [

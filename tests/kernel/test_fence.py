@@ -150,6 +150,29 @@ def test_a_table_that_nobody_has_read_since_is_not_trusted_once_news_was_lost(
     assert accepting == 0, "the rule of somebody else is gone"
 
 
+WATCHED = (
+    JUDGED.replace("    fence = Fence", "    monitor = nfnetlink.Monitor()\n    fence = Fence")
+    .replace("fence.judge(None, after)", "fence.judge(monitor.changes(), after)")
+    .replace("import nft\n", "import nfnetlink, nft\n")
+)
+
+
+@pytest.mark.parametrize("container", [(), ("unshare", "--pid", "--fork", "--mount-proc")])
+@pytest.mark.parametrize("what", ["nothing", "insert rule inet netguard forward accept"])
+def test_a_loan_is_no_change_by_somebody_else_also_in_a_container(bench, tmp_path, container, what):
+    """The kernel names pids of the whole machine: in a container each theft raised NG-1403 as well."""
+    bench.run(bench.gw, "nft", "flush", "ruleset")
+    try:
+        words = (*container, sys.executable, "-c", WATCHED, "rules", str(tmp_path), what)
+        done = bench.run(bench.gw, *words)
+        repaired, accepting, _ = json.loads(done.stdout.splitlines()[-1])
+    finally:
+        bench.run(bench.gw, "nft", "flush", "ruleset")
+        bench.run(bench.gw, "sh", "-c", "ip rule del pref 10; ip -6 rule del pref 10", check=False)
+    assert repaired == (what != "nothing")
+    assert accepting == 0
+
+
 def neighbours(bench):
     """Write the neighbours down, so that no ARP stands between a packet and its way."""
     mac = {}
