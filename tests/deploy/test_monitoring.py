@@ -89,6 +89,19 @@ def test_dashboards_are_what_their_script_makes():
     run(sys.executable, str(ROOT / "scripts" / "dashboards.py"), "--check")
 
 
+def test_grafana_is_told_where_the_role_puts_every_dashboard():
+    provider = yaml.load(
+        (ROOT / "deploy/grafana/provisioning/dashboards.yaml").read_text(), Loader=yaml.SafeLoader
+    )
+    (folder,) = [each["options"]["path"] for each in provider["providers"]]
+    tasks = (ROOT / "deploy/ansible/roles/netguard/tasks/monitoring.yml").read_text()
+    assert f'dest: "{folder}/netguard-{{{{ item }}}}.json"' in tasks
+    names = re.search(r"loop: \[(appliance, .*)\]", tasks)[1].split(", ")
+    assert sorted(f"netguard-{name}" for name in names) == [file.stem for file in DASHBOARDS]
+    # What a person clicks there would be lost at the next run.
+    assert provider["providers"][0]["allowUiUpdates"] is False
+
+
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
 def test_a_dashboard_keeps_the_rules_of_the_linter(file):
     board = json.loads(file.read_text())

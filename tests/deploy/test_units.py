@@ -32,6 +32,22 @@ def test_the_exposure_of_a_unit_is_at_most_two(unit):
     assert float(re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)[1]) <= 2.0
 
 
+def test_the_right_to_set_the_clock_does_not_expose_it_more(tmp_path):
+    """The role adds it, where the clock is not somebody else's."""
+    unit = tmp_path / "netguard-time.service"
+    unit.write_text((SYSTEMD / unit.name).read_text())
+    (tmp_path / f"{unit.name}.d").mkdir()
+    role = ROOT / "deploy/ansible/roles/netguard/templates"
+    text = (role / "clock.conf.j2").read_text().replace("{{ ansible_managed }}", "x")
+    (tmp_path / f"{unit.name}.d/clock.conf").write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=20", unit],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-200:] + done.stderr
+    assert "CAP_SYS_TIME" in text
+
+
 def test_a_bare_unit_is_found_to_be_exposed(tmp_path):
     (tmp_path / "bare.service").write_text("[Service]\nExecStart=/bin/true\n")
     done = subprocess.run(
