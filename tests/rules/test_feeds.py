@@ -46,3 +46,34 @@ def test_traps_of_either_version_may_be_believed_and_watch_is_told(rules, traps,
 def test_what_would_believe_nobody_or_anybody_is_an_error(rules, traps, finding, text):
     rules.write("feeds.yaml", f"feeds: {{traps: {traps}}}\n")
     rules.says(finding, text)
+
+
+LINE = "{line: 'station {mac} joined', kind: associated}"
+
+
+@pytest.mark.parametrize(
+    ("feeds", "parts"),
+    [
+        (f"syslog: {{messages: {{cisco-9801: [{LINE}]}}}}", ("'cisco-9801'", "cisco-9800")),
+        (f"syslog: {{messages: {{unifi: [{', '.join([LINE] * 65)}]}}}}", ("more than 64 lines",)),
+        (
+            "syslog: {messages: {unifi: [{line: 'station joined', kind: associated}]}}",
+            ("error bad-template",),
+        ),
+        ("webhooks: {mist: {vendor: mist, site: pelegrin, secret-file: mist}}", ("'pelegrin'",)),
+    ],
+    ids=["another vendor", "too many", "no address", "another site"],
+)
+def test_a_feed_that_tells_nobody_anything_is_an_error(rules, feeds, parts):
+    rules.write("feeds.yaml", f"feeds: {{{feeds}}}\n")
+    rules.says("feeds.yaml:1", *parts)
+
+
+def test_a_line_of_ones_own_and_a_webhook_are_taken(rules):
+    webhooks = "{mist: {vendor: mist, site: pellegrin, secret-file: mist}}"
+    rules.write(
+        "feeds.yaml",
+        f"feeds: {{syslog: {{messages: {{unifi: [{LINE}]}}}}, webhooks: {webhooks}}}\n",
+    )
+    (line,) = rules.policy.feeds.messages["unifi"]
+    assert line.line == "station {mac} joined"

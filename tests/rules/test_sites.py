@@ -33,6 +33,18 @@ import pytest
         ("[10.99.0.0/22]", "[10.99.0.0/22, 10.10.0.0/24]", ["protected-overlap", "'pacs' (protect"]),
         ("[10.99.8.0/22]", "[10.99.8.0/22, 10.99.2.0/24]", ["network-overlap", "'pellegrin'"]),
         ("[10.99.8.0/22]", "[10.99.8.0/22, 10.99.9.0/24]", ["meets 10.99.8.0/22 of site 'haut"]),
+        ("ipv6: drop", "ipv6: drop\n    addresses: external", ["missing-key", "name the hospital's DHCP servers"]),
+        ("ipv6: drop", "ipv6: drop\n    dhcp-server: [10.1.1.67]", ["bad-word", ":11:19", "leave dhcp-server out"]),
+        (
+            "ipv6: drop",
+            'ipv6: drop\n    addresses: external\n    dhcp-server: ["fd00:1::67"]',
+            ["bad-address", ":12:19", "fd00:1::67: DHCP is relayed over IPv4"],
+        ),
+        (
+            "ipv6: drop",
+            "ipv6: drop\n    addresses: external\n    dhcp-server: [10.99.0.67]",
+            ["bad-address", ":12:19", "10.99.0.67 lies in the tablets' own network"],
+        ),
     ],
 )  # fmt: skip
 def test_a_site_that_does_not_fit_is_one_error(rules, site, old, new, parts):
