@@ -132,6 +132,38 @@ def test_other_traps_and_traps_that_name_nobody_say_nothing():
 ARCS = st.lists(st.integers(0, 2**32 - 1), min_size=0, max_size=20)
 
 
+def tlv(tag, *parts):
+    body = b"".join(parts)
+    return bytes([tag, len(body)]) + body
+
+
+def frame(*, number=b"\x01", name=b"\x2b", value=b"\x02\x01\x05", behind=b"", behind_pdu=b""):
+    """Write a trap byte by byte: what it is, and one value."""
+    kind = tlv(0x30, bytes.fromhex("060a2b060106030101040100"), tlv(6, b"\x2b\x06"))
+    binding = tlv(0x30, tlv(6, name), value, behind)
+    pdu = tlv(0xA7, tlv(2, number), tlv(2, b"\0"), tlv(2, b"\0"), tlv(0x30, kind, binding))
+    return tlv(0x30, tlv(2, b"\x01"), tlv(4, b"c"), pdu, behind_pdu)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (bytes(snmp.LONGEST + 1), "too long"),
+        (frame(behind_pdu=b"\x05\0"), "bytes behind the PDU"),
+        (frame(behind=b"\x05\0"), "bytes behind a value"),
+        (frame(value=b"\x02\0"), "a number of no size"),
+        (frame(number=b""), "a number of no size"),
+        (frame(name=b""), "an empty object identifier"),
+        (frame(name=b"\x80\x01"), "an object identifier of no standard"),
+        (frame(name=b"\x2b\x86"), "an object identifier that does not end"),
+    ],
+)
+def test_what_is_no_trap_is_refused_with_its_reason(data, words):
+    assert snmp.read(frame()).bindings["1.3"] == 5
+    with pytest.raises(BadValue, match=words):
+        snmp.read(data)
+
+
 @given(ARCS, st.binary(max_size=200), st.text("abc", max_size=20))
 def test_the_bytes_of_another_encoder_are_read_as_it_meant_them(arcs, value, community):
     oid = ".".join(["1.3", *map(str, arcs)])

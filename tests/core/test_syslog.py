@@ -48,6 +48,26 @@ def test_a_message_of_each_shape_is_read():
     assert meraki.zoned
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<30>1 2026-11-22T06:00:05Z host app", "lacks fields"),
+        ("<30>1 today host app 7 ID - hi", "has no time"),
+        ("<30>1 2026-11-22T06:00:05Z host app 7 ID hi", "has no structured data"),
+    ],
+)
+def test_a_message_of_rfc_5424_that_is_none_is_refused_with_its_reason(text, words):
+    with pytest.raises(BadValue, match=words):
+        read(text)
+
+
+@pytest.mark.parametrize("stamp", ["-", "2026-02-30T06:00:05Z"])
+def test_a_time_that_is_none_is_not_told(stamp):
+    message = read(f"<30>1 {stamp} host app 7 ID - hi")
+    assert (message.text, message.told) == ("hi", None)
+    assert syslog.skew(message, NOW, NO_ZONE) is None
+
+
 def test_the_year_that_is_not_said_is_the_nearest_one():
     new_year = datetime(2027, 1, 1, 0, 0, 5, tzinfo=UTC)
     message = syslog.read(b"<30>Dec 31 23:59:59 ap hostapd: x", new_year)

@@ -57,9 +57,23 @@ def test_what_meraki_says_of_access_points():
     assert (said.seen.kind, said.seen.ap, said.told) == ("ap-down", "ap 1", 1795327200.0)
     (said,) = read(alertType="APs came up", deviceMac="70:3a:0e:00:00:01", occurredAt="soon")
     assert (said.seen.kind, said.seen.ap, said.told) == ("ap-up", "70:3a:0e:00:00:01", None)
+    (said,) = read(alertType="APs came up", deviceName="AP 1", occurredAt="2026-11-22T06:00:00")
+    assert said.told is None, "a time of no zone is none"
+    (said,) = read(alertType="APs came up", deviceName="AP 1", occurredAt=7)
+    assert said.told is None
     assert read(alertType="Settings changed") == ()
     with pytest.raises(BadValue, match=r"\$\.deviceName"):
         read(alertType="APs came up")
+
+
+@pytest.mark.parametrize(
+    ("events", "place"),
+    [("x", r"\$\.events"), ([7], r"\$\.events\[0\]"), ([{"mac": 7}], r"\$\.events\[0\]\.mac")],
+)
+def test_what_is_no_event_is_refused_with_its_place(events, place):
+    body = json.dumps({"topic": "client-join", "events": events}).encode()
+    with pytest.raises(BadValue, match=place):
+        webhooks.read("mist", body, signed(body), SECRET)
 
 
 @pytest.mark.parametrize("given", [None, "", "0" * 64, "é"])

@@ -83,3 +83,8 @@ def test_no_order_of_lines_or_files_changes_the_policy(new_rules, order):
         mixed.files[name] = turned(mixed.files[name], order)
     mixed.files["services/all.yaml"] = mixed.files.pop("services/jitsi.yaml")
     assert mixed.policy == plain.policy
+
+
+def test_a_session_of_less_than_five_minutes_would_be_asked_for_all_the_time(rules):
+    rules.add("netguard.yaml", "defaults: {session-timeout: 4m}\n")
+    rules.says("bad-duration netguard.yaml:6", "session-timeout is below 5m")

@@ -36,6 +36,7 @@ def test_a_group_without_sites_is_admitted_everywhere(rules):
         ),
         ("  a: {sites: [mars], allow: []}\n", ["unknown site 'mars', known:"]),
         ("  a: {allow: [zoom]}\n", ["unknown service 'zoom', known:"]),
+        ("  a: {allow: [], session-timeout: 4m}\n", ["bad-duration", "below 5m"]),
         (
             "  a: {allow: []}\nprofiles: {crisis: {b: {allow: []}}}\n",
             ["unknown-ref", "unknown group 'b', known: a,"],

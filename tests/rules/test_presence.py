@@ -42,3 +42,10 @@ def test_nothing_can_be_missing_before_the_grace(rules):
 def test_a_budget_is_a_frequency(rules, text):
     rules.write("presence.yaml", f"presence: {{false-alarms: {text}}}\n")
     rules.says("bad-rate", "write 1/week or 2/day")
+
+
+def test_access_points_ignore_an_interim_below_a_minute(rules):
+    rules.write("presence.yaml", "presence: {heartbeat: {interim: 59s}}\n")
+    rules.says("bad-duration presence.yaml:1", "interim is below 60s")
+    rules.write("presence.yaml", "presence: {heartbeat: {interim: 60s}}\n")
+    assert rules.said == []
