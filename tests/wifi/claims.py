@@ -22,9 +22,10 @@ from time import monotonic, sleep
 from typing import NamedTuple
 
 from netguard.errors import NetguardError
-from netguard.lab import world
+from netguard.lab import addresses, hospital, world
 from netguard.lab.hospital import Hospital
 from netguard.lab.wifi_keys import WifiKeys
+from tests.wifi import air as radios
 from tests.wifi import networkd
 from tests.wifi.air import GONE, INTERIM, LOBBY, PASSPHRASE, PATIENCE, WARD, Air, Silence
 from tests.wifi.ground import BESIDE, EXIT, HERE, SPEED, on_the_air
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 SHORT = ("--timeout", "1")
 RANDOM = "06:1a:2b:3c:4d:5e"
 STAFF, VLAN = "CHU-STAFF", 640
+SLOW = 5
 _CUT = (
     "add table inet cut; add chain inet cut out { type filter hook output priority 0; };"
     " add rule inet cut out udp dport 1813 counter drop"
@@ -550,6 +552,12 @@ def main(words: list[str]) -> int:
     if asked.list:
         print("\n".join(each.words for part in STORY for each in part))
         return 0
+    if os.environ.get("NETGUARD_GUEST") == "qemu":
+        # All that is started there takes some twenty times as long.
+        for module in (hospital, addresses, radios):
+            module.PATIENCE *= SLOW
+        # Asked to try anew while it still tries, a tablet never comes to an end.
+        radios.NUDGE *= SLOW
     start = monotonic()
     lab = Hospital.up(
         "wifi", tagged_rules(), say=lambda text: print(f"      {text}", flush=True), speed=SPEED

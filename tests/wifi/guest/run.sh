@@ -122,7 +122,7 @@ esac
 # --- this run: the command, its output, its exit code ----------------------------
 run=$work/run && mkdir "$run" "$run/records" && mkfifo "$run/console"
 {
-    printf 'cd %q\nexport PATH=%q HOME=/root TERM=dumb LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 NETGUARD_GUEST=1 NETGUARD_RECORDS=/run/guest/records\n' "$PWD" "$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+    printf 'cd %q\nexport PATH=%q HOME=/root TERM=dumb LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 NETGUARD_GUEST=%s NETGUARD_RECORDS=/run/guest/records\n' "$PWD" "$PATH:/usr/local/sbin:/usr/sbin:/sbin" "$engine"
     printf 'exec'
     printf ' %q' "$@"
     echo
