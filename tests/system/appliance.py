@@ -1,5 +1,6 @@
 """The appliance under test: how a playbook is run on it, who tries to get past it meanwhile, and who reads along."""
 
+import json
 import shutil
 import tarfile
 import threading
@@ -44,7 +45,8 @@ class Appliance:
             "netguard_radius_secrets": f"{{nas-wlc-1: {self.secrets[0]}}}",
             "netguard_prometheus": "local", "netguard_grafana": "true",
             "netguard_alert_receivers": "{operations: {webhook_configs: [{url: 'http://10.1.1.31:8080/hook'}]}}",
-            "netguard_watch_secrets": f"{{webhook-security: {VAULT}}}", **variables,
+            "netguard_watch_secrets": f"{{webhook-security: {VAULT}}}",
+            "netguard_listen_syslog_tls": f"{self.lab.record.nas_gateway}:6514", **self.certificate(), **variables,
         }  # fmt: skip
         path.touch(mode=0o600)
         path.write_text("".join(f"{key}: {value}\n" for key, value in words.items()))
@@ -55,6 +57,20 @@ class Appliance:
         self.printed[name] = done.stdout + done.stderr
         self.seen.setdefault("process list", []).extend(sampler.found)
         return done.stdout
+
+    def certificate(self, name="first"):
+        """Make a certificate of syslog over TLS, once by each name; return the variables that bring it."""
+        key, made = self.folder / f"{name}.key", self.folder / f"{name}.crt"
+        if not made.exists():
+            run(
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                "-days", "3650", "-subj", f"/CN={name}", "-keyout", key, "-out", made,
+            )  # fmt: skip
+            self.secrets.append(key.read_text().splitlines()[1])
+        return {
+            "netguard_tls_certificate": json.dumps(made.read_text()),
+            "netguard_tls_key": json.dumps(key.read_text()),
+        }
 
     def netguard(self, *words, check=True):
         """Type a command on the appliance."""
