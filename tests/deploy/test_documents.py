@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from documents import ALONE, PAGES, ROOT, commands
+from documents import OTHER_PROGRAMS, PAGES, ROOT, commands, elsewhere, is_a_name, spans
 
 from netguard.cli.parser import build_parser
 from netguard.core import psk
@@ -26,7 +27,7 @@ ANSIBLE = ROOT / "deploy/ansible"
 def test_a_command_of_a_page_can_be_typed(page, words, tmp_path):
     match words[0]:
         case "netguard":
-            if len(words) == 2 and words[1] not in ALONE:
+            if is_a_name(words):
                 # A name in a sentence.
                 with pytest.raises(SystemExit) as ended:
                     build_parser().parse([words[1], "--help"])
@@ -49,7 +50,7 @@ def test_a_command_of_a_page_can_be_typed(page, words, tmp_path):
         case path if path.startswith("/opt/netguard/current/share/netguard/"):
             script = ROOT / "deploy" / path.removeprefix("/opt/netguard/current/share/netguard/")
             assert os.access(script, os.X_OK)
-        case "ls" | "ln" | "rm" | "git" | "sha256sum":
+        case "ls" | "ln" | "rm" | "df" | "git" | "sha256sum":
             pass
         case other:
             pytest.fail(f"{page}: nobody looks at '{other}'")
@@ -63,8 +64,43 @@ def _names_units(words):
 
 
 def test_pages_are_read():
-    assert len(COMMANDS) > 80
+    assert len(COMMANDS) > 150
     assert {page for page, _ in COMMANDS} == {page.name for page in PAGES}
+
+
+def test_no_command_hides_in_a_sentence():
+    """What looks like a command is one that is typed by a test; haproxy's is what a unit runs."""
+    shown = {span for page in PAGES for span in spans(page.read_text(encoding="utf-8"))}
+    others = {span for span in shown if span.split(" ")[0] in OTHER_PROGRAMS and " " in span}
+    assert {span.split(" ")[0] for span in others} == {"haproxy"}
+
+
+def test_what_is_typed_on_another_machine_is_typed_by_a_test():
+    named = {test for _, words in COMMANDS if (test := elsewhere(words))}
+    assert len(named) > 8
+    for test in named:
+        file, name = test.split("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), test
+
+
+def test_tests_begin_with_what_a_page_begins_with():
+    """`make setup` cannot be typed by a test: it makes what the test runs in."""
+    said = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^test: setup ", said, re.MULTILINE)
+
+
+def test_who_had_an_address_since_when_is_in_git(tmp_path):
+    """docs/privacy.md: rules in git, and the line of a tablet with its day."""
+    shutil.copytree(ROOT / "rules", tmp_path / "rules")
+    (words,) = [words for _, words in COMMANDS if words[0] == "git"]
+    settled = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
+    for step in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "tablets"]):
+        subprocess.run(["git", *settled, *step], cwd=tmp_path / "rules", timeout=60, check=True)
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert re.search(r"^Date: .*\d{4}", done.stdout, re.MULTILINE)
+    assert re.search(r"^\+.*10\.99\.0\.16", done.stdout, re.MULTILINE)
 
 
 def test_a_misspelt_command_is_found():

@@ -23,7 +23,7 @@ def appliance(tmp_path_factory):
     folder = tmp_path_factory.mktemp("system")
     name = f"y{os.getpid()}"
     environment = {**os.environ, "NETGUARD_BUNDLE_PYTHONS": PYTHONS[RELEASE]}
-    run(ROOT / "scripts/bundle.sh", env=environment)
+    run("make", "-C", ROOT, "bundle", env=environment)
     bundle = next((ROOT / "dist").glob("netguard-*.tar.gz"))
     machine = Machine(folder, name)
     lab = Around.up(name, say=quiet)
