@@ -274,3 +274,29 @@ def test_copies_and_forwards_leave_whatever_comes_behind():
 def test_what_a_rule_puts_into_a_flowtable_is_kept():
     walker, _ = walk(rows([{"flow": {"op": "add", "flowtable": "@f"}}, DROP]))
     assert [at.rules for at in walker.offloads] == [("inet t c #1: flow",)]
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        (7, (7, 7)),
+        ("0x10", (16, 16)),
+        ("Established", "established"),
+        ("3c:28:6d:aa:01:10", "3c:28:6d:aa:01:10"),
+        ("1970-01-01 00:01:00", (60, 60)),
+        ("1970-01-01 noon", "1970-01-01 noon"),
+        ({"range": [20, 30]}, (20, 30)),
+        (
+            {"prefix": {"addr": "8.8.8.0", "len": 24}},
+            (regions.number_of(ip_address("8.8.8.0")), regions.number_of(ip_address("8.8.8.255"))),
+        ),
+    ],
+)
+def test_a_value_is_an_interval_or_a_word(value, part):
+    assert listing.part(value) == part
+
+
+@pytest.mark.parametrize("value", [{"range": ["eth0", "eth9"]}, {"set": [1]}, None])
+def test_what_is_neither_an_interval_nor_a_word_is_no_value(value):
+    with pytest.raises(ValueError, match="not understood as a value"):
+        listing.part(value)

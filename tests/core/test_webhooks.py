@@ -68,7 +68,12 @@ def test_what_meraki_says_of_access_points():
 
 @pytest.mark.parametrize(
     ("events", "place"),
-    [("x", r"\$\.events"), ([7], r"\$\.events\[0\]"), ([{"mac": 7}], r"\$\.events\[0\]\.mac")],
+    [
+        ("x", r"\$\.events"),
+        ([7], r"\$\.events\[0\]"),
+        ([{"mac": 7}], r"\$\.events\[0\]\.mac"),
+        ([{"mac": "3c286daa01", "ap": "703a0e000001"}], r"\$\.events\[0\]\.mac"),
+    ],
 )
 def test_what_is_no_event_is_refused_with_its_place(events, place):
     body = json.dumps({"topic": "client-join", "events": events}).encode()

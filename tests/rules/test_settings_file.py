@@ -144,3 +144,9 @@ def test_units_are_restarted_by_whom_the_settings_name(tmp_path, line, wanted):
     path = tmp_path / "settings.yaml"
     path.write_text(SMALL + line)
     assert read_settings(path).service_manager == wanted
+
+
+def test_how_fast_a_lab_goes_is_a_number_of_seconds(file):
+    assert read_settings(file(SMALL + "speed: 60\n")).speed == 60
+    with pytest.raises(UsageError, match="speed"):
+        read_settings(file(SMALL + "speed: 0\n"))
