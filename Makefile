@@ -93,7 +93,7 @@ nightly: setup ## every test with hypothesis' deep profile, then the benches
 .PHONY: mutate
 mutate: venv ## change the engine of presence in one place at a time: which changes does no test notice?
 	@$(BIN)/python scripts/mutate.py \
-		$(foreach module,engine silence judge places curves stays threshold record calibration,netguard/core/presence/$(module).py) \
+		$(foreach module,engine silence judge places curves stays threshold record calibration retention,netguard/core/presence/$(module).py) \
 		--tests $(wildcard tests/core/test_presence*.py)
 
 .PHONY: bundle

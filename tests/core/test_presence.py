@@ -596,15 +596,17 @@ def test_a_short_pause_of_the_feeds_lets_nobody_get_away(run):
     assert len(run.alerts("taken", "raised")) == 1
 
 
-@pytest.mark.parametrize(("version", "lacks"), [(2, 2), (3, 1), (4, 0)])
+@pytest.mark.parametrize(("version", "lacks"), [(2, 2), (3, 1), (4, 0), (5, 0)])
 def test_a_state_of_a_version_before_is_read(run, version, lacks):
     import json
 
     run.beats(0, 600)
     body = json.loads(dump(run.state))
     body["version"] = version
-    body["tablets"] = {mac: [*row[: -1 - lacks], row[-1]] for mac, row in body["tablets"].items()}
-    body["places"] = [row[:-2] for row in body["places"]]
+    body["tablets"] = {mac: [*row[: -2 - lacks], row[-2]] for mac, row in body["tablets"].items()}
+    body["pools"] = {name: row[:-1] for name, row in body["pools"].items()}
+    body["places"] = [row[: None if version > 4 else -2] for row in body["places"]]
+    del body["turned"], body["past_days"]
     again = load(json.dumps(body).encode(), run.model)
     assert again.tablets[ONE].last == run.state.tablets[ONE].last
     assert (again.tablets[ONE].disputed, lacks < 2 or again.tablets[ONE].watched == 0.0) == (
@@ -612,6 +614,10 @@ def test_a_state_of_a_version_before_is_read(run, version, lacks):
         True,
     )
     assert (again.aps["w1"].who, again.aps["w1"].witness) == (run.state.aps["w1"].who, "")
+    # What it had learned is of the span before this one, and forgotten with it.
+    assert (again.turned, again.past_days) == (run.state.now, 0.0)
+    assert again.fleet.aged == again.fleet.counts == run.state.fleet.counts
+    assert again.tablets[ONE].aged == run.state.tablets[ONE].curve
 
 
 @pytest.mark.parametrize("step_", [3600, -3600])

@@ -84,6 +84,19 @@ def test_a_goodbye_is_named_by_its_kind_and_place(run, ap, reason, piece):
     assert piece not in names(run)
 
 
+@pytest.mark.parametrize("reason", ["session-timeout", "nas-request", "admin-reset", "nas-reboot"])
+def test_a_session_that_its_nas_has_ended_is_no_word_of_the_tablet(run, reason):
+    """It may have been gone for long (RFC 2866, section 5.10); one that is there joins anew at once, so it is looked at soon."""
+    run.on(0, evidence.START, session="a")
+    run.on(500, evidence.STOP, session="a", reason=reason).until(510)
+    seen = run.state.tablets[ONE]
+    assert (seen.last, seen.session) == (T0, "")
+    assert run.states == [("present", "quiet")]
+    said = names(run)
+    assert "no-goodbye" in said
+    assert not {each for each in said if each.startswith("goodbye")}
+
+
 def test_of_its_access_point_is_said_what_is_known(run):
     """Down, or heard since; within five seconds it tells nothing."""
     run.on(0, A)

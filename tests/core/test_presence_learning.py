@@ -660,6 +660,12 @@ def test_the_next_timer_is_the_moment_at_which_something_is_to_be_done(run):
     assert next_due(run.state) == T0 + SLOT < run.state.tablets[ONE].due
 
 
+def test_of_a_recording_without_a_tablet_of_ours_there_are_no_days(run):
+    run.on(0, A, "aa:bb:cc:00:09:99").on(3600, A, "aa:bb:cc:00:09:99")
+    found = figures(run.model, run.state)
+    assert (found["days"], found["tablet_days"]) == (0.0, 0.0)
+
+
 def test_the_figures_say_how_long_the_budget_was_counted(run):
     run.on(0, A).until(86_400)
     assert figures(run.model, run.state)["days"] == 1.0

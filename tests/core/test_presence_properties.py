@@ -93,6 +93,11 @@ def heard(*moments):
     return [Event(T0 + at, evidence.HEARD, MACS[0], ap, "wlc", "main") for at, ap in moments]
 
 
+def three(*moments):
+    """Three tablets that associate at one AP, so many seconds after the first."""
+    return [Event(T0 + at, evidence.ASSOCIATED, MACS[n], "w1", "wlc", "main") for at, n in moments]
+
+
 @given(
     streams((evidence.ASSOCIATED, evidence.HEARD)),
     st.lists(st.floats(0, 4.9), min_size=40, max_size=40),
@@ -100,14 +105,22 @@ def heard(*moments):
 @example(heard((2, "w1"), (3, "w2")), [2.0, 0.0])
 @example(heard((1, "w1"), (4, "w2"), (6, "w1")), [0.0, 4.0, 0.0])
 @example(heard((3, "w1"), (4, "w2"), (5, "")), [3.0, 4.0, 0.0])
+@example(
+    three((1, 0), (101, 1), (102, 0), (202, 1), (302, 0), (303, 1), (304, 2), (311, 0), (601, 0)),
+    [0.0, 2.0] + 7 * [0.0],
+)
 def test_the_order_of_arrival_does_not_matter(events, delays):
     late = [e._replace(received=e.at + d) for e, d in zip(events, delays, strict=False)]
     late.sort(key=lambda event: event.received)
     one, _ = run(events, 3605.0)
     two, _ = run(late)
+    # Words of one device in a row count once, so a controller's rhythm does depend on the order: with as few devices as
+    # here, whether it is known at all, and with it whether its silence is told.
+    same = one.nases["wlc"].down == two.nases["wlc"].down
     for mac, seen in one.tablets.items():
         other = two.tablets[mac]
-        assert (seen.ap, seen.last, seen.state) == (other.ap, other.last, other.state)
+        assert (seen.ap, seen.last) == (other.ap, other.last)
+        assert seen.state == other.state or not same
 
 
 @given(streams(), st.integers(0, 10))

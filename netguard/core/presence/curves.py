@@ -20,8 +20,8 @@ SIZE = CONTEXTS * _BINS
 # time in which that circle sees so many silences: one rare silence of one's own makes no habit.
 OWN_DAYS, GROUP_DAYS, FLEET_DAYS = 10.0, 100.0, 150.0
 OWN_GAPS, GROUP_GAPS = 1.0, 2.0
-# Half of what is known is forgotten when it is this old.
-FORGET_DAYS = 56.0
+# What was counted is forgotten with the span of days after the one it fell into: within 28 days (retention.py).
+SPAN_DAYS = 14.0
 _FULL = 250
 
 # P(still gone after t) on the trace, at LENGTHS (Kaplan-Meier, between its points by log time).
@@ -44,12 +44,16 @@ PRIOR = _prior()
 
 
 class Pool:
-    """What is known of several tablets: longer-than counts, and since when each is watched."""
+    """What is known of several tablets: longer-than counts, and since when each is watched.
 
-    __slots__ = ("counts", "first_sum", "tablets")
+    `aged` is what of the counts is of the span before this one.
+    """
+
+    __slots__ = ("aged", "counts", "first_sum", "tablets")
 
     def __init__(self) -> None:
         self.counts = [0.0] * SIZE
+        self.aged = [0.0] * SIZE
         self.tablets = 0
         self.first_sum = 0.0
 
@@ -129,9 +133,3 @@ def _rate_at(
         pseudo = max(GROUP_DAYS, GROUP_GAPS / found)
     pseudo = max(OWN_DAYS, OWN_GAPS / found)
     return (max(0, own[at] - less) + pseudo * found) / (own_days + pseudo)
-
-
-def halve(own: bytearray) -> None:
-    """Forget half."""
-    for at, value in enumerate(own):
-        own[at] = value // 2

@@ -9,7 +9,7 @@ from heapq import heappop, heapreplace
 
 from netguard.core import evidence, loans
 from netguard.core.evidence import FUTURE, HISTORY, Event
-from netguard.core.presence import curves, places, silence, stays
+from netguard.core.presence import curves, places, retention, silence, stays
 from netguard.core.presence.actions import (
     CLEARED,
     MISSING,
@@ -25,18 +25,18 @@ from netguard.core.presence.actions import (
 )
 from netguard.core.presence.curves import EDGE
 from netguard.core.presence.judge import (
+    ENDED_BY_NAS,
     IDLE,
     changes_of,
     group_of,
     is_home,
 )
 from netguard.core.presence.model import Model
-from netguard.core.presence.state import Place, Seen, State
+from netguard.core.presence.state import PATH_SPAN, Place, Seen, State
 from netguard.core.presence.threshold import band_of, threshold_of
 
 _INSIDE_LEARN = 512.0
 _REORDER = 5.0
-_PATH_SPAN = 900.0
 _PATH_LONGEST = 12
 # A silence of all feeds together for so long, while they used to speak, is a pause of our own.
 _PAUSE = 600.0
@@ -94,6 +94,7 @@ def due(model: Model, state: State, now: float) -> Actions:
         # Nobody was heard and nobody asked: we were not looking.
         state.thaw = max(state.thaw, now + model.site_of("").grace)
         places.pause(state, now)
+    retention.keep(state, now)
     heap, sites = state.heap, model.sites
     while heap:
         when, _, thing = heap[0]
@@ -108,7 +109,7 @@ def due(model: Model, state: State, now: float) -> Actions:
             site = sites.get(thing.site) or model.site_of(thing.site)
             heard = thing.last + silence.silent_after(thing, site)
             if state.now < heard:
-                thing.due = heard
+                thing.due, thing.path = heard, thing.way()
                 state.sequence += 1
                 heapreplace(heap, (heard, state.sequence, thing))
                 continue
@@ -133,9 +134,9 @@ def figures(model: Model, state: State) -> dict[str, float]:
         "alarms": float(state.alarms.get(TAKEN, 0)),
         "false_alarms": float(state.false_alarms),
         "budget_per_day": model.budget,
-        "days": max(0.0, (state.now - state.since) / 86400.0),
+        "days": max(0.0, (state.now - state.since) / 86400.0) if state.since else 0.0,
         "threshold": threshold_of(model, state),
-        "tablet_days": state.fleet.days(state.now),
+        "tablet_days": retention.tablet_days(state),
     }
 
 
@@ -149,10 +150,7 @@ def _meet(model: Model, state: State, mac: str, at: float) -> Seen | None:
     seen = state.tablets[mac] = Seen(model.tablets[mac])
     seen.first = seen.last = at
     state.since = state.since or at
-    groups = (state.fleet, *(state.group(group_of(seen, c)) for c in (0, EDGE)))
-    for pool in groups:
-        pool.tablets += 1
-        pool.first_sum += at
+    retention.watch(state, seen)
     state.wake(seen, at + model.site_of(seen.site).quiet_after)
     return seen
 
@@ -225,7 +223,7 @@ def _settle(model: Model, state: State, seen: Seen, event: Event, out: Actions) 
             back = event.at - heard > _INSIDE_LEARN and not area.edge
             seen.area, seen.entered = area, heard if back else event.at
         seen.site = seen.area.site or event.site or model.nas.get(event.nas, "") or seen.site
-        since = event.at - _PATH_SPAN
+        since = event.at - PATH_SPAN
         kept = [step for step in seen.path[1 - _PATH_LONGEST :] if step[0] >= since]
         seen.path = (*kept, (event.at, ap))
         _tell_move(seen, event.at, out)
@@ -370,7 +368,8 @@ def _goodbye(model: Model, state: State, seen: Seen, event: Event, out: Actions)
         return
     reason = event.reason or "unspecified"
     if reason not in IDLE:
-        _sighting(model, state, seen, at, out)
+        if reason not in ENDED_BY_NAS:
+            _sighting(model, state, seen, at, out)
         places.fell(model, state, seen, at, out)
     seen.goodbye, seen.goodbye_at = reason, at
     wake = max(at + _REORDER, seen.last + model.site_of(seen.site).grace)

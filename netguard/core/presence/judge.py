@@ -18,6 +18,14 @@ from netguard.core.presence.threshold import learned
 from netguard.core.presence.weights import CAP, Row
 
 IDLE = frozenset({"inactivity", "idle-timeout", "idle", "lost-carrier", "inactive", "ageout"})
+# What a NAS or a person there has done (RFC 2866, section 5.10; RFC 3580, section 2): no word of the tablet.
+ENDED_BY_NAS = frozenset(
+    {
+        "lost-service", "session-timeout", "admin-reset", "admin-reboot", "port-error", "nas-error", "nas-request",
+        "nas-reboot", "port-unneeded", "port-preempted", "port-suspended", "service-unavailable",
+        "port-reinitialized", "port-administratively-disabled",
+    }
+)  # fmt: skip
 HANDSHAKE = frozenset({"handshake", "4-way-handshake-timeout", "802.1x-failed"})
 _TWO_HOURS, _DAY = 7200.0, 86400.0
 _GOODBYES = {
@@ -229,6 +237,8 @@ def _leaving(model: Model, seen: Seen, *, unseen: bool) -> list[tuple[str, Detai
         names = " > ".join(ap for _, ap in seen.path[-4:])
         found.append(("walked-to-edge", ("{}", (names,))))
     said = seen.goodbye if seen.goodbye_at >= seen.last else ""
+    if said in ENDED_BY_NAS:
+        said = ""
     detail: Detail = ("{}", (said,)) if said else _NOTHING
     if seen.context == WAY and (not said or said in IDLE):
         found.append(("silent-on-the-way", detail))

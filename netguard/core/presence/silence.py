@@ -6,7 +6,7 @@ threshold that the budget sets (threshold.py), before anything is learned by the
 
 from netguard.core import evidence
 from netguard.core.evidence import HISTORY, Event
-from netguard.core.presence import curves, places, record
+from netguard.core.presence import curves, places, record, retention
 from netguard.core.presence.actions import (
     CAUSES,
     MISSING,
@@ -197,7 +197,7 @@ def _decide(
         # So sure is one of an outage at an exit only while the NAS or the AP pauses: it speaks again soon,
         # or is told as down itself. What is told now stays, though the theft would be likelier in a moment.
         return None
-    learned = state.fleet.days(state.now) >= LEARNED_DAYS
+    learned = retention.tablet_days(state) >= LEARNED_DAYS
     if not learned:
         # The baseline: at an edge silence is theft, unless nearly all speaks against it; elsewhere it
         # is what is most likely.
@@ -254,7 +254,7 @@ def _announce(
         Alert(
             now, RAISED if fresh else UPDATED, seen.alert, word, sure, seen.tablet.id, seen.mac,
             site=seen.site, area=seen.area.name, ap=seen.ap, silent_since=seen.last,
-            reasons=reasons, path=seen.path, changes=changes_of(word),
+            reasons=reasons, path=seen.way(), changes=changes_of(word),
         )
     )  # fmt: skip
 

@@ -17,10 +17,12 @@ from netguard.core.presence.model import NOWHERE, AreaModel, Model, TabletModel
 from netguard.core.presence.stays import SIZE as STAYS
 from netguard.errors import BadValue
 
-VERSION = 5
+VERSION = 6
 # A state of version 2 knows nothing of `watched`, one of version 3 nothing of `disputed`, one of version 4
-# nothing of `since` and `witness`.
-_READ = (2, 3, 4, VERSION)
+# nothing of `since` and `witness`, one of version 5 nothing of spans: all that it has learned is of the one before.
+_READ = (2, 3, 4, 5, VERSION)
+# Of the way of a tablet so many seconds before its last sighting are kept.
+PATH_SPAN = 900.0
 # Bands of the peak probability of silences that ended by themselves, in quarters of a nat of log odds.
 PEAKS = 41
 # What is heard of a place is counted in spans of so many seconds.
@@ -31,6 +33,7 @@ class Seen:
     """One tablet. Times in seconds since 1970; `last` is the last sighting."""
 
     __slots__ = (
+        "aged",
         "alert",
         "alert_at",
         "ap",
@@ -93,7 +96,9 @@ class Seen:
         self.misses = 0
         self.miss_of = 0.0
         self.context = self.counted = 0
+        # Its silences that were longer, by context and length; and what of it is of the span before this one.
         self.curve = bytearray(SIZE)
+        self.aged = bytearray(SIZE)
         self.peak = 0.0
         self.alert = ""
         self.alert_at = 0.0
@@ -101,6 +106,13 @@ class Seen:
         # When to tell that only a controller has heard it since its alarm, 0 once told; and who, where.
         self.disputed: tuple[float, str] = (0.0, "")
         self.moved = ""
+
+    def way(self) -> tuple[tuple[float, str], ...]:
+        """Return where it came from and when, as far back as that is kept; the last step is where it is."""
+        if not self.path or self.path[0][0] >= self.last - PATH_SPAN:
+            return self.path
+        recent = tuple(step for step in self.path[:-1] if step[0] >= self.last - PATH_SPAN)
+        return (*recent, self.path[-1])
 
 
 class Place:
@@ -135,8 +147,8 @@ class State:
 
     __slots__ = (
         "alarms", "answers", "aps", "around", "back", "blind", "false_alarms", "fleet", "groups", "heap", "ignored",
-        "nases", "now", "open", "peaks", "sequence", "settled", "since", "sites", "stays", "tablets",
-        "thaw",
+        "nases", "now", "open", "past_days", "peaks", "sequence", "settled", "since", "sites", "stays", "tablets",
+        "thaw", "turned",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -155,6 +167,10 @@ class State:
         self.blind: dict[tuple[str, str], float] = {}
         self.fleet = Pool()
         self.groups: dict[str, Pool] = {}
+        # When the span began into which silences are counted now, and how many tablet-days were seen that are
+        # forgotten (retention.py).
+        self.turned = 0.0
+        self.past_days = 0.0
         self.answers: dict[str, tuple[int, int]] = {}
         self.peaks = [0.0] * PEAKS
         self.stays = [0.0] * STAYS
@@ -215,6 +231,7 @@ _PLACE = (
 )  # fmt: skip
 _PLAIN = (
     "now", "since", "thaw", "back", "answers", "open", "peaks", "settled", "stays", "alarms", "false_alarms", "ignored",
+    "turned", "past_days",
 )  # fmt: skip
 
 
@@ -224,7 +241,7 @@ def dump(state: State) -> bytes:
     body["version"] = VERSION
     body["blind"] = [[*key, since] for key, since in sorted(state.blind.items())]
     body["pools"] = {
-        name: [pool.tablets, pool.first_sum, pool.counts]
+        name: [pool.tablets, pool.first_sum, pool.counts, pool.aged]
         for name, pool in [("", state.fleet), *sorted(state.groups.items())]
     }
     body["places"] = [
@@ -233,10 +250,14 @@ def dump(state: State) -> bytes:
         for _, place in sorted(places.items())
     ]
     body["tablets"] = {
-        mac: [*(getattr(seen, name) for name in _SEEN), base64.b64encode(seen.curve).decode()]
+        mac: [*_plain(seen), *(base64.b64encode(each).decode() for each in (seen.curve, seen.aged))]
         for mac, seen in sorted(state.tablets.items())
     }
     return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _plain(seen: Seen) -> list[Any]:
+    return [seen.way() if name == "path" else getattr(seen, name) for name in _SEEN]
 
 
 def load(data: bytes, model: Model) -> State:
@@ -245,9 +266,20 @@ def load(data: bytes, model: Model) -> State:
         body = json.loads(data)
         if body["version"] not in _READ:
             raise BadValue("syntax", f"the state has version {body['version']}, not {VERSION}")
+        if body["version"] < VERSION:
+            _without_spans(body)
         return _read(body, model)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise BadValue("syntax", f"not a state of presence: {error!r}") from None
+
+
+def _without_spans(body: dict[str, Any]) -> None:
+    """Make what a version before 6 has learned that of the span before this one."""
+    body["turned"], body["past_days"] = body["now"], 0.0
+    for pool in body["pools"].values():
+        pool.append(pool[2])
+    for row in body["tablets"].values():
+        row.append(row[-1])
 
 
 def _read(body: Mapping[str, Any], model: Model) -> State:
@@ -258,9 +290,14 @@ def _read(body: Mapping[str, Any], model: Model) -> State:
     state.settled = tuple(body["settled"])
     state.answers = {name: (pair[0], pair[1]) for name, pair in body["answers"].items()}
     state.blind = {(feed, site): since for feed, site, since in body["blind"]}
-    for name, (tablets, first_sum, counts) in body["pools"].items():
+    for name, (tablets, first_sum, counts, aged) in body["pools"].items():
         pool = state.fleet if name == "" else state.group(name)
-        pool.tablets, pool.first_sum, pool.counts = tablets, first_sum, list(counts)
+        pool.tablets, pool.first_sum, pool.counts, pool.aged = (
+            tablets,
+            first_sum,
+            list(counts),
+            list(aged),
+        )
     for row in body["places"]:
         if not len(_PLACE) - 2 <= len(row) <= len(_PLACE):
             raise ValueError("a place of another length")
@@ -287,14 +324,15 @@ def _place(state: State, row: dict[str, Any]) -> None:
 
 def _tablet(state: State, model: Model, tablet: TabletModel, row: list[Any]) -> None:
     seen = Seen(tablet)
-    # Older versions lack the last ones, and there only.
-    if not len(_SEEN) - 2 <= len(row) - 1 <= len(_SEEN):
+    # Older versions lack the last ones before the curves, and there only.
+    *plain, curve, aged = row
+    if not len(_SEEN) - 2 <= len(plain) <= len(_SEEN):
         raise ValueError("a tablet of another length")
-    for name, value in zip(_SEEN, row[:-1], strict=False):
+    for name, value in zip(_SEEN, plain, strict=False):
         setattr(seen, name, tuple(value) if isinstance(value, list) else value)
     seen.path = tuple((at, ap) for at, ap in seen.path)
-    seen.curve = bytearray(base64.b64decode(row[-1], validate=True))
-    if len(seen.curve) != SIZE:
+    seen.curve, seen.aged = (bytearray(base64.b64decode(e, validate=True)) for e in (curve, aged))
+    if len(seen.curve) != SIZE or len(seen.aged) != SIZE:
         raise ValueError("a curve of another length")
     seen.area = model.area_of(seen.ap)
     state.tablets[tablet.mac] = seen
