@@ -72,14 +72,15 @@ def main() -> None:
     words = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="netguard-mutate-") as folder:
         fork = multiprocessing.get_context("fork")
+        copies = [copied(Path(folder) / str(job)) for job in range(words.jobs)]
         bases = fork.Queue()
-        for job in range(words.jobs):
-            bases.put(copied(Path(folder) / str(job)))
+        for base in copies:
+            bases.put(base)
         with fork.Pool(words.jobs, _starts, (bases, words.tests)) as pool:
             if not pool.apply(survives):
                 sys.exit("the tests fail without any change")
             for path in words.modules:
-                judge(path.resolve().relative_to(ROOT), pool, words.every)
+                judge(path.resolve().relative_to(ROOT), copies[0], pool, words.every)
 
 
 def copied(base: Path) -> Path:
@@ -90,9 +91,9 @@ def copied(base: Path) -> Path:
     return base
 
 
-def judge(module: Path, pool: "multiprocessing.pool.Pool", every: int) -> None:
+def judge(module: Path, base: Path, pool: "multiprocessing.pool.Pool", every: int) -> None:
     """Print the survivors of one module, and how many were noticed."""
-    source = (ROOT / module).read_text()
+    source = (base / module).read_text()
     lines = source.splitlines()
     tried = noticed = 0
     changed = list(mutants(ast.parse(source)))[::every]
