@@ -162,23 +162,18 @@ def stamped(events: Iterable[Event]) -> Iterator[Event]:
     clock = -math.inf
     held: Event | None = None
     for event in events:
-        if event.received:
-            if held is not None:
-                yield held
-                held = None
-            clock = max(clock, event.received)
-            yield event
-            continue
+        moment = event.received or event.at
         if held is not None:
-            ahead = held.at > event.at + HISTORY and event.at <= clock + HISTORY
-            clock = clock if ahead else max(clock, held.at)
-            yield held._replace(received=clock if ahead else held.at)
+            alone = (held.received or held.at) > moment + HISTORY and moment <= clock + HISTORY
+            if not alone:
+                clock = max(clock, held.received or held.at)
+            yield held._replace(received=clock) if alone else held
             held = None
-        if clock != -math.inf and event.at > clock + HISTORY:
+        if clock != -math.inf and moment > clock + HISTORY:
             held = event
             continue
-        clock = max(clock, event.at)
-        yield event if event.at == clock else event._replace(received=clock)
+        clock = max(clock, moment)
+        yield event if event.received or event.at == clock else event._replace(received=clock)
     if held is not None:
         yield held
 

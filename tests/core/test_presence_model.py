@@ -110,10 +110,16 @@ def test_a_hostile_record_is_refused(row, text):
         read_event(row)
 
 
-def test_one_line_with_a_wrong_clock_does_not_move_ours():
+@pytest.mark.parametrize("says", [False, True])
+def test_one_line_with_a_wrong_clock_does_not_move_ours(says):
+    """Whether or not a line says itself when it was received."""
     mac = "aa:bb:cc:00:11:22"
     ats = [100.0, 99.0, 90_000.0, 101.0, 5_000.0, 5_001.0, 4_000.0]
-    events = [read_event({"at": at, "kind": "heard", "mac": mac}) for at in ats]
+    rows = [{"at": at, "kind": "heard", "mac": mac} for at in ats]
+    if says:
+        rows = [row | {"received": max(row["at"], 100.0)} for row in rows]
+        rows[-1]["received"] = 5_001.0
+    events = [read_event(row) for row in rows]
     received = [event.received or event.at for event in stamped(events)]
     assert received == [100.0, 100.0, 100.0, 101.0, 5_000.0, 5_001.0, 5_001.0]
     assert [event.at for event in stamped(events)] == ats
