@@ -718,3 +718,13 @@ def test_frames_of_a_tablet_that_gave_no_answer_are_explained_by_what_was_heard_
     run.on(0, S, session="a", packets=10).on(250, H).on(290, evidence.SILENT_PROBE, ap="")
     run.on(300, I, session="a", packets=20)
     assert run.state.tablets[ONE].last == T0 + 250
+
+
+@pytest.mark.parametrize("context", range(curves.CONTEXTS))
+def test_before_anything_is_learned_a_longer_silence_is_a_rarer_one(context):
+    count = len(curves.LENGTHS)
+    rates = curves.PRIOR[context * count : (context + 1) * count]
+    assert list(rates) == sorted(rates, reverse=True)
+    assert all(1e-5 <= rate < 1.0 for rate in rates)
+    if context in {curves.DAY, curves.NIGHT}:
+        assert len(set(rates)) == count
