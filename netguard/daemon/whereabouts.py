@@ -123,15 +123,19 @@ def incident(intake: Intake, row: store.Incident) -> dict[str, Any]:
 def nases(
     intake: Intake, clocks: Mapping[str, float]
 ) -> dict[str, tuple[float, bool, float | None]]:
-    """Return each NAS as a feed: when it was last heard, whether it is silent, and how far its clock is behind."""
+    """Return each NAS of the rules as a feed: when it was last heard, whether it is silent, how far its clock is behind.
+
+    The engine never forgets one; the silence of one that the rules no longer have is no fault.
+    """
     with intake.busy:
         if intake.presence is None:
             return {}
-        known = intake.presence.state.nases
+        ahead = clock.now().timestamp() - intake.now()
+        known, model = intake.presence.state.nases, intake.presence.model
         return {
-            f"nas:{name}": (place.last, bool(place.down), clocks.get(name))
+            f"nas:{name}": (place.last + ahead, bool(place.down), clocks.get(name))
             for name, place in sorted(known.items())
-            if place.last
+            if place.last and name in model.nas
         }
 
 

@@ -669,6 +669,37 @@ def test_each_nas_is_a_feed_with_a_state_and_a_clock(settings, policy, time):
     watch.intake.close()
 
 
+def test_a_nas_that_left_the_rules_is_no_silent_feed(settings, policy, time):
+    """The engine keeps it for ever: so did the metric, as a feed that is silent for too long."""
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    write(settings, accounting(time))
+    intake.take()
+    assert "nas:wlc-1" in whereabouts.nases(intake, {})
+    site = policy.sites["pellegrin"]
+    kept = {name: nas for name, nas in site.nas.items() if name != "wlc-1"}
+    fewer = replace(policy, sites=policy.sites | {"pellegrin": replace(site, nas=kept)})
+    write_rules(settings, fewer)
+    intake.take()
+    assert whereabouts.nases(intake, {}) == {}
+    intake.close()
+
+
+def test_when_a_nas_was_heard_is_told_by_the_clock_on_the_wall(settings, policy, time):
+    """The engine's goes on as if nobody had set it: an hour on, each NAS was last heard an hour ago."""
+    write_rules(settings, policy)
+    intake = Intake(settings)
+    intake.take()
+    time.wall += 3600
+    time.on(10)
+    write(settings, accounting(time))
+    intake.take()
+    heard, _, _ = whereabouts.nases(intake, {})["nas:wlc-1"]
+    assert heard == pytest.approx(time.wall, abs=1.5)
+    intake.close()
+
+
 def test_the_pace_drifts_to_the_wall_clock_and_never_goes_back():
     pace = Pace.begun(1000.0, 0.0, 5000.0)
     assert pace.now(1000.0, 0.0) == 5000.0
