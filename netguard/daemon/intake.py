@@ -322,21 +322,25 @@ class Intake:
 
     def tidy(self) -> None:
         """See that the store is sound, and let go of what the rules no longer keep."""
-        if self.store is None:
+        held = self.store
+        if held is None:
             return
         try:
-            self.store.check()
+            held.check()
         except DamagedStore:
-            self.close()
+            # It took a while, in a thread of its own: not while somebody stores something, nor another one by now.
+            with self.busy:
+                if self.store is held:
+                    self.close()
             raise
         if self.book is None:
             return
         now = self.now()
-        gone = self.store.forget(
+        gone = held.forget(
             recordings=now - (self.book.recording or 0.0), incidents=now - self.book.incident_path
         )
         # Letters that have arrived are kept for longer than a journal that might tell of them again.
-        self.store.let_go(clock.now().timestamp() - KEPT_LETTERS)
+        held.let_go(clock.now().timestamp() - KEPT_LETTERS)
         if any(gone):
             say("old recordings and incidents are gone", recordings=gone[0], incidents=gone[1])
 

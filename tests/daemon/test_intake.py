@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,6 +137,25 @@ def test_a_store_that_goes_bad_meanwhile_is_put_aside_the_same_day(settings):
     intake.take()
     assert counts(intake) == {"66": 1}
     assert Path(f"{path}.damaged-1").exists()
+    intake.tidy()
+    intake.close()
+
+
+def test_a_damaged_store_is_let_go_of_between_two_batches_and_not_within_one(settings):
+    """The daily look runs in a thread of its own: it took the store away from who was storing in it."""
+    write(settings, asked())
+    intake = Intake(settings)
+    intake.take()
+    (settings.watch_state / "watch.db").unlink()
+    with ThreadPoolExecutor(1) as pool:
+        with intake.busy:
+            looked = pool.submit(intake.tidy)
+            assert wait([looked], timeout=0.5).not_done
+            assert intake.store is not None
+        with pytest.raises(DamagedStore, match="is gone"):
+            looked.result(timeout=30)
+    assert intake.store is None
+    intake.take()
     intake.tidy()
     intake.close()
 
