@@ -99,18 +99,24 @@ class Register:
             return
         self._load()
 
-    def check(self, at: datetime) -> None:
-        """Judge the open store; a damaged one is put aside and made anew from the note, as at a start."""
-        if self._store is None:
-            return
+    def is_damaged(self) -> bool:
+        """Judge the open store, which takes a while; meanwhile it can be used."""
+        held = self._store
+        if held is None:
+            return False
         try:
-            self._store.check()
+            held.check()
         except DamagedStore as error:
             warn("the store is damaged", why=str(error))
-            self.close()
-            self.open(at)
+            return True
         except StoreError as error:
             warn("the store could not be looked at", why=str(error))
+        return False
+
+    def open_anew(self, at: datetime) -> None:
+        """Let go of the store and open it as at a start: a damaged one is put aside and made anew from the note."""
+        self.close()
+        self.open(at)
 
     def change(self, loan: Loan, entry: Entry) -> None:
         """Store a state and the line about it; afterwards it holds, whatever happens.

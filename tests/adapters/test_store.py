@@ -379,6 +379,23 @@ def test_a_file_that_goes_bad_while_it_is_open_is_noticed(tmp_path, kind, spoil)
     held.close()
 
 
+@pytest.mark.parametrize("kind", [GuardStore, WatchStore], ids=lambda kind: kind.kind.name)
+def test_a_file_that_cannot_be_looked_at_is_not_taken_for_gone(tmp_path, kind):
+    """Then a sound one would be made anew; what else is wrong with its folder was no StoreError at all."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    held = kind.open(folder / "a.db", NOW)
+    folder.rename(tmp_path / "away")
+    folder.symlink_to(folder)
+    with pytest.raises(StoreError) as caught:
+        held.check()
+    assert not isinstance(caught.value, DamagedStore)
+    folder.unlink()
+    (tmp_path / "away").rename(folder)
+    held.check()
+    held.close()
+
+
 def test_the_database_of_the_other_daemon_is_not_taken_for_ours(tmp_path):
     opened(tmp_path / "a.db", WATCH)
     with pytest.raises(DamagedStore, match=r"not netguard's guard\.db"):

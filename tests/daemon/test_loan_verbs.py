@@ -224,3 +224,28 @@ def test_without_a_store_watch_hears_that_nobody_knows_the_loans_until_it_is_bac
     assert watch_file.read(text).lent == known
     assert watch_file.read(text).loans == {"T-001": "lent"}
     again.register.close()
+
+
+def test_nobody_waits_for_the_daily_look_at_the_store(guard, caplog):
+    """Who reported a tablet stolen in that moment waited until a year of audit was read."""
+    file = guard.settings.paths.state / "guard.db"
+    file.unlink()
+
+    async def until(done):
+        async with asyncio.timeout(30):
+            while not done():  # noqa: ASYNC110  # nobody tells us
+                await asyncio.sleep(0.01)
+
+    async def looked():
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            async with guard.busy:
+                tasks.create_task(guard._forget(stop))
+                await until(lambda: "the store is damaged" in caplog.text)
+                # To make it anew it does wait.
+                assert not file.exists()
+            await until(file.exists)
+            stop.set()
+
+    asyncio.run(looked())
+    assert guard.register.is_open

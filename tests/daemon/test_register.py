@@ -89,8 +89,7 @@ def test_a_lost_store_is_made_anew_and_refuses_whom_it_refused(state, damage):
 
 def test_a_store_that_goes_bad_meanwhile_is_made_anew_the_same_day(state):
     register = opened(state)
-    register.check(NOW)
-    assert register.problem == ""
+    assert not register.is_damaged()
     with sqlite3.connect(state / "guard.db") as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     other.close()
@@ -98,7 +97,8 @@ def test_a_store_that_goes_bad_meanwhile_is_made_anew_the_same_day(state):
         for at in range(4096, (state / "guard.db").stat().st_size, 4096):
             file.seek(at)
             file.write(b"\xff" * 2048)
-    register.check(NOW)
+    assert register.is_damaged()
+    register.open_anew(NOW)
     assert register.loans == {"T-001": "stolen"}
     assert "was damaged and was made anew from refused.json" in register.problem
     assert (state / "guard.db.damaged-1").exists()

@@ -82,9 +82,12 @@ class Store:
         By a connection of its own: ours would judge the pages that it remembers, whatever has become of the file. And
         by SQLite alone: whoever else opens and closes the file here lets go of the locks that SQLite has on it.
         """
-        if not self._path.exists():
-            raise DamagedStore(f"{self._path} is gone")
         with _said(self._path):
+            try:
+                self._path.stat()
+            except FileNotFoundError:
+                # Of what cannot be looked at nobody knows that.
+                raise DamagedStore(f"{self._path} is gone") from None
             uri = f"file:{quote(str(self._path))}?mode=ro"
             fresh = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
             try:
