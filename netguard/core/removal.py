@@ -27,9 +27,9 @@ RADIUS_TAKES = 20.0
 # For so long the proof is looked for again, each LATER: a session that the NAS has acknowledged to have ended, and
 # has not, says so with its next Interim-Update (every 5 or 10 minutes with most; RFC 2869, 5.16).
 LISTENED_FOR = 900.0
-# How often a step that failed is tried again: one of ours, and one that sends packets.
 # What the row of a removal says when its tablet was released, until it is out of the quarantine VLAN.
 RELEASED = "released"
+# How often a step that failed is tried again: one of ours, and one that sends packets.
 SOON, LATER = 5.0, 60.0
 
 
