@@ -257,3 +257,34 @@ def test_what_others_have_taken_is_remembered_behind_all_other_handlers():
     assert "behind.py --taken" in last
     assert set(re.findall(r"Netguard \w+ changed", last)) == words
     assert not any("behind.py" in each for each in others)
+
+
+@pytest.mark.usefixtures("root")
+def test_an_uninstallation_takes_no_folder_of_a_grafana_that_is_not_ours(tmp_path):
+    """It took every empty one: plugins, and all that a Grafana has that was never started."""
+    every = (ROLE / "tasks/uninstall.yml").read_text().split("\n- name: ")
+    (task,) = [each for each in every if "for each in /etc/grafana" in each]
+    command = task.partition("cmd: |\n")[2].partition("\n  register:")[0]
+    ours = ["etc/grafana/provisioning/datasources", "etc/systemd/journald.conf.d"]
+    theirs = [
+        "etc/grafana/provisioning/alerting",
+        "var/lib/grafana/plugins",
+        "var/lib/grafana/dashboards",
+    ]
+    for each in (*ours, *theirs):
+        (tmp_path / each).mkdir(parents=True)
+    os.chown(tmp_path / theirs[2], 65534, 65534)
+    words = command.replace("/etc/", f"{tmp_path}/etc/").replace("/var/", f"{tmp_path}/var/")
+    told = [
+        subprocess.run(["sh", "-ec", words], check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
+    assert told == ["".join(f"{tmp_path}/{each}\n" for each in ours), ""]
+    assert all((tmp_path / each).is_dir() for each in theirs)
+    assert not any((tmp_path / each).exists() for each in ours)
+    # Where nothing of Grafana's is, nothing is left of it.
+    for each in theirs:
+        (tmp_path / each).rmdir()
+    subprocess.run(["sh", "-ec", words], check=True, capture_output=True)
+    assert not (tmp_path / "etc/grafana").exists()
+    assert not (tmp_path / "var/lib/grafana").exists()
