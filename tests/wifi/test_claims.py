@@ -1,5 +1,6 @@
 """How lines on the air are told: what fails is tried once more, and what no time was left for is no success."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,3 +141,45 @@ def test_what_became_of_a_guest_is_told_as_it_was(tmp_path, engine, line, code, 
     assert why in done.stdout
     named = "wifi:   a roam keeps the call and raises nothing" in done.stdout
     assert named == (why != "" and not line.startswith("ok"))
+
+
+# What run.sh calls to build a kernel; `linux` says of itself what it was configured with.
+STAND_INS = {
+    "apt-cache": 'case $1 in policy) echo "  Candidate: 6.1.1" ;; *) echo "  Depends: linux-source-6.1" ;; esac',
+    "apt-get": "touch linux-source-6.1_all.deb",
+    "dpkg-deb": "echo",
+    "tar": "cat >/dev/null; mkdir -p scripts/kconfig kernel; printf '#!/bin/sh\\ncp $3 .config\\nexit {merged}\\n'"
+    " >scripts/kconfig/merge_config.sh; chmod 755 scripts/kconfig/merge_config.sh",
+    "make": "case \"$*\" in *linux) {{ echo '#!/bin/sh'; echo \"cat <<'END'\"; {said}; echo END; }} >linux ;; esac",
+    "strip": 'cp "$3" "$2" && chmod 755 "$2"',
+}
+
+
+@pytest.mark.parametrize(
+    ("merged", "said", "why"),
+    [
+        (0, "cat .config", ""),
+        (1, "cat .config", "the build failed"),
+        (0, "grep -v ^CONFIG_VLAN_8021Q= .config", "what was built lacks CONFIG_VLAN_8021Q=y"),
+    ],
+)
+def test_a_kernel_is_kept_only_when_it_was_built_as_a_whole(tmp_path, merged, said, why):
+    """No step ended the build where it failed: a kernel without half of what the air needs was kept for good."""
+    guest = tmp_path / "tests/wifi/guest"
+    programs = tmp_path / "bin"
+    guest.mkdir(parents=True)
+    programs.mkdir()
+    for name in ("run.sh", "uml.config"):
+        shutil.copy(Path(__file__).parent / "guest" / name, guest / name)
+    for name, text in STAND_INS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text.format(merged=merged, said=said)}\n")
+        (programs / name).chmod(0o755)
+    done = subprocess.run(
+        [guest / "run.sh", "--engine", "uml", "--prepare"],
+        env={"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    kept = [path.name for path in (tmp_path / ".cache/guest").iterdir() if path.name != "build.log"]
+    assert why in done.stderr
+    assert (done.returncode, len(kept)) == ((125, 0) if why else (0, 1)), done.stderr
+    assert not list(tmp_path.glob("netguard-guest.*"))

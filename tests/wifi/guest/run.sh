@@ -52,19 +52,28 @@ uml_kernel() {
     say "building User Mode Linux from $source once, some minutes"
     began=$SECONDS
     build=$work/build && mkdir "$build" && chmod 755 "$work" "$build"
-    (
-        cd "$build"
-        apt-get -q download "$source"
-        dpkg-deb --fsys-tarfile "$source"_*.deb | tar -xO "./usr/src/$source.tar.xz" | tar -xJ --strip-components=1
-        make ARCH=um allnoconfig
-        ARCH=um scripts/kconfig/merge_config.sh -m .config "$here/uml.config"
-        make ARCH=um olddefconfig
-        make ARCH=um -j"$(nproc)" KCFLAGS=$flags linux || make ARCH=um -j"$(nproc)" linux
-        strip -o "$kernel.new" linux
-    ) >"$root/.cache/guest/build.log" 2>&1 || { tail -n 20 "$root/.cache/guest/build.log" >&2 && die "the build failed"; }
-    mv "$kernel.new" "$kernel"
+    log=$root/.cache/guest/build.log
+    (build_uml "$build") >"$log" 2>&1 || { tail -n 20 "$log" >&2 && die "the build failed"; }
+    missing=$(lacks "$build/stripped")
+    [ -z "$missing" ] || die "what was built lacks $missing"
+    # Two may build at once, and one may be ended: what stands in its place is whole.
+    if ! { cp "$build/stripped" "$kernel.$$" && mv "$kernel.$$" "$kernel"; }; then
+        rm -f "$kernel.$$"
+        die "$kernel cannot be written"
+    fi
     say "built in $((SECONDS - began)) s with $(nproc) processors"
     rm -rf "$build"
+}
+# Where somebody asks whether it worked, `set -e` is off, also inside: no step follows one that failed.
+build_uml() {
+    cd "$1" &&
+        apt-get -q download "$source" &&
+        dpkg-deb --fsys-tarfile "$source"_*.deb | tar -xO "./usr/src/$source.tar.xz" | tar -xJ --strip-components=1 &&
+        make ARCH=um allnoconfig &&
+        ARCH=um scripts/kconfig/merge_config.sh -m .config "$here/uml.config" &&
+        make ARCH=um olddefconfig &&
+        { make ARCH=um -j"$(nproc)" KCFLAGS=$flags linux || make ARCH=um -j"$(nproc)" linux; } &&
+        strip -o stripped linux
 }
 # Debian's own kernel, unpacked and not installed, and a first file system with the modules to mount the host.
 qemu_kernel() {
@@ -86,7 +95,7 @@ qemu_kernel() {
     depmod -b "$cache/kernel" "$release"
     python3 "$here/extract_vmlinux.py" "$cache/unpacked/boot/vmlinuz-$release" "$cache/vmlinux"
     first=$work/first && mkdir -p "$first"/{bin,dev,proc,sys,mods,new}
-    find "$cache/unpacked" -path '*/bin/busybox' -exec cp {} "$first/bin/busybox" \;
+    cp "$(find "$cache/unpacked" -path '*/bin/busybox' -print -quit)" "$first/bin/busybox"
     for module in virtio_pci virtio_console 9pnet_virtio 9p overlay; do
         modprobe -d "$cache/kernel" -S "$release" -D "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
     done | awk '!seen[$0]++' | while read -r file; do
