@@ -232,13 +232,13 @@ def seen(trap: Trap) -> Seen | None:
 
 
 def _bound(trap: Trap, *columns: str) -> Value:
-    """Return the value of the first of some objects that is there, whatever its index is."""
+    """Return the value of the first of some objects that says something, whatever its index is."""
     for column in columns:
         inside = f"{column}."
         found = trap.bindings.get(f"{column}.0") or next(
             (value for oid, value in trap.bindings.items() if oid.startswith(inside)), None
         )
-        if found is not None:
+        if found is not None and found != b"":
             return found
     return None
 

@@ -61,6 +61,17 @@ def test_without_a_name_the_access_point_is_its_mac_and_an_index_does_not_matter
     )  # fmt: skip
 
 
+def test_an_object_that_says_nothing_hides_none_that_does():
+    data = trap(
+        f"{AIRESPACE}.3.1",
+        ("1.3.6.1.4.1.14179.2.2.1.1.3.0", b""),
+        (f"{AIRESPACE}.2.34.0", STATION),
+        (f"{AIRESPACE}.2.35.0", b""),
+        ("1.3.6.1.4.1.9.9.599.1.3.1.1.8.0", AP),
+    )
+    assert snmp.seen(snmp.read(data)).ap == "70:3a:0e:00:00:01"
+
+
 @pytest.mark.parametrize(
     ("oid", "kind"),
     [
