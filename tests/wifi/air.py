@@ -297,12 +297,12 @@ class Air:
 
     # waiting, ending
 
-    def until(self, what: str, happened, seconds: float = PATIENCE) -> float:
+    def until(self, what: str, happened, seconds: float | None = None) -> float:
         """Wait until something has happened; returns after how long. Raises Silence."""
-        start = monotonic()
+        start, most = monotonic(), PATIENCE if seconds is None else seconds
         while not happened():
-            if monotonic() - start > seconds:
-                raise Silence(f"{what}: not within {seconds:.0f} s")
+            if monotonic() - start > most:
+                raise Silence(f"{what}: not within {most:.0f} s")
             sleep(0.2)
         return monotonic() - start
 

@@ -27,7 +27,7 @@ from netguard.lab.hospital import Hospital
 from netguard.lab.wifi_keys import WifiKeys
 from tests.wifi import air as radios
 from tests.wifi import networkd
-from tests.wifi.air import GONE, INTERIM, LOBBY, PASSPHRASE, PATIENCE, WARD, Air, Silence
+from tests.wifi.air import GONE, INTERIM, LOBBY, PASSPHRASE, WARD, Air, Silence
 from tests.wifi.ground import BESIDE, EXIT, HERE, SPEED, on_the_air
 
 ROOT = Path(__file__).parents[2]
@@ -189,7 +189,7 @@ class Claims:
     # the claims
 
     def network(self) -> str:
-        return networkd.shown(PATIENCE)
+        return networkd.shown(radios.PATIENCE)
 
     def joins(self) -> str:
         mac = self.mac("t1")
