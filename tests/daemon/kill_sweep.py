@@ -1,6 +1,7 @@
 """kill -9 at every step of intake: each step in a life of its own, gone on with by a second process.
 
-    kill_sweep.py FOLDER      FOLDER/state/watch.json and an empty FOLDER/log; prints one JSON object
+    kill_sweep.py FOLDER SCRIPT      FOLDER/state/watch.json, an empty FOLDER/log, what is written in each turn;
+                                     prints one JSON object
 
 The first part of the life makes a store with a history, undisturbed; the second part is lived once undisturbed and
 once for each of its steps, killed there: every statement and commit of the database, every event and time that the
@@ -12,7 +13,7 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
+import traceback
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -103,16 +104,15 @@ def lived(folder: Path, script, first: int, last: int, left: int = 0) -> dict[st
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        life = Life(folder, script)
-        life.left = left
-        life.turn_clock()
-        life.instrument()
-        intake = life.run(first, last)
-        steps, life.left = life.steps, 0
-        with os.fdopen(writing, "w") as out:
-            json.dump({"steps": steps, "left": found(intake)}, out)
-        intake.close()
-        os._exit(0)
+        code = 1
+        try:
+            live(Life(folder, script), first, last, left, writing)
+            code = 0
+        finally:
+            if code:
+                traceback.print_exc()
+            # What is above here is the parent's.
+            os._exit(code)
     os.close(writing)
     with os.fdopen(reading) as source:
         text = source.read()
@@ -120,6 +120,18 @@ def lived(folder: Path, script, first: int, last: int, left: int = 0) -> dict[st
     if status not in {0, -signal.SIGKILL}:
         sys.exit("a life ended with an error")
     return json.loads(text) if status == 0 else None
+
+
+def live(life: Life, first: int, last: int, left: int, writing: int) -> None:
+    """Live, and write down what that has left."""
+    life.left = left
+    life.turn_clock()
+    life.instrument()
+    intake = life.run(first, last)
+    steps, life.left = life.steps, 0
+    with os.fdopen(writing, "w") as out:
+        json.dump({"steps": steps, "left": found(intake)}, out)
+    intake.close()
 
 
 def found(intake: Intake) -> dict[str, object]:
@@ -156,11 +168,7 @@ def begun_anew(folder: Path, template: Path, log: Path, size: int) -> None:
 def main() -> None:
     """Sweep, and print what each kill has left that is not what an undisturbed life leaves."""
     script = json.loads(Path(sys.argv[2]).read_text())
-    # What was written outlives a process without any disk.
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
-        folder = Path(name) / "node"
-        shutil.copytree(sys.argv[1], folder)
-        print(json.dumps(swept(folder, script)))
+    print(json.dumps(swept(Path(sys.argv[1]), script)))
 
 
 def swept(folder: Path, script) -> dict[str, object]:
