@@ -7,7 +7,7 @@ An engineer writes a template as the line stands in the log, with a word in brac
 
 `{mac}` the tablet, `{ap}` the access point, `{from}` the one it leaves, `{ap*}` and `{from*}` the same with blanks in it,
 up to the next `key=` or the end, `{reason}` why, `{bssid}` and `{address}` a MAC and an IPv4 address that do not matter,
-`{word}` one word, `{*}` anything in between. No part can be tried in two ways, or in more than as many as a name
+`{word}` one word, `{field}` what is between two `|`, `{*}` anything in between. No part can be tried in two ways, or in more than as many as a name
 has characters, so that the time is bounded by the length of a line whatever it holds; that is why these are no regular
 expressions.
 """
@@ -41,7 +41,14 @@ _WORDS = {
     "bssid": _MAC.join(("(?:", ")(?![0-9A-Za-z])")),
     "address": r"[0-9.]{7,15}+",
     "word": r"[^\s]{1,128}+",
+    "field": r"[^|]{1,128}+",
 }
+# A message has one header of CEF, its first: a value in it, such as a name that a device gives itself, may hold `|` and
+# what looks like another.
+_HEADER = "CEF:"
+_FIRST = rf"\A(?:(?!{_HEADER}).)*?"
+# Behind a name with blanks nothing else can be found.
+_ENDLESS = re.compile(r"\{(?:ap|from)\*\}(?!\Z| ?\{\*| [A-Za-z0-9_]{1,64}=)")
 _BRACES = re.compile(r"\{([a-z*]{1,8})\}")
 
 
@@ -56,10 +63,10 @@ class Template:
     @classmethod
     def parse(cls, text: str) -> "Template":
         """Read a template. Raises BadValue (`bad-template`)."""
-        if not 4 <= len(text) <= LONGEST_TEMPLATE or not text.isprintable():
-            raise _bad(text, f"is not 4 to {LONGEST_TEMPLATE} printable characters")
+        _refuse(text)
         parts = _BRACES.split(text)
-        pieces, names, regex, literals = [], [], "", []
+        pieces, names, literals = [], [], []
+        regex = _FIRST if text.startswith(_HEADER) else ""
         for index, part in enumerate(parts):
             if index % 2 == 0:
                 if "{" in part or "}" in part:
@@ -197,6 +204,14 @@ def reason(said: str) -> str:
 
 
 _KNOWN = ", ".join(f"{{{word}}}" for word in (*_WORDS, "*"))
+
+
+def _refuse(text: str) -> None:
+    """Refuse what is no template as a whole."""
+    if not 4 <= len(text) <= LONGEST_TEMPLATE or not text.isprintable():
+        raise _bad(text, f"is not 4 to {LONGEST_TEMPLATE} printable characters")
+    if _ENDLESS.search(text) is not None:
+        raise _bad(text, "needs ' key=', {*} or its end behind {ap*} and {from*}")
 
 
 def _bad(text: str, words: str) -> BadValue:

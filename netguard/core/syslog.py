@@ -22,7 +22,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 # Cisco writes a star before a clock that is not synchronised, and a year or a fraction behind.
 _OLD = re.compile(
     r"[*.]?(" + "|".join(_MONTHS) + r") {1,2}([0-9]{1,2})(?: ([0-9]{4}))? "
-    r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,6})?(?: [A-Z]{1,5}(?=:))?:?"
+    r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,6})?(?: (?!CEF:)[A-Z]{1,5}(?=:))?:?"
 )
 _NEW = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
@@ -111,8 +111,8 @@ def _plain(severity: int, text: str, received: datetime, *, cut: bool) -> Messag
     if match is not None:
         told = _moment("".join(filter(None, match.groups()))) if new else _nearest(match, received)
         host, _, text = text[match.end() :].lstrip(" ").partition(" ")
-        if host.endswith(":") or "%" in host or "[" in host:
-            # No host: this is the tag.
+        if host.endswith(":") or any(each in host for each in "%[|"):
+            # No host: this is the tag, or a header of CEF.
             host, text = "", f"{host} {text}"
     elif (match := re.match(r"([A-Za-z0-9_.-]{1,64}): ", text)) is not None:
         # Cisco: the controller's name with a colon, the time later or never.

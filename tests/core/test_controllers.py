@@ -87,6 +87,23 @@ def test_a_host_name_that_brings_keys_of_its_own_is_not_believed():
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x|WiFi Client Connected|",
+        "x|AP Disconnected|1|UNIFIdeviceName=lobby",
+        "CEF:0|Ubiquiti|a|b|c|WiFi Client Connected|1",
+        "CEF:0|Ubiquiti|a|b|c|AP Disconnected|1|UNIFIdeviceName=lobby",
+    ],
+)
+@pytest.mark.parametrize("host", ["udm ", "Dream Machine ", ""])
+def test_a_host_name_that_brings_a_header_of_its_own_is_not_believed(host, name):
+    """Who left was told as having come, or an access point as down: its tablets were unreachable, not missing."""
+    line = f"<13>Dec 19 14:48:34 {host}CEF:0|Ubiquiti|UniFi Network|10.0.162|401|WiFi Client Disconnected|1|UNIFIclientHostname={name} UNIFIclientMac={MAC}"
+    seen = controllers.read(syslog.read(line.encode(), NOW), SHIPPED["unifi"])
+    assert (seen.kind, str(seen.mac)) == ("disassociated", MAC)
+
+
 def read(line):
     text = (
         line.replace("@ 06:00", "% 06:00")
@@ -157,6 +174,8 @@ def test_whoever_lets_a_silent_station_go_says_so_in_a_word_that_is_no_goodbye()
         ("hello {who} {mac}", "unknown word {who}"),
         ("hello {mac} {mac}", "names one word twice"),
         ("hello {mac", "brace"),
+        ("hello {mac} of {ap*} now", "needs ' key='"),
+        ("hello {mac} of {ap*}{from}", "needs ' key='"),
         ("hello", "lacks {mac}"),
         ("h" * 400, "printable characters"),
     ],
