@@ -1,6 +1,7 @@
 """What is told at an alarm: the calibration of probabilities (core/presence/calibration.py)."""
 
 from itertools import pairwise
+from math import exp, log
 
 import pytest
 
@@ -66,3 +67,22 @@ def test_who_comes_back_elsewhere_inside_is_not_on_its_way(run):
     # At an exit it counts from when it was heard there: whoever carries it may have had it in a bag.
     run.on(1200, A, ap="h1")
     assert run.state.tablets[ONE].entered == T0 + 1200
+
+
+def test_beyond_its_ends_a_curve_goes_on_at_the_same_distance():
+    """In log odds: what is said of the surest moves as the last point does, of the least sure as the first."""
+    curve = {EDGE: ((0.3, 0.2), (0.6, 0.5), (0.9, 0.95))}
+
+    def odds(probability):
+        return log(probability / (1 - probability))
+
+    low, high = odds(0.2) - odds(0.3), odds(0.95) - odds(0.9)
+    for probability in (0.001, 0.1, 0.3):
+        assert shift(curve, EDGE, probability) == pytest.approx(low)
+    for probability in (0.9, 0.95, 0.999):
+        assert shift(curve, EDGE, probability) == pytest.approx(high)
+    assert shift(curve, EDGE, 0.6) == pytest.approx(odds(0.5) - odds(0.6))
+    assert shift(curve, WAY, 0.6) == 0.0
+    # Straight in between, in log odds.
+    middle = 1 / (1 + exp(-(odds(0.3) + odds(0.6)) / 2))
+    assert shift(curve, EDGE, middle) == pytest.approx((low + odds(0.5) - odds(0.6)) / 2)
