@@ -122,6 +122,31 @@ def test_every_cause_of_the_engine_has_a_code():
     assert code_of("blind", "", "feed syslog").code == "NG-1203"
 
 
+@pytest.mark.parametrize(
+    ("alert", "about", "key"),
+    [
+        (Alert(100.0, RAISED, "x-1", "outage", 0.9, subject="ap AP-1"), {"presence": "unreachable"}, "ap AP-1"),
+        (Alert(100.0, RAISED, "x-1", "blind", 1.0, subject="feed syslog"), {"feed": "stale"}, "feed syslog"),
+        (Alert(100.0, RAISED, "x-1", "moved", 0.9, "T-017"), {"site": "other"}, "T-017"),
+        (Alert(100.0, RAISED, "x-1", "blind", 1.0), {"feed": "stale"}, "x-1"),
+    ],
+)  # fmt: skip
+def test_what_is_no_absence_answers_to_no_rule_about_absences(alert, about, key):
+    matter = matter_of(alert, LOBBY, 0.0)
+    assert (matter.about, matter.key) == (about, key)
+    assert matter.probability is None
+    assert {n.rule for n in notices_of(matter, RULES, 100.0)} <= {"blind"}
+
+
+def test_a_rule_hears_of_nothing_less_sure_than_it_wants_but_of_every_end():
+    sure = AlertRule("sure", {"presence": "missing"}, "critical", ("desk",), above=0.83)
+    surer = replace(sure, name="surer", to=("noc",), above=0.84)
+    found = notices_of(matter_of(taken(), LOBBY, 0.0), (sure, surer), 100.0)
+    assert [n.receiver for n in found] == ["desk"]
+    found = notices_of(matter_of(taken(CLEARED), LOBBY, 0.0), (sure, surer), 200.0)
+    assert [n.receiver for n in found] == ["desk", "noc"]
+
+
 # words
 
 

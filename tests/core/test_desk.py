@@ -222,6 +222,38 @@ def test_what_needs_nobody_is_answered_at_once(model, name, type_, more, expecte
     assert model.asked == []
 
 
+@pytest.mark.parametrize(
+    ("data", "reason", "answered"),
+    [
+        (b"\0" * 11, "ignore", False),
+        (struct.pack("!HHHHHH", 7, 0x8000, 1, 0, 0, 0) + b"\4zoom\2us\0\0\1\0\1", "ignore", False),
+        (struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + b"\xc0\x0c\0\1\0\1", "name", False),
+        (struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + b"\4zoom\2us\0\0", "short", True),
+        (struct.pack("!HHHHHH", 7, 0x0100, 2, 0, 0, 0) + b"\4zoom\2us\0\0\1\0\1" * 2, "counts", True),
+    ],
+)  # fmt: skip
+def test_what_a_tablet_sends_that_is_no_question_is_counted_and_told_so_or_silence(
+    model, data, reason, answered
+):
+    reply = model.desk.quick(data, TABLET, model.now)
+    assert model.desk.counts["malformed", reason] == 1
+    assert (reply is not None) == answered
+    if answered:
+        assert (reply[:2], rcode(reply)) == (data[:2], dnswire.FORMERR)
+        assert len(reply) <= len(data)
+    assert model.asked == []
+
+
+def test_a_tablet_was_heard_when_it_last_asked_whatever_it_was_told(model):
+    assert model.desk.heard(model.now) == {}
+    model.ask("www.example.org")
+    model.ask("zoom.us", peer=STRANGER)
+    assert model.desk.heard(model.now + 5) == {"T-001": 5.0}
+    model.now += 10
+    model.ask("use-application-dns.net", peer=OTHER)
+    assert model.desk.heard(model.now + 1) == {"T-001": 11.0, "T-002": 1.0}
+
+
 def test_nxdomain_may_be_chosen_for_denials(model):
     model.desk.load(replace(model.desk.book, refuse_with_nxdomain=True))
     assert rcode(model.ask("www.example.org")) == dnswire.NXDOMAIN
@@ -386,8 +418,10 @@ def test_what_is_told_of_names_is_bounded(model):
     for n in range(2500):
         model.now += 0.1
         model.ask(f"n{n}.example.org")
+    model.says("us02web.zoom.us", "170.114.52.2")
+    assert parsed(model.ask("us02web.zoom.us", peer=OTHER), "us02web.zoom.us").addresses
     found, left = model.desk.used(model.now)
-    assert (len(found), left) == (2000, 500)
+    assert (len(found), left) == (2000, 501)
 
 
 def test_why_names_the_line_that_decides(model):

@@ -76,6 +76,25 @@ def test_what_decides_about_packets_and_is_not_known_is_named():
     assert list(walker.strange) == ["synproxy s in table t"]
 
 
+def test_a_bridge_with_a_hook_is_named_since_it_may_pass_packets_by_our_table():
+    bridge = {"family": "bridge", "table": "b", "name": "c"}
+    table = {"table": {"family": "bridge", "name": "b", "handle": 2}}
+    hooked = {"chain": {**bridge, "type": "filter", "hook": "forward", "prio": 0}}
+    assert list(walk([*rows([DROP]), table, hooked])[0].strange) == ["bridge table b, chain c"]
+    assert not walk([*rows([DROP]), table, {"chain": bridge}])[0].strange
+
+
+def test_an_element_is_what_it_holds_however_long_it_lasts():
+    asked = match({"concat": [DADDR, payload("tcp", "dport")]}, "@s")
+    lasting = {"elem": {"val": {"concat": [str(TARGET), 443]}, "timeout": 60, "expires": 5}}
+    held = set_of("s", [lasting, {"concat": [str(OTHER), {"range": [80, 90]}]}])
+    _, found = walk(rows([asked, ACCEPT], more=[held]))
+    assert passes(found)
+    assert passes(found, OTHER, port=85)
+    assert not passes(found, port=80)
+    assert not passes(found, OTHER)
+
+
 @pytest.mark.parametrize(
     "question",
     [
@@ -235,6 +254,23 @@ def test_a_destination_is_changed_of_its_family_and_protocol_alone():
     _, found = walk(listed, ESTABLISHED, None)
     assert passes(found, OTHER)
     assert passes(found)
+
+
+def test_a_packet_is_told_as_it_was_sent_whichever_of_its_sides_was_changed():
+    listed = rows(
+        [{"mangle": {"key": DADDR, "value": str(OTHER)}}],
+        [match(payload("tcp", "dport"), 80), ACCEPT],
+    )
+    _, found = walk(listed)
+    assert passes(found, port=80)
+    assert not passes(found), "its port stayed what it was"
+    listed = rows(
+        [{"mangle": {"key": payload("tcp", "dport"), "value": 80}}],
+        [match(DADDR, str(OTHER)), ACCEPT],
+    )
+    _, found = walk(listed)
+    assert passes(found, OTHER)
+    assert not passes(found), "its address stayed what it was"
 
 
 def test_options_and_free_fields_are_there_or_not():

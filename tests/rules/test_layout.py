@@ -120,10 +120,21 @@ def test_any_tree_keeps_its_meaning_and_its_comments(tree, seed):
         ("note: see [b,c]\n", "note: see [b,c]\n"),
         ("a: [b,\n      c]\n", "a: [b,\n      c]\n"),
         ("x:\n     a: [b,\n         c]\n", "x:\n  a: [b,\n      c]\n"),
+        # A comment within a list of several lines, and one behind everything.
+        ("x:\n     a: [b,\n         # c\n         d]\n", "x:\n  a: [b,\n      # c\n      d]\n"),
+        ("x:\n    a: b\n    # end\n", "x:\n  a: b\n  # end\n"),
+        # A MAC in a spelling of YAML's own stays as somebody wrote it.
+        ('mac: "\\x33c286daa0110"\n', 'mac: "\\x33c286daa0110"\n'),
     ],
 )
 def test_a_layout(given_, expected):
     assert laid_out("x.yaml", given_.encode()).decode() == expected
+
+
+@pytest.mark.parametrize("data", ['a: "x\n\n\n  y"\n', "a: |\n  x  \n\n\n  y\n"])
+def test_a_text_whose_empty_lines_say_something_is_left_alone(data):
+    with pytest.raises(Unchanged, match="without changing what it says"):
+        laid_out("x.yaml", data.encode())
 
 
 def test_a_table_gets_its_macs_and_its_line_ends():
