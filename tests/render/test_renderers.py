@@ -3,6 +3,8 @@
 import os
 import re
 from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from netguard.core.denials import REASONS
 from netguard.core.names import Mac
 from netguard.core.plan import Refusal, compile_plan, number_of
+from netguard.core.week import Hours
 from netguard.errors import BadValue
 from netguard.render import dhcp, freeradius, haproxy, names, nft_names, nftables, ntp, radius_hours
 
@@ -31,6 +34,13 @@ def keyed(plan):
     first = plan.bindings[0]
     refusal = Refusal(first.site, first.mac, "loan/quarantined", 641)
     return replace(plan, sites=sites, refusals=(refusal,))
+
+
+def with_site(plan, name, **changes):
+    """The same plan with something else about a site."""
+    return replace(
+        plan, sites=tuple(replace(s, **changes) if s.name == name else s for s in plan.sites)
+    )
 
 
 # Not one of anybody's: the golden file is public.
@@ -155,6 +165,75 @@ def test_a_site_that_refuses_other_networks_tells_freeradius_its_ssid(plan):
     assert 'netguard_ssid = "CHU-TABLETTES"' in freeradius.clients(replace(plan, sites=sites), "/s")
 
 
+@pytest.mark.parametrize(
+    ("aps", "word"),
+    [
+        (("ap-car-301",), ""),
+        (("ap-car-301", "70:3a:0e:00:00:01"), "listed"),
+        (("70:3a:0e:00:00:01", "70:3a:0e:*"), "patterns"),
+    ],
+)
+def test_freeradius_looks_for_bssids_only_where_a_site_lists_some(plan, aps, word):
+    area = replace(plan.site["pellegrin"].areas[0], aps=aps)
+    plan = with_site(plan, "pellegrin", areas=(area,))
+    clients, entries = freeradius.clients(plan, "/s"), freeradius.tablets(plan)
+    ours = [line for line in entries.splitlines() if line.startswith("pellegrin/")]
+    assert ours
+    if word:
+        assert f"\tnetguard_bssids = {word}\n" in clients
+        assert all(f'Netguard-Bssids := "{word}"' in line for line in ours)
+    else:
+        assert "netguard_bssids" not in clients
+        assert not any("Netguard-Bssids" in line for line in ours)
+
+
+def test_an_area_that_is_closed_to_a_group_is_asked_for_its_tablets_alone(plan):
+    area, *others = plan.site["haut-leveque"].areas
+    area = replace(area, closed_to=("visitors",))
+    plan = with_site(plan, "haut-leveque", areas=(area, *others))
+    assert f'haut-leveque/{area.name}/visitors Netguard-Closed := "yes"' in freeradius.areas(plan)
+    text = freeradius.tablets(plan)
+    asked = 0
+    for binding in plan.bindings:
+        line = next(
+            line for line in text.splitlines() if line.startswith(f"{binding.site}/{binding.mac} ")
+        )
+        closing = binding.site == "haut-leveque" and binding.group == "visitors"
+        assert ('Netguard-Group := "visitors", Netguard-Closing := "yes"' in line) == closing
+        assert ("Netguard-Closing" in line) == closing
+        asked += closing
+    assert asked
+
+
+def test_a_nas_asks_again_when_the_group_wants_it(plan):
+    groups = tuple(
+        replace(g, session_timeout=28800) if g.name == "patients" else g for g in plan.groups
+    )
+    assert "Session-Timeout" not in freeradius.tablets(plan)
+    entries = freeradius.tablets(replace(plan, groups=groups)).split("\n\tTunnel-Type")[1:]
+    assert any("Session-Timeout = 28800" in entry for entry in entries)
+    assert not all("Session-Timeout = 28800" in entry for entry in entries)
+
+
+def test_a_site_with_a_vlan_to_enrol_in_tells_freeradius(plan):
+    enrolling = with_site(plan, "pellegrin", enrolment_vlan=642)
+    before, after = (freeradius.clients(p, "/s") for p in (plan, enrolling))
+    assert "netguard_enrolment" not in before
+    told = [block for block in after.split("client ") if "netguard_enrolment = 642" in block]
+    assert told
+    assert all("netguard_site = pellegrin" in block for block in told)
+
+
+def test_a_key_for_ruckus_is_written_as_bytes(plan):
+    sites = tuple(
+        replace(s, nas=tuple(replace(n, psk=True, vendor="ruckus") for n in s.nas))
+        for s in plan.sites
+    )
+    text = freeradius.psk(replace(plan, sites=sites), KEYS)
+    assert re.search(r"\tRuckus-DPSK \+= 0x[0-9a-f]+", text)
+    assert not any(key in text for key in KEYS.values())
+
+
 def test_no_accept_is_written_without_its_vlan(plan):
     entries = freeradius.tablets(plan).split("pellegrin/")[1:]
     for entry in entries:
@@ -210,8 +289,6 @@ def test_ipv6_networks_are_not_served_yet(small):
 
 
 def _v6():
-    from ipaddress import ip_network
-
     return ip_network("fd00:99::/64")
 
 
@@ -259,6 +336,102 @@ def test_what_depends_on_the_hour_is_compared_with_the_kernels_clock(plan):
     assert "goto x_hours" not in nftables.render(plan)
     assert "meta time" not in nftables.render(plan)
     assert "100-200" in nftables.replacement(plan, spans)
+
+
+def with_grace(plan):
+    """The same plan where patients may finish what runs at the end of their hours."""
+    hours = replace(Hours.parse("07:00-22:00"), grace=timedelta(minutes=10))
+    groups = tuple(replace(g, hours=hours) if g.name == "patients" else g for g in plan.groups)
+    return replace(plan, groups=groups)
+
+
+def test_in_the_grace_of_a_group_nothing_new_begins_and_what_runs_goes_on(plan):
+    plan, spans = with_grace(strict(plan)), {"patients": ((1000, 5000),)}
+    text = nftables.render(plan, (), spans)
+    assert elements(text, "open_patients") == ["1000-5000"]
+    assert elements(text, "fresh_patients") == ["1000-4400"]
+    late = "meta time != @fresh_patients goto x_hours"
+    number = f"{plan.group['patients'].number:#010x}"
+    assert f"meta mark {number} {late}" in chain(text, "by_group")
+    mark = next(f"{g.mark:#010x}" for g in plan.grants if g.rule == "patients/jitsi")
+    (turned,) = [rule for rule in chain(text, "input") if rule.endswith(late)]
+    assert f"ct status dnat ct state new ct mark {{ {mark} }}" in turned
+    # Without a strict service nothing of theirs is turned to us, and nothing there is refused by the hour.
+    plain = nftables.render(replace(plan, services=unnamed(plan)), (), spans)
+    assert f"meta mark {number} {late}" in chain(plain, "by_group")
+    assert not [rule for rule in chain(plain, "input") if rule.endswith(late)]
+    # Nor where it is another group's.
+    others = tuple(g for g in plan.grants if g.rule != "patients/jitsi")
+    groups = tuple(
+        replace(g, services=tuple(s for s in g.services if s != "jitsi"))
+        if g.name == "patients" else g
+        for g in plan.groups
+    )  # fmt: skip
+    other = nftables.render(replace(plan, grants=others, groups=groups), (), spans)
+    assert [rule for rule in chain(other, "input") if "ct status dnat" in rule]
+    assert not [rule for rule in chain(other, "input") if rule.endswith(late)]
+
+
+def unnamed(plan):
+    return tuple(replace(service, sni=None) for service in plan.services)
+
+
+def chain(script, name):
+    """Return the rules of a chain."""
+    block = script.rsplit(f"chain {name} {{", 1)[1].split("\n  }", 1)[0]
+    return [line.strip() for line in block.splitlines() if line.strip()]
+
+
+def test_a_group_that_may_reach_nothing_is_closed_at_every_hour(plan):
+    plan = replace(
+        plan,
+        grants=tuple(g for g in plan.grants if g.group != "patients"),
+        groups=tuple(replace(g, services=()) if g.name == "patients" else g for g in plan.groups),
+    )
+    text = nftables.render(plan, (), {"patients": ((1000, 5000),)})
+    assert not [rule for rule in chain(text, "forward") if "open_patients" in rule]
+    assert chain(text, "g_patients") == ["goto d_patients"]
+
+
+def test_without_groups_nothing_new_passes(plan):
+    nobody = replace(plan, groups=(), grants=(), bindings=())
+    assert chain(nftables.render(nobody), "by_group")[-1] == "goto x_no_grant"
+    assert not [rule for rule in chain(nftables.render(nobody), "by_group") if "vmap" in rule]
+
+
+def test_a_strict_service_is_known_by_its_networks_or_by_its_names(plan):
+    jitsi = plan.service["jitsi"]
+    for change, named, listed in (
+        ({"networks": ()}, True, False),
+        ({"domains": (), "networks": (_v6(), ip_network("198.51.100.0/24"))}, False, True),
+    ):
+        other = replace(jitsi, sni="strict", **change)
+        services = tuple(other if s.name == "jitsi" else s for s in plan.services)
+        rules = chain(nftables.render(replace(plan, services=services)), "intercept")
+        turned = [rule for rule in rules if "redirect to :" in rule]
+        assert any("ip daddr @s_jitsi_dns4 " in rule for rule in turned) == named
+        assert any("ip daddr { 198.51.100.0/24 } " in rule for rule in turned) == listed
+        assert not any("fd00:99" in rule for rule in turned), "IPv6 is refused before"
+
+
+def test_answers_of_the_hospitals_dhcp_are_heard_and_of_nobody_else(plan):
+    assert not [rule for rule in chain(nftables.render(plan), "input") if "group 6" in rule]
+    server = ip_address("10.1.1.67")
+    sites = tuple(replace(s, dhcp=False, dhcp_servers=(server,)) for s in plan.sites)
+    first = chain(nftables.render(replace(plan, sites=sites)), "input")[0]
+    assert first.startswith("iifname != ")
+    assert first.endswith(" ip saddr { 10.1.1.67 } udp sport 67 udp dport 67 log group 6")
+
+
+def test_the_traffic_class_of_a_group_is_written_on_its_flows_alone(plan):
+    groups = tuple(replace(g, dscp="af11") if g.name == "visitors" else g for g in plan.groups)
+    text = nftables.render(replace(plan, groups=groups))
+    marks = [f"{g.mark:#010x} : af11" for g in plan.grants if g.group == "visitors"]
+    assert marks
+    for name in ("outwards", "shape"):
+        (rule,) = [rule for rule in chain(text, name) if "dscp set ct mark map" in rule]
+        assert rule.endswith(f"{{ {', '.join(marks)} }}")
+    assert "dscp set ct mark map" not in nftables.render(plan)
 
 
 def test_openings_of_another_day_are_a_difference(plan):
