@@ -44,7 +44,7 @@ def _yaml(name: str, data: bytes) -> bytes:
     for candidate in ([_spaced(line) for line in lines], lines):
         out = _macs("\n".join(_without_gaps(candidate)) + "\n", name)
         again = parse(out.encode(), name)
-        if not again.faults and _plain(again.root) == meaning:
+        if not again.faults and again.root is not None and _plain(again.root) == meaning:
             return out.encode()
     raise Unchanged("its layout cannot be changed without changing what it says")
 
@@ -197,15 +197,13 @@ def _mac_nodes(node: Node | None) -> Iterator[Text]:
             yield from _mac_nodes(item)
 
 
-def _plain(node: Node | None, *, mac: bool = False) -> object:
+def _plain(node: Node, *, mac: bool = False) -> object:
     """Return what a tree says, MACs as the addresses they are."""
     if isinstance(node, Entries):
         return {key: _plain(value, mac=key == "mac") for key, value in node.values.items()}
     if isinstance(node, Items):
         return [_plain(item) for item in node.items]
-    if isinstance(node, Text):
-        return _mac(node.value) if mac else node.value
-    return None
+    return _mac(node.value) if mac else node.value
 
 
 # tables

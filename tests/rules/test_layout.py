@@ -123,6 +123,8 @@ def test_any_tree_keeps_its_meaning_and_its_comments(tree, seed):
         # A comment within a list of several lines, and one behind everything.
         ("x:\n     a: [b,\n         # c\n         d]\n", "x:\n  a: [b,\n      # c\n      d]\n"),
         ("x:\n    a: b\n    # end\n", "x:\n  a: b\n  # end\n"),
+        # Nothing behind a dash.
+        ("a:\n     -\n     - b\n", "a:\n  -\n  - b\n"),
         # A MAC in a spelling of YAML's own stays as somebody wrote it.
         ('mac: "\\x33c286daa0110"\n', 'mac: "\\x33c286daa0110"\n'),
     ],
