@@ -129,6 +129,8 @@ def test_every_cause_of_the_engine_has_a_code():
         (Alert(100.0, RAISED, "x-1", "blind", 1.0, subject="feed syslog"), {"feed": "stale"}, "feed syslog"),
         (Alert(100.0, RAISED, "x-1", "moved", 0.9, "T-017"), {"site": "other"}, "T-017"),
         (Alert(100.0, RAISED, "x-1", "blind", 1.0), {"feed": "stale"}, "x-1"),
+        # Of no tablet nobody can say that it is missing.
+        (Alert(100.0, RAISED, "x-1", "taken", 0.9), {}, "x-1"),
     ],
 )  # fmt: skip
 def test_what_is_no_absence_answers_to_no_rule_about_absences(alert, about, key):
@@ -192,6 +194,17 @@ def test_every_code_has_words_for_all_of_its_life_and_fits_an_sms(code):
         assert len(message.short) <= SMS
         assert code in message.short
         assert ("What to do" in message.text) == (kind == RAISED)
+
+
+def test_when_a_loan_was_due_is_told_by_the_clock_of_its_site_and_not_where_it_was_heard():
+    matter = Matter(
+        "T-001-due", "NG-1113", RAISED, WINTER, {}, LOBBY, "T-001", since=SUMMER,
+        fields={"due": str(SUMMER)},
+    )  # fmt: skip
+    notice = alerting.Notice("id", "desk", "info", "r", matter)
+    text = compose(notice, english, "gw-1", "docs/runbook.md").text
+    assert "2026-10-25 02:30:00 +0200" in text
+    assert "Last heard" not in text
 
 
 def test_a_flood_is_one_message_that_names_each():

@@ -1,5 +1,7 @@
 """A line of a recording: what is no evidence says why, and each line gets the moment at which it was received."""
 
+import json
+
 import pytest
 
 from netguard.core import evidence
@@ -82,8 +84,10 @@ def test_a_record_is_read_as_it_was_written_and_holds_only_what_is_known():
 def test_a_device_is_the_same_in_whatever_spelling_and_what_is_not_known_of_a_record_is_ignored():
     reader = Reader()
     spelled = [MAC, MAC.upper(), MAC.replace(":", "-"), MAC.replace(":", "")]
-    found = {reader.event(HEARD_ONCE | {"mac": mac, "colour": "red"}) for mac in spelled}
-    assert found == {Event(100.0, HEARD, MAC)}
+    rows = [HEARD_ONCE | {"mac": mac, "ap": "AP-1", "colour": "red"} for mac in spelled]
+    # Twice, since what was met before is not parsed again.
+    found = {reader.line(json.dumps(row)) for row in rows * 2}
+    assert found == {Event(100.0, HEARD, MAC, "ap-1")}
 
 
 def test_a_recording_of_ever_new_spellings_does_not_fill_the_memory(monkeypatch):

@@ -273,6 +273,68 @@ def test_a_packet_is_told_as_it_was_sent_whichever_of_its_sides_was_changed():
     assert not passes(found), "its address stayed what it was"
 
 
+def test_a_jump_comes_back_and_a_goto_does_not():
+    more = [
+        {"chain": {**WHERE, "name": "d"}},
+        {"rule": {**WHERE, "chain": "d", "handle": 9, "expr": [match(DADDR, str(OTHER)), ACCEPT]}},
+    ]
+    _, found = walk(rows([{"jump": {"target": "d"}}], [ACCEPT], more=more))
+    assert passes(found, OTHER)
+    assert passes(found)
+    _, found = walk(rows([{"goto": {"target": "d"}}], [ACCEPT], more=more))
+    assert passes(found, OTHER)
+    assert not passes(found), "behind a goto comes the policy"
+
+
+@pytest.mark.parametrize(("sign", "operand", "mark"), [("|", 2, 7), ("&", 4, 4), ("^", 1, 4)])
+def test_marks_are_reckoned_as_the_kernel_does(sign, operand, mark):
+    begin = [{"mangle": {"key": MARK, "value": 5}}]
+    change = [{"mangle": {"key": MARK, "value": {sign: [MARK, operand]}}}]
+    assert passes(walk(rows(begin, change, [match(MARK, mark), ACCEPT]))[1])
+    assert not walk(rows(begin, change, [match(MARK, 5), ACCEPT]))[1]
+    bit = mark & -mark
+    for wanted, passed in ((bit, True), (0, False)):
+        asked = match({"&": [MARK, bit]}, wanted)
+        assert passes(walk(rows(begin, change, [asked, ACCEPT]))[1]) == passed
+
+
+@pytest.mark.parametrize(
+    ("sign", "inside", "outside"),
+    [("<", 1023, 1024), ("<=", 1024, 1025), (">", 1025, 1024), (">=", 1024, 1023)],
+)
+def test_ports_are_compared_as_numbers(sign, inside, outside):
+    for protocol in ("tcp", "th"):
+        asked = match(payload(protocol, "dport"), 1024, op=sign)
+        _, found = walk(rows([asked, ACCEPT]))
+        assert passes(found, port=inside)
+        assert not passes(found, port=outside)
+
+
+def test_a_protocol_is_a_word_or_a_number():
+    asked = match({"meta": {"key": "l4proto"}}, {"set": ["tcp", 17]})
+    _, found = walk(rows([asked, ACCEPT]))
+    assert passes(found)
+    assert passes(found, protocol="udp")
+    assert not passes(found, protocol="icmp", port=0)
+
+
+def test_a_map_of_the_other_family_decides_about_nothing():
+    vmap = {"vmap": {"key": payload("ip6", "daddr"), "data": {"set": [[str(IPV6), ACCEPT]]}}}
+    assert not walk(rows([vmap]))[1]
+    assert passes(walk(rows([vmap], [ACCEPT]))[1])
+    assert passes(walk(rows([vmap]), source="2001:db8::2")[1], IPV6)
+    assert not passes(walk(rows([vmap], [ACCEPT]), source="2001:db8::2")[1])
+
+
+def test_what_a_set_learned_counts_beside_what_it_holds():
+    learned = {"s": regions.of_addresses([TARGET])}
+    held = set_of("s", [str(OTHER)])
+    _, found = walk(rows([match(DADDR, "@s"), ACCEPT], more=[held]), learned=learned)
+    assert passes(found)
+    assert passes(found, OTHER)
+    assert not passes(found, ip_address("1.1.1.1"))
+
+
 def test_options_and_free_fields_are_there_or_not():
     option = {"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": 1400}}
     assert passes(walk(rows([option, DROP], [ACCEPT]))[1])
