@@ -14,7 +14,17 @@ from netguard.core.names import Mac
 from netguard.core.plan import Refusal, compile_plan, number_of
 from netguard.core.week import Hours
 from netguard.errors import BadValue
-from netguard.render import dhcp, freeradius, haproxy, names, nft_names, nftables, ntp, radius_hours
+from netguard.render import (
+    dhcp,
+    freeradius,
+    haproxy,
+    names,
+    nft_names,
+    nft_sets,
+    nftables,
+    ntp,
+    radius_hours,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -145,9 +155,23 @@ def test_options_of_the_plan_change_the_ruleset(plan):
     assert "masquerade" not in nftables.render(plan)
 
 
+def test_a_table_that_waits_for_its_tablets_is_whole_and_lets_nobody_send(plan):
+    whole, waiting = nftables.render(plan), nftables.frame(plan)
+    missing = set(whole.splitlines()) - set(waiting.splitlines())
+    assert not set(waiting.splitlines()) - set(whole.splitlines())
+    assert {line.split()[0] for line in missing} == {"add", "flush"}
+    names = {line.split()[4] for line in missing if line.startswith("add ")}
+    assert "bind4" in names
+    assert names <= set(nft_sets.PER_TABLET)
+    assert elements(waiting, "bind4") == []
+    assert elements(waiting, "protected4") == nft_sets.elements(plan)["protected4"]
+    held = nftables.frame(plan, new=False)
+    assert "flush chain inet netguard forward\n" in held, "what is there already is made anew"
+
+
 def test_nested_protected_networks_are_written_once(small):
     policy = small(
-        protected="protected:\n  a: {networks: [10.10.0.0/16, 10.10.3.0/24, fd00:20::/48], owner: x}\n"
+        protected="protected:\n  a: {networks: [10.10.0.0/16, 10.10.3.0/24, fd00:20:0:1::/64, fd00:20::/48], owner: x}\n"
     )
     text = nftables.render(compile_plan(policy, ["pellegrin"]))
     assert "protected4 { 10.10.0.0/16 }" in text
@@ -232,6 +256,13 @@ def test_a_key_for_ruckus_is_written_as_bytes(plan):
     text = freeradius.psk(replace(plan, sites=sites), KEYS)
     assert re.search(r"\tRuckus-DPSK \+= 0x[0-9a-f]+", text)
     assert not any(key in text for key in KEYS.values())
+
+
+def test_other_networks_know_every_tablet_and_where_it_belongs(plan):
+    lines = freeradius.lent(keyed(plan)).splitlines()[1:]
+    assert [line.split(" ", 1)[0] for line in lines] == sorted({str(b.mac) for b in plan.bindings})
+    own = 'Netguard-Lent := "yes", Netguard-Network += "CHU-TABLETTES"'
+    assert all(line.endswith(f" {own}") for line in lines), "one network of two sites is named once"
 
 
 def test_no_accept_is_written_without_its_vlan(plan):
