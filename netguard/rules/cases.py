@@ -73,10 +73,9 @@ def _packet_faults(case: schema.CaseModel, word: str) -> Iterator[tuple[str, ...
     named = [] if to is None else [each for each in (to.domain, to.address, to.protected) if each]
     if to is None or len(named) != 1:
         yield "where to? to: {domain: NAME}, {address: ADDRESS} or {protected: '*'}", "expect"
-        return
-    if to.protected is not None and word != NEVER:
+    elif to.protected is not None and word != NEVER:
         yield "a protected network is closed whole: write expect: never", "expect"
-    if word in {ALLOW, DENIED, EVER} and to.port is None:
+    elif word in {ALLOW, DENIED, EVER} and to.port is None:
         yield "which port? to: {..., port: tcp/443}", "to"
     elif word in {ALLOW, DENIED} and to.port is not None and to.port.first != to.port.last:
         yield f"{word} decides one packet: one port, or write always, never", "to", "port"
