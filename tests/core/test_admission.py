@@ -264,6 +264,12 @@ def test_an_unknown_mac_may_enrol_only_where_the_rules_say_so(small):
     assert (answer.answer, answer.vlan, answer.rule) == ("accept", 642, "unknown-mac")
     assert ask(policy, User_Name="66:1b:2f:99:00:01").rule == "private-mac"
     assert decide(policy, Request("wlc-2", {"User-Name": "64:1b:2f:99:00:01"})).answer == "reject"
+    site = replace(policy.sites["pellegrin"], other_networks="reject")
+    strict = replace(policy, sites={**policy.sites, "pellegrin": site})
+    staff = ask(strict, **stranger, Called_Station_Id="AA-BB-CC-DD-EE-FF:STAFF")
+    assert (staff.answer, staff.vlan, staff.rule) == ("reject", None, "other-network")
+    own = ask(strict, **stranger, Called_Station_Id="AA-BB-CC-DD-EE-FF:CHU-TABLETTES")
+    assert (own.answer, own.vlan) == ("accept", 642)
 
 
 def test_an_accept_carries_the_tablet_s_own_key_where_its_nas_takes_one(small):

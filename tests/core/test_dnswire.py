@@ -177,6 +177,7 @@ def response(*records, count=None, flags=0x8180, question=ZOOM, questions=1):
         (response(question=b"\x04zoom\x02us\x00\0\x1c\0\1"), "other-question"),
         (response(count=65535), "too-many-records"),
         (response(count=3), "name"),
+        (response(record(name=b"\x80a\0")), "name"),
         (response(record()[:8], count=1), "short"),
         (response(record(length=400)), "short"),
         (response(record(data=b"\1\2\3")), "rdlength"),
@@ -192,6 +193,13 @@ def test_a_malformed_answer_says_why(data, reason):
     with pytest.raises(Malformed) as caught:
         parse_answer(data, question)
     assert caught.value.reason == reason
+
+
+def test_an_answer_to_our_question_in_other_letters_is_ours():
+    """Some servers answer in small letters, however they were asked."""
+    question = parse_question(HEAD.pack(7, 0x100, 1, 0, 0, 0) + ZOOM)
+    got = parse_answer(response(record(), question=ZOOM.replace(b"zoom", b"ZoOm")), question)
+    assert got.packed == (b"\1\2\3\4",)
 
 
 def test_a_cname_chain_of_twelve_is_refused_and_eleven_is_not():

@@ -104,6 +104,8 @@ def test_what_only_the_kernel_knows_stays_under_the_same_rules_only(book):
     other = reconcile(replace(book, plan="other"), Kept(book.plan), kernel, NOW)
     assert other.held == ()
     assert len(other.gone) == 2
+    unknown = reconcile(book, Kept(book.plan), {"gone": {ZOOM: 40.0}}, NOW)
+    assert (unknown.held, unknown.gone) == ((), (("gone", ZOOM),)), "no rule names that service"
 
 
 def test_what_lost_its_name_in_a_crash_is_put_back_under_the_same_rules_only(book):
@@ -121,6 +123,19 @@ def test_the_set_of_all_services_gets_the_longest_end():
         assert change.adds[0].longest == 3600.0
     assert [add.longest for add in memory.restorable(NOW + 100)] == [3500.0, 3500.0]
     assert len(memory.restorable(NOW + 200)) == 1
+
+
+def test_what_was_taken_out_while_its_answer_was_on_the_way_is_not_there_again():
+    memory = Memory()
+    first = memory.plan("x.example", ("a",), (ZOOM,), NOW, 100.0, NOW + 10)
+    memory.confirm(first)
+    again = memory.plan("y.example", ("a",), (ZOOM,), NOW, 100.0, NOW + 10)
+    assert again.empty
+    memory.drop("a", ZOOM)
+    memory.confirm(again)
+    assert list(memory.rows(0.0)) == []
+    assert memory.held_until(["a"], [ZOOM]) == 0.0
+    assert memory.plan("y.example", ("a",), (ZOOM,), NOW, 100.0, NOW + 10).adds
 
 
 def test_elements_count_again_only_after_they_were_put_back():

@@ -6,10 +6,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from netguard.core import reach
+from netguard.core import reach, regions
 from netguard.core.names import Domain, Mac, Ports
 from netguard.core.plan import compile_plan
-from netguard.core.proof import notes, prove
+from netguard.core.proof import Claim, notes, prove, world
 from netguard.core.verdict import Flow, verdict
 from tests.kernel import drawn
 
@@ -137,6 +137,29 @@ def test_clinical_equipment_among_the_tablets_is_refuted(example, plan):
     never = replace(example.never, macs=frozenset({mac, Mac.parse("f0:e5:c3:00:00:01")}))
     (claim,) = refuted(replace(example, never=never), plan)
     assert (claim.subject, claim.why) == ("MACs", f"{mac} is {plan.bindings[0].tablet}")
+    nobody = replace(example, never=replace(example.never, macs=frozenset()))
+    assert not [claim for claim in prove(nobody, plan) if claim.subject == "MACs"]
+
+
+def test_what_is_not_proven_is_said_to_be_neither_proved_nor_refuted():
+    claim = Claim(
+        "only", "patients", "reaches jitsi", holds=False, why="not understood", unproven=True
+    )
+    assert str(claim) == "patients reaches jitsi: NOT PROVEN, not understood"
+    assert replace(claim, unproven=False).outcome == "REFUTED"
+
+
+def test_a_service_without_names_has_nothing_but_its_networks(example):
+    service = next(s for s in example.services.values() if s.domains and s.local is None)
+    network = ip_network("198.51.100.0/24")
+    for domains, public in ((service.domains, True), ((), False)):
+        bare = replace(service, domains=domains, networks=(network,))
+        policy = replace(example, services={**example.services, service.name: bare})
+        region = world(policy, service.name)
+        port = service.ports[0]
+        where = port.protocol, port.first
+        assert regions.holds(region, ip_address("198.51.100.7"), *where)
+        assert regions.holds(region, ip_address("8.8.8.8"), *where) == public
 
 
 def test_answers_of_what_is_protected_do_not_reach_tablets(example, plan):

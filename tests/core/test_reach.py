@@ -32,6 +32,8 @@ def test_spans_are_sets(one, other):
     assert numbers(regions.less(one, other)) == numbers(one) - numbers(other)
     assert numbers(regions.union(one + other)) == numbers(one) | numbers(other)
     assert regions.size(one) == len(numbers(one))
+    assert regions.inside(one, other) == (numbers(one) <= numbers(other))
+    assert regions.inside(one, regions.union(one + other))
     for spans in (regions.less(one, other), regions.union(one + other)):
         assert all(a[1] + 1 < b[0] for a, b in pairwise(spans))
 

@@ -107,6 +107,8 @@ def test_a_cut_message_is_no_message(trap):
             usm.read(trap[:end], user(), Clocks(), 0.0)
     with pytest.raises(BadValue):
         usm.read(trap + b"\0", user(), Clocks(), 0.0)
+    with pytest.raises(BadValue, match="too long"):
+        usm.read(trap + bytes(snmp.LONGEST), user(), Clocks(), 0.0)
 
 
 def test_what_pysnmp_sends_as_v2c_is_read_too(tmp_path):

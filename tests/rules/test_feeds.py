@@ -1,8 +1,11 @@
 """feeds.yaml: whose traps are believed."""
 
+import json
+
 import pytest
 
 from netguard.core.policy import TrapUser
+from netguard.errors import BadValue
 from netguard.render import watch
 from netguard.rules.messages import lines
 
@@ -27,6 +30,13 @@ def test_traps_of_either_version_may_be_believed_and_watch_is_told(rules, traps,
     assert (policy.feeds.community_file, policy.feeds.trap_users) == (community, users)
     book = watch.read(watch.render(policy, "x", ("pellegrin",), {}, {}, lines()))
     assert (book.feeds.community_file, book.feeds.trap_users) == (community, users)
+
+
+def test_a_book_of_another_version_is_not_read(rules):
+    text = watch.render(rules.policy, "x", ("pellegrin",), {}, {}, lines())
+    body = json.loads(text)
+    with pytest.raises(BadValue, match=f"watch.json has version {body['version'] + 1}"):
+        watch.read(json.dumps(body | {"version": body["version"] + 1}))
 
 
 @pytest.mark.parametrize(
