@@ -135,6 +135,27 @@ def test_while_all_are_down_a_tablet_is_told_sooner(wire):
     assert [each.answer for each in wire.turn(0.2)] == [None]
 
 
+def test_a_server_that_comes_back_is_waited_for_as_long_as_any_and_asked_no_more(wire):
+    for _ in range(4):
+        wire.ask()
+        wire.turn(3)
+    assert wire.flights.all_down
+    before = len(wire.sent)
+    wire.ask()
+    wire.turn(0.9)
+    assert wire.flights.lost(wire.sent[before][1], wire.now) == []
+    assert wire.flights.all_down
+    other = len(wire.sent)
+    assert other == before + flights.TRIES
+    wire.ask("other.zoom.us")
+    assert wire.answer(other).answer is not None
+    assert not wire.flights.all_down
+    asked = len(wire.sent)
+    assert wire.turn(0.2) == [], "it was to end a second after it began"
+    assert len(wire.sent) == asked
+    assert [each.answer for each in wire.turn(1)] == [None]
+
+
 @pytest.mark.parametrize("rcode", [dnswire.SERVFAIL, dnswire.REFUSED])
 def test_an_answer_that_is_none_sends_the_question_on_at_once(wire, rcode):
     wire.ask()

@@ -32,6 +32,14 @@ def test_traps_of_either_version_may_be_believed_and_watch_is_told(rules, traps,
     assert (book.feeds.community_file, book.feeds.trap_users) == (community, users)
 
 
+def test_a_broken_installation_says_where_its_lines_are_wrong(tmp_path, monkeypatch):
+    broken = tmp_path / "messages.yaml"
+    broken.write_text("messages:\n  hostapd:\n    - {lin: x, kind: heard}\n")
+    monkeypatch.setattr("netguard.rules.messages._SHIPPED", broken)
+    with pytest.raises(BadValue, match=r"messages\.yaml:3"):
+        lines.__wrapped__()
+
+
 def test_a_book_of_another_version_is_not_read(rules):
     text = watch.render(rules.policy, "x", ("pellegrin",), {}, {}, lines())
     body = json.loads(text)
