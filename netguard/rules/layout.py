@@ -69,11 +69,10 @@ class _Indents:
         last = node.line - 1
         for item in node.items:
             # An item may begin below its dash; all dashes of a list stand in one column.
-            for line in range(item.line, last, -1):
-                if self.at(line, node.column) == "-":
-                    self.first(line, node.column, indent)
-                    last = line
-                    break
+            lines = range(last + 1, item.line + 1)
+            dashes = (line for line in lines if self.at(line, node.column) == "-")
+            last = max(dashes, default=item.line)
+            self.first(last, node.column, indent)
             self.visit(item, indent + 2)
 
     def at(self, line: int, column: int) -> str:
