@@ -668,7 +668,8 @@ def test_of_a_recording_without_a_tablet_of_ours_there_are_no_days(run):
 
 def test_the_figures_say_how_long_the_budget_was_counted(run):
     run.on(0, A).until(86_400)
-    assert figures(run.model, run.state)["days"] == 1.0
+    found = figures(run.model, run.state)
+    assert (found["days"], found["tablet_days"]) == (1.0, 1.0)
 
 
 def test_a_time_in_which_nobody_looked_ends_with_one_grace(run):
