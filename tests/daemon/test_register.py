@@ -107,6 +107,24 @@ def test_a_store_that_goes_bad_meanwhile_is_made_anew_the_same_day(state):
     assert opened(state).loans == {"T-001": "stolen", "T-002": "lost"}
 
 
+def test_a_store_that_somebody_deletes_is_written_anew_with_all_that_was_open(state):
+    """Not only who is refused: what is lent, and the audit, are in no note."""
+    register = opened(state)
+    say(register, "T-002", "lent")
+    before = register.audit(datetime.fromtimestamp(0, UTC), "")
+    for suffix in ("", "-wal", "-shm"):
+        (state / f"guard.db{suffix}").unlink(missing_ok=True)
+    assert register.is_damaged()
+    register.open_anew(NOW)
+    assert register.problem == ""
+    assert register.loans == {"T-001": "stolen", "T-002": "lent", "T-003": "stock"}
+    assert register.audit(datetime.fromtimestamp(0, UTC), "") == before != []
+    assert not register.is_damaged()
+    say(register, "T-003", "lent")
+    register.close()
+    assert opened(state).loans["T-003"] == "lent"
+
+
 def test_a_store_from_a_backup_opens_nobody_who_was_refused_since(state):
     shutil.copy(state / "guard.db", state / "backup")
     register = opened(state)

@@ -87,7 +87,10 @@ class Store:
                 self._path.stat()
             except FileNotFoundError:
                 # Of what cannot be looked at nobody knows that.
-                raise DamagedStore(f"{self._path} is gone") from None
+                self._write_anew()
+                raise DamagedStore(
+                    f"{self._path} was gone, and is written anew from what was open"
+                ) from None
             uri = f"file:{quote(str(self._path))}?mode=ro"
             fresh = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
             try:
@@ -99,6 +102,14 @@ class Store:
         if mark != self.kind.application:
             raise DamagedStore(f"{self._path} is not netguard's {self.kind.name}.db")
         _judge_faults(faults, self._path)
+
+    def _write_anew(self) -> None:
+        """Write what is open of a file that somebody has deleted to its old place, to be opened there."""
+        with self._lock:
+            # Beside another file than their own they would be read as news of it.
+            for suffix in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            _copied(self._engine, self._path)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
