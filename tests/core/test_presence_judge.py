@@ -84,6 +84,15 @@ def test_a_goodbye_is_named_by_its_kind_and_place(run, ap, reason, piece):
     assert piece not in names(run)
 
 
+def test_a_goodbye_counts_again_once_it_was_heard_in_between(run):
+    """Told twice within seconds it is one; the next time it leaves it is another."""
+    run.on(0, A).on(10, D, reason="inactivity").on(12, D, reason="inactivity")
+    seen = run.state.tablets[ONE]
+    assert seen.goodbye_at == T0 + 10
+    run.on(100, H).on(400, D, reason="inactivity")
+    assert seen.goodbye_at == T0 + 400
+
+
 @pytest.mark.parametrize("reason", ["session-timeout", "nas-request", "admin-reset", "nas-reboot"])
 def test_a_session_that_its_nas_has_ended_is_no_word_of_the_tablet(run, reason):
     """It may have been gone for long (RFC 2866, section 5.10); one that is there joins anew at once, so it is looked at soon."""

@@ -729,3 +729,9 @@ def test_before_anything_is_learned_a_longer_silence_is_a_rarer_one(context):
     assert all(1e-5 <= rate < 1.0 for rate in rates)
     if context in {curves.DAY, curves.NIGHT}:
         assert len(set(rates)) == count
+
+
+def test_a_silence_at_an_exit_is_learned_to_its_end_however_short(run):
+    """Between the last look, after a minute, and its end it has passed another length."""
+    run.on(0, A, ap="h1").until(62).on(70, H, ap="h1")
+    assert sum(run.state.fleet.counts) == curves.passed(70.0) == 2
