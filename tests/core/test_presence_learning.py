@@ -735,3 +735,34 @@ def test_a_silence_at_an_exit_is_learned_to_its_end_however_short(run):
     """Between the last look, after a minute, and its end it has passed another length."""
     run.on(0, A, ap="h1").until(62).on(70, H, ap="h1")
     assert sum(run.state.fleet.counts) == curves.passed(70.0) == 2
+
+
+def test_of_two_sessions_at_one_access_point_the_later_counts(run):
+    """What is told late of the one before, grown or not, is of no session that is open; an id may be used anew."""
+    seen_at = [(0, S, "a", None), (100, S, "b", None), (110, I, "a", 50), (400, I, "a", 90)]
+    for at, kind, session, packets in seen_at:
+        run.on(at, kind, session=session, packets=packets)
+    seen = run.state.tablets[ONE]
+    assert (seen.session, seen.closed, seen.last) == ("wlc/b", ("wlc/a",), T0 + 100)
+    run.on(500, S, session="a")
+    assert (seen.session, seen.closed) == ("wlc/a", ("wlc/b",))
+
+
+def test_questions_of_an_earlier_silence_explain_no_frames_of_now(run):
+    run.on(0, S, session="a", packets=5).on(100, evidence.SILENT_PROBE, ap="").on(200, H)
+    run.on(300, I, session="a", packets=9)
+    assert run.state.tablets[ONE].last == T0 + 300
+
+
+def test_a_session_that_is_taken_over_has_to_grow_from_what_it_counted(run):
+    run.on(0, A).on(300, I, session="a", packets=7)
+    seen = run.state.tablets[ONE]
+    assert (seen.session, seen.packets) == ("wlc/a", 7)
+    run.on(600, I, session="a", packets=7)
+    assert seen.last == T0 + 300
+
+
+def test_that_a_tablet_is_at_another_site_is_certain(run):
+    assert figures(run.model, run.state)["alarms"] == 0.0
+    run.on(0, A).on(500, A, ap="o1", nas="wlc-2", site="other").on(1000, A)
+    assert [a.probability for a in run.alerts("moved")] == [1.0, 1.0]
