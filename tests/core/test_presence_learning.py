@@ -733,8 +733,8 @@ def test_before_anything_is_learned_a_longer_silence_is_a_rarer_one(context):
 
 def test_a_silence_at_an_exit_is_learned_to_its_end_however_short(run):
     """Between the last look, after a minute, and its end it has passed another length."""
-    run.on(0, A, ap="h1").until(62).on(70, H, ap="h1")
-    assert sum(run.state.fleet.counts) == curves.passed(70.0) == 2
+    run.on(0, A, ap="h1").until(62).on(69, H, ap="h1")
+    assert sum(run.state.fleet.counts) == curves.passed(69.0) == 2
 
 
 def test_of_two_sessions_at_one_access_point_the_later_counts(run):
