@@ -7,7 +7,7 @@ import pytest
 from netguard.core import evidence
 from netguard.core.presence import calibration, record
 from netguard.core.presence.calibration import CURVES
-from netguard.core.presence.curves import EDGE, WAY
+from netguard.core.presence.curves import EDGE, FLEET_DAYS, WAY
 from netguard.core.presence.judge import rhythm, verdict
 from netguard.core.presence.state import SLOT, Place
 from tests.core.test_presence import ONE, T0, Run
@@ -155,6 +155,10 @@ def test_questions_without_an_answer_weigh_as_much_as_answers_are_usual(run):
     for answers, q in (((0, 100_000), 0.05), ((100_000, 0), 0.99)):
         run.state.answers["tab"] = answers
         assert weight(run, misses=1)[0] == pytest.approx(log(1 / q), rel=1e-3)
+    # As the curves are learned, which hold it too, it fades.
+    before = weight(run, misses=1)[0]
+    run.state.fleet.first_sum -= FLEET_DAYS * 86400.0
+    assert weight(run, misses=1)[0] == pytest.approx(before / 2, rel=1e-3)
 
 
 def shares(pieces):
