@@ -51,11 +51,15 @@ check: static ## the quick loop: format, lint, types, layers, unit tests (no roo
 
 .PHONY: test
 test: setup static ## install everything, run everything, end with pytest's closing line
-	@$(BIN)/pytest -n 2 -m "not (bench or soak)" --strict-skips --second-try
+	@$(BIN)/pytest -n 2 -m "not (bench or soak or pages)" --strict-skips --second-try
 
 .PHONY: fuzz kernel radius lab system
 fuzz kernel radius lab system: setup ## the tests of one kind only
-	@$(BIN)/pytest -m $@
+	@$(BIN)/pytest -m "$@ and not pages"
+
+.PHONY: pages
+pages: setup ## type every line of the operator pages on a booted appliance, which it leaves as nobody else wants it
+	@$(BIN)/pytest -p no:randomly -m pages
 
 .PHONY: test-wifi
 test-wifi: runtime ## real radios, real VLANs: the hospital in a virtual machine, one line per claim
@@ -64,7 +68,7 @@ test-wifi: runtime ## real radios, real VLANs: the hospital in a virtual machine
 
 .PHONY: cover
 cover: setup ## branch coverage; core, rules and render must be complete
-	@$(BIN)/pytest -m "not (bench or soak)" --cov --cov-report= -q
+	@$(BIN)/pytest -m "not (bench or soak or pages)" --cov --cov-report= -q
 	@$(BIN)/coverage report --skip-covered
 	@$(BIN)/coverage report --include='netguard/core/*,netguard/rules/*,netguard/render/*' \
 		--show-missing --fail-under=100
@@ -84,7 +88,8 @@ bench-%: peers
 
 .PHONY: nightly
 nightly: setup ## every test with hypothesis' deep profile, then the benches
-	@HYPOTHESIS_PROFILE=deep NETGUARD_FUZZ=5000000 NETGUARD_FUZZ_SECONDS=1800 $(BIN)/pytest -m "not bench" --strict-skips --timeout 3600
+	@HYPOTHESIS_PROFILE=deep NETGUARD_FUZZ=5000000 NETGUARD_FUZZ_SECONDS=1800 $(BIN)/pytest -m "not (bench or pages)" --strict-skips --timeout 3600
+	@$(MAKE) --no-print-directory pages
 	@$(MAKE) --no-print-directory bench
 	@$(BIN)/python bench/presence/run.py --seeds N --runs 20
 	@$(BIN)/python bench/presence/run.py --seeds N --sensitivity 2

@@ -7,6 +7,8 @@ import pytest
 from documents import ROOT, commands, elsewhere, is_a_name
 from machine import await_, run
 
+# Not beside the others: the pages rotate, restore, retire and roll back, and leave the appliance to nobody after them.
+pytestmark = pytest.mark.pages
 WORK = "/var/tmp/pages"
 RESTORE = "/opt/netguard/current/share/netguard/systemd/restore"
 TYPED = [
