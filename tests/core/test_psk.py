@@ -133,9 +133,11 @@ SSID = st.text(
 
 @given(SSID, PRINTABLE)
 def test_the_text_of_the_code_is_what_segno_writes(ssid, key):
-    """But for the comma, which ZXing's page names among what is escaped."""
-    wanted = helpers.make_wifi_data(ssid=ssid, password=key, security="WPA")
-    assert psk.wifi_text(ssid, key).replace("\\,", ",") == wanted.replace("\\,", ",")
+    """But for the comma, which ZXing's page names among what is escaped: see the test below."""
+    ssid, key = ssid.replace(",", "."), key.replace(",", ".")
+    assert psk.wifi_text(ssid, key) == helpers.make_wifi_data(
+        ssid=ssid, password=key, security="WPA"
+    )
 
 
 @given(SSID, PRINTABLE)

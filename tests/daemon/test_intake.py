@@ -152,7 +152,7 @@ def test_a_damaged_store_is_let_go_of_between_two_batches_and_not_within_one(set
             looked = pool.submit(intake.tidy)
             assert wait([looked], timeout=0.5).not_done
             assert intake.store is not None
-        with pytest.raises(DamagedStore, match="is gone"):
+        with pytest.raises(DamagedStore, match="was gone"):
             looked.result(timeout=30)
     assert intake.store is None
     intake.take()

@@ -38,6 +38,7 @@ ENDS = {
     "netguard alerts": {0, 1},
     # Nothing is wrong with the tablet that the page names.
     "netguard ack": {0, 5},
+    "netguard snooze": {0, 5},
     # Out of a sentence: the daemons run. The block of recovery.md stops them first.
     "netguard restore copy": {2},
 }

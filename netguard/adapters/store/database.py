@@ -110,6 +110,8 @@ class Store:
             for suffix in ("-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
             _copied(self._engine, self._path)
+            # Whoever stores something before it is opened anew stores it there.
+            self._engine.dispose()
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
