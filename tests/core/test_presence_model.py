@@ -117,7 +117,9 @@ def test_one_line_with_a_wrong_clock_does_not_move_ours(says):
     ats = [100.0, 99.0, 90_000.0, 101.0, 5_000.0, 5_001.0, 4_000.0]
     rows = [{"at": at, "kind": "heard", "mac": mac} for at in ats]
     if says:
+        # Then it is the time of receipt that is wrong, of a record that is right.
         rows = [row | {"received": max(row["at"], 100.0)} for row in rows]
+        rows[2]["at"] = ats[2] = 100.0
         rows[-1]["received"] = 5_001.0
     events = [read_event(row) for row in rows]
     received = [event.received or event.at for event in stamped(events)]

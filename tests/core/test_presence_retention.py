@@ -103,3 +103,14 @@ def test_a_quarter_of_an_hour_of_its_way_is_kept(run):
     assert [ap for _, ap in load(dump(run.state), run.model).tablets[ONE].path] == ["w3"]
     heard_until(run, 1100, 3000)
     assert [ap for _, ap in seen.path] == ["w3"]
+
+
+def test_an_alert_tells_the_way_of_the_last_quarter_of_an_hour():
+    """Also where nobody had looked since what was before it grew too old."""
+    run = Run()
+    run.on(0, A).on(100, A, ap="w2")
+    for at in (300, 590, 850):
+        run.on(at, H, ap="w2")
+    run.on(1010, evidence.DISASSOCIATED, ap="w2", reason="user-request").until(4000)
+    (raised,) = run.alerts(None, "raised")
+    assert [ap for _, ap in raised.path] == ["w2"]

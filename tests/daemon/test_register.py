@@ -107,18 +107,23 @@ def test_a_store_that_goes_bad_meanwhile_is_made_anew_the_same_day(state):
     assert opened(state).loans == {"T-001": "stolen", "T-002": "lost"}
 
 
-def test_a_store_that_somebody_deletes_is_written_anew_with_all_that_was_open(state):
+@pytest.mark.parametrize("with_its_log", [True, False])
+def test_a_store_that_somebody_deletes_is_written_anew_with_all_that_was_open(state, with_its_log):
     """Not only who is refused: what is lent, and the audit, are in no note."""
     register = opened(state)
     say(register, "T-002", "lent")
     before = register.audit(datetime.fromtimestamp(0, UTC), "")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm") if with_its_log else ("",):
         (state / f"guard.db{suffix}").unlink(missing_ok=True)
     assert register.is_damaged()
+    # What somebody says before it is opened anew is not said to a file that is gone.
+    say(register, "T-004", "lent")
     register.open_anew(NOW)
     assert register.problem == ""
-    assert register.loans == {"T-001": "stolen", "T-002": "lent", "T-003": "stock"}
-    assert register.audit(datetime.fromtimestamp(0, UTC), "") == before != []
+    assert register.loans == {"T-001": "stolen", "T-002": "lent", "T-003": "stock", "T-004": "lent"}
+    after = register.audit(datetime.fromtimestamp(0, UTC), "")
+    assert len(after) == len(before) + 1
+    assert all(line in after for line in before)
     assert not register.is_damaged()
     say(register, "T-003", "lent")
     register.close()
