@@ -20,6 +20,7 @@ from netguard.cli import folders
 from netguard.core import usage
 from netguard.core.evaluation import Evaluation, report
 from netguard.core.evidence import Event, Reader, parsed, stamped, write_event
+from netguard.core.labels import Label, read_label
 from netguard.core.names import shown, suggest_of
 from netguard.core.picture import operating_points
 from netguard.core.policy import Policy
@@ -34,7 +35,7 @@ from netguard.core.presence import (
     figures,
     step,
 )
-from netguard.core.simulation import Label, read_label, read_parameters
+from netguard.core.simulation import read_parameters
 from netguard.core.simulation import simulate as invent
 from netguard.core.usage import Seen, read_seen
 from netguard.core.whatif import Comparison, Difference

@@ -13,8 +13,8 @@ from typing import Any
 
 from netguard.core import evidence
 from netguard.core.evidence import Event
+from netguard.core.labels import Label
 from netguard.core.presence.actions import CLEARED, TAKEN, Action, Alert, Judgement
-from netguard.core.simulation.walker import Label
 
 # Fixed time-outs in seconds, and the consider-home default of a well-known tracker.
 FIXED = {

@@ -11,7 +11,8 @@ from netguard.core.evaluation import Evaluation, report
 from netguard.core.presence import Alert, State, compile_model, step
 from netguard.core.simulation import Draws, read_parameters, simulate
 from netguard.core.simulation.hospital import for_days, halved_and_doubled
-from netguard.core.simulation.walker import Faults, Walker, World
+from netguard.core.simulation.walker import Walker
+from netguard.core.simulation.world import Faults, World
 from netguard.errors import BadValue
 
 SCENARIOS = tomllib.loads((Path(__file__).parents[2] / "netguard" / "scenarios.toml").read_text())

@@ -3,6 +3,5 @@
 from netguard.core.simulation.draws import Draws
 from netguard.core.simulation.hospital import simulate
 from netguard.core.simulation.parameters import Parameters, read_parameters
-from netguard.core.simulation.walker import Label, read_label
 
-__all__ = ["Draws", "Label", "Parameters", "read_label", "read_parameters", "simulate"]
+__all__ = ["Draws", "Parameters", "read_parameters", "simulate"]

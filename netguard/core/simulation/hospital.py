@@ -10,10 +10,12 @@ from dataclasses import replace
 
 from netguard.core import evidence
 from netguard.core.evidence import Event
+from netguard.core.labels import Label
 from netguard.core.presence.model import Model
 from netguard.core.simulation.draws import Draws
 from netguard.core.simulation.parameters import Parameters
-from netguard.core.simulation.walker import DAY, Faults, Label, Walker, World
+from netguard.core.simulation.walker import DAY, Walker
+from netguard.core.simulation.world import Faults, World
 
 _OTHERS = 5
 

@@ -5,19 +5,16 @@ session goes on with a packet count that stands still and ends by Idle-Timeout; 
 switched off says goodbye; an AP without power says nothing.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 from netguard.core import evidence
-from netguard.core.evidence import LATEST, Event
-from netguard.core.names import shown, suggest_of
-from netguard.core.presence.actions import CAUSES
-from netguard.core.presence.model import AreaModel, Model, TabletModel
+from netguard.core.evidence import Event
+from netguard.core.labels import Label
+from netguard.core.presence.model import AreaModel, TabletModel
 from netguard.core.simulation.draws import Draws
 from netguard.core.simulation.parameters import Parameters
-from netguard.errors import BadValue
+from netguard.core.simulation.world import Faults, World
 
 DAY = 86400.0
 # From this length on a silence gets a label.
@@ -26,106 +23,6 @@ _TWO_HOURS = 7200.0
 # When a running system asks a silent tablet: until so long after the first question, every so often.
 _ASKED_EDGE = ((600.0, 10.0), (1800.0, 30.0), (7200.0, 300.0))
 _ASKED_INSIDE = ((600.0, 30.0), (3600.0, 120.0), (14400.0, 600.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What really happened: `last_frame` is the last sign of life, `until` 0 if it never came back.
-
-    `how` is blip, asleep, battery, outage, moved, outside, carried-out, off-on-the-way, off-at-rest.
-    """
-
-    tablet: str
-    mac: str
-    cause: str
-    how: str
-    last_frame: float
-    until: float
-    edge: bool
-
-
-_LABEL = {
-    "tablet": str, "mac": str, "cause": str, "how": str,
-    "last_frame": float, "until": float, "edge": bool,
-}  # fmt: skip
-
-
-def read_label(row: Mapping[str, Any]) -> Label:
-    """Read one line of a file of labels; raises BadValue with what is wrong."""
-    if set(row) != set(_LABEL):
-        raise BadValue("missing-key", f"a label has {', '.join(_LABEL)}, and nothing else")
-    for key, kind in _LABEL.items():
-        value = row[key]
-        if kind is float:
-            # Compared before anything is converted: an integer may be larger than any float.
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not 0 <= value < LATEST:
-                raise BadValue("bad-number", f"'{key}' is not a time in seconds since 1970")
-        elif not isinstance(value, kind):
-            raise BadValue(
-                "bad-text", f"'{key}' is not {'a text' if kind is str else 'true or false'}"
-            )
-    if row["cause"] not in CAUSES:
-        text = f"unknown cause {shown(row['cause'])}{suggest_of(row['cause'], CAUSES)}"
-        raise BadValue("unknown-word", text)
-    return Label(**row)
-
-
-class World:
-    """The places of the rules: APs of areas, exits, neighbours."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.areas = [area for area in model.areas if area.aps]
-        self.sites = sorted({area.site for area in self.areas})
-        self.site_of_ap = {ap: area.site for area in self.areas for ap in area.aps}
-        self.area_of_ap = {ap: area for area in self.areas for ap in area.aps}
-        self.edge_aps = [ap for ap, area in self.area_of_ap.items() if area.edge]
-        self.nas = {site: f"nas-{site}" for site in self.sites} | {
-            site: nas for nas, site in model.nas.items()
-        }
-
-    def inside(self, site: str) -> list[AreaModel]:
-        """Return the areas of a site where tablets are used."""
-        return [a for a in self.areas if a.site == site and not a.edge and not a.expected_silent]
-
-    def edges(self, site: str) -> list[AreaModel]:
-        """Return the areas of a site that are next to an exit."""
-        return [area for area in self.areas if area.site == site and area.edge]
-
-
-@dataclass(slots=True)
-class Faults:
-    """When which AP or site is down."""
-
-    aps: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    sites: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-
-    def add(
-        self, to: dict[str, list[tuple[float, float]]], name: str, at: float, until: float
-    ) -> None:
-        """Add one outage."""
-        to.setdefault(name, []).append((at, until))
-
-    def sort(self) -> None:
-        """Put all in order; called once."""
-        for spans in (*self.aps.values(), *self.sites.values()):
-            spans.sort()
-
-    def next(self, ap: str, site: str, at: float) -> tuple[float, float, bool] | None:
-        """Return the next outage at a place, or the one that holds: from, until, whether the AP's."""
-        found = [
-            (*span, mine)
-            for spans, mine in ((self.aps.get(ap, []), True), (self.sites.get(site, []), False))
-            for span in spans[max(0, bisect_right(spans, (at, 0.0)) - 1) :][:2]
-            if span[1] > at
-        ]
-        return min(found) if found else None
-
-    def holds(self, ap: str, site: str, at: float) -> bool:
-        """Say whether a place is down."""
-        coming = self.next(ap, site, at)
-        return coming is not None and coming[0] <= at
 
 
 class Gone(Exception):  # a fact, not an error
